@@ -14,6 +14,10 @@ class ShapeError(TinygraphError, ValueError):
     """Operands whose shapes do not fit together; the text names the op, the shapes and what would fit."""
 
 
+class IndexRangeError(ShapeError, IndexError):
+    """An index outside the axis it picks from."""
+
+
 class DTypeError(TinygraphError, TypeError):
     """Operands of a dtype the operation does not take, or of two that it will not mix silently."""
 

@@ -1,0 +1,245 @@
+"""Reverse mode: gradients by walking the graph backwards, one local rule at a time.
+
+Nothing here recurses: the order of evaluation is the order of creation, which every tensor carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+
+import numpy as np
+
+from .errors import AnomalyError, ArgumentError, DTypeError, GradientError, GraphError, ShapeError
+from .op import Op
+from .ops.elementwise import add
+from .ops.reduce import sum_to
+from .tensor import Operand, Tensor, as_tensor, describe, functions, mixed_backends, mode, no_grad
+
+_in_order = attrgetter("index")
+
+
+def ancestors(outputs: Iterable[Tensor]) -> list[Tensor]:
+    """Return `outputs` and all that they were computed from, inputs before what is made from them."""
+    seen: set[Tensor] = set()
+    stack = list(outputs)
+    while stack:
+        t = stack.pop()
+        if t not in seen:
+            seen.add(t)
+            stack.extend(t.inputs)
+    return sorted(seen, key=_in_order)
+
+
+def _requiring_gradient(outputs: Iterable[Tensor]) -> list[Tensor]:
+    """Return those of `ancestors` that lead to a leaf requiring a gradient, in order."""
+    seen: set[Tensor] = set()
+    stack = list(outputs)
+    nodes = []
+    while stack:
+        t = stack.pop()
+        if t.requires_grad and t not in seen:
+            seen.add(t)
+            nodes.append(t)
+            stack.extend(t.inputs)
+    nodes.sort(key=_in_order)
+    return nodes
+
+
+def _depending_on(targets: set[Tensor], outputs: Iterable[Tensor]) -> list[Tensor]:
+    """Return those of `ancestors` that are among `targets` or were computed from one of them, in order."""
+    found = set(targets)
+    nodes = []
+    for t in ancestors(outputs):
+        if t in found or (any(x in found for x in t.inputs) and t.op is not None and t.op.differentiable):
+            found.add(t)
+            nodes.append(t)
+    return nodes
+
+
+def _pull_back(nodes: Sequence[Tensor], gradients: dict[Tensor, Tensor], keep: set[Tensor]) -> None:
+    """Carry the gradients of the outputs in `gradients` back through `nodes`, in place.
+
+    A gradient is dropped as soon as it has been passed on, except those of leaves and of `keep`.
+    """
+    wanted = set(nodes)
+    scope = mode.scope
+    try:
+        for y in reversed(nodes):
+            op = y.op
+            dy = gradients.get(y)
+            if op is None or dy is None:
+                continue
+            if y not in keep:
+                del gradients[y]
+            for x in y.inputs:
+                if x.modified > y.index:
+                    raise GraphError(
+                        f"{describe(x)} was assigned after {op.label} had used it; its gradient would be wrong: "
+                        "call backward before assign_, or compute the forward pass again"
+                    )
+            mode.scope = y.scope  # the gradient belongs to the same layer as what it is the gradient of
+            entries = op.backward(dy, y, *y.inputs)
+            if len(entries) != len(y.inputs):
+                raise GradientError(
+                    f"{op.label}: backward must return one entry per input ({len(y.inputs)}), got {len(entries)}"
+                )
+            for x, dx in zip(y.inputs, entries, strict=True):
+                if dx is None or x not in wanted:
+                    continue
+                if dx.__class__ is not Tensor:
+                    dx = dx()  # type: ignore[operator]
+                if dx.data.shape != x.data.shape:
+                    dx = _undo_broadcasting(op, dx, x)
+                if dx.data.dtype != x.data.dtype:
+                    raise GradientError(f"{op.label}: backward gave {dx.dtype} for an input of {x.dtype}")
+                before = gradients.get(x)
+                gradients[x] = dx if before is None else add(before, dx)
+    finally:
+        mode.scope = scope
+
+
+def _undo_broadcasting(op: Op, dx: Tensor, x: Tensor) -> Tensor:
+    try:
+        return sum_to(dx, x.shape)
+    except ShapeError:
+        raise GradientError(
+            f"{op.label}: backward gave a gradient of shape {dx.shape} for an input of shape {x.shape}"
+        ) from None
+
+
+def _seed(y: Tensor, dy: Operand, what: str) -> Tensor:
+    """Return the gradient that starts at `y`, checked: `dy`, or 1 for a tensor with one entry."""
+    if y.data.dtype.kind != "f":
+        raise DTypeError(f"{what}: only floating tensors have gradients, got {y.dtype}")
+    if dy is None:
+        if y.size != 1:
+            raise ShapeError(f"{what}: expected a tensor with one entry, got shape {y.shape}; give dy of that shape")
+        return Tensor(y.backend.xp.ones_like(y.data), y.backend)
+    dy = as_tensor(dy, y)
+    if dy.backend is not y.backend:
+        raise mixed_backends(what, y, dy)
+    if dy.shape != y.shape:
+        raise ShapeError(f"{what}: dy must have the shape of the tensor, {y.shape}, got {dy.shape}")
+    if dy.dtype != y.dtype:
+        raise DTypeError(f"{what}: dy must be {y.dtype}, got {dy.dtype}")
+    return dy
+
+
+def backward(y: Tensor, dy: Operand = None) -> None:
+    """Add the gradient of `y` to `grad` of every leaf that requires one; see `Tensor.backward`.
+
+    Parameters
+    ----------
+    y : tensor
+        What to differentiate; with one entry, unless `dy` is given.
+    dy : tensor or array of the shape of `y`, optional
+        The gradient with respect to `y`; 1 by default.
+
+    Raises
+    ------
+    GraphError
+        If no leaf that requires a gradient leads to `y`, or one was assigned since it was used.
+    ShapeError, DTypeError
+        If `dy` does not fit.
+    """
+    seed = _seed(y, dy, "backward")
+    if not y.requires_grad:
+        raise GraphError(
+            f"backward: {describe(y)} depends on no tensor that requires a gradient; make one with "
+            "tg.parameter or requires_grad=True, and compute outside of no_grad"
+        )
+    nodes = _requiring_gradient([y])
+    gradients = {y: seed}
+    with no_grad():
+        _pull_back(nodes, gradients, set())
+        for leaf in nodes:
+            if leaf.op is None and leaf in gradients:
+                leaf.grad = gradients[leaf] if leaf.grad is None else add(leaf.grad, gradients[leaf])
+
+
+def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> list[Tensor]:
+    """Return the gradients of `y` with respect to `inputs`, as tensors that can be differentiated again.
+
+    Parameters
+    ----------
+    y : tensor
+        What to differentiate; with one entry, unless `dy` is given.
+    inputs : sequence of tensors
+        Leaves or inner tensors of the graph of `y`; they need not have been asked to require a gradient.
+    dy : tensor or array of the shape of `y`, optional
+        The gradient with respect to `y`; 1 by default.
+
+    Returns
+    -------
+    list of Tensor
+        One for each of `inputs`, of its shape and dtype. `grad` attributes are left alone.
+
+    Raises
+    ------
+    GraphError
+        If `y` does not depend on one of `inputs`.
+    """
+    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not targets:
+        raise ArgumentError("grad: expected at least one tensor to differentiate with respect to, got none")
+    gradients = {y: _seed(y, dy, "grad")}
+    nodes = _depending_on(set(targets), [y])
+    reached = set(nodes)
+    for position, x in enumerate(targets):
+        if x.data.dtype.kind != "f":
+            raise DTypeError(f"grad: only floating tensors have gradients, input {position} is {x.dtype}")
+        if y not in reached or x not in reached:
+            raise GraphError(
+                f"grad: {describe(y)} does not depend on input {position}, {describe(x)} of shape {x.shape}"
+            )
+    _pull_back(nodes, gradients, set(targets))
+    return [gradients[x] if x in gradients else _zeros(x) for x in targets]
+
+
+def _zeros(x: Tensor) -> Tensor:
+    """Return the gradient of something that `y` was computed from, but that no rule passes a gradient to."""
+    return Tensor(x.backend.xp.zeros_like(x.data), x.backend)
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Return a ``with`` block in which the first op whose output or gradient is not finite raises, named.
+
+    Raises
+    ------
+    AnomalyError
+        Inside the block; its text names the op, the module, the shapes and the first bad entry.
+    """
+    outer = mode.observer
+
+    def check(op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+        if outer is not None:
+            outer(op, inputs, y)
+        if y.dtype.kind == "f" and not bool(y.backend.to_host(y.backend.xp.all(y.backend.xp.isfinite(y.data)))):
+            raise AnomalyError(_anomaly(op, inputs, y))
+
+    mode.observer = check
+    try:
+        yield
+    finally:
+        mode.observer = outer
+
+
+def _anomaly(op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> str:
+    """Return the words for the first entry of `y` that is not finite."""
+    host = y.backend.to_host(y.data)
+    bad = np.argwhere(~np.isfinite(host))
+    place = tuple(bad[0].tolist())
+    where = f" in {y.scope.path}" if y.scope is not None and y.scope.path else ""
+    shapes = ", ".join(str(t.shape) for t in inputs)
+    finite = all(bool(t.backend.to_host(t.backend.xp.all(t.backend.xp.isfinite(t.data)))) for t in inputs)
+    cause = "from finite inputs" if finite else "from inputs that were not finite already"
+    return (
+        f"{op.label}{where} of inputs {shapes} gave {host[place]} at {list(place)} ({len(bad)} of {host.size} "
+        f"entries not finite), {cause}"
+    )
+
+
+functions.backward = backward

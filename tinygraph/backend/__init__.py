@@ -1,0 +1,112 @@
+"""Backends: where numbers live, which one is the default, and which ones can run here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+
+from ..errors import BackendError
+from .base import Array, Backend
+from .numpy import NumpyBackend
+from .random import generator, manual_seed
+from .strict import StrictBackend
+
+__all__ = [
+    "Array",
+    "Backend",
+    "backends",
+    "current",
+    "generator",
+    "get_backend",
+    "manual_seed",
+    "register",
+    "use",
+    "using",
+]
+
+_factories: dict[str, Callable[[], Backend]] = {"numpy": NumpyBackend, "strict": StrictBackend}
+_made: dict[str, Backend] = {}
+_hidden = {"strict"}  # for tests; usable, not advertised
+_default = [os.environ.get("TINYGRAPH_BACKEND", "numpy")]
+_block: ContextVar[Backend | None] = ContextVar("tinygraph_backend", default=None)
+
+
+def register(name: str, factory: Callable[[], Backend]) -> None:
+    """Make a backend known by `name`; `factory` returns it, or raises `BackendError` saying what is missing."""
+    _factories[name] = factory
+    _made.pop(name, None)
+
+
+def _find_plugins() -> None:
+    """Register the backends that other installed packages offer (entry point ``tinygraph.backends``)."""
+    for entry in entry_points(group="tinygraph.backends"):
+        _factories.setdefault(entry.name, lambda entry=entry: entry.load()())
+
+
+def get_backend(name: str | Backend) -> Backend:
+    """Return the backend called `name`.
+
+    Raises
+    ------
+    BackendError
+        If no backend has this name, or it cannot run here.
+    """
+    if isinstance(name, Backend):
+        return name
+    if name not in _made:
+        if name not in _factories:
+            _find_plugins()
+        if name not in _factories:
+            near = get_close_matches(str(name), list(_factories), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(n for n in _factories if n not in _hidden)
+            raise BackendError(f"backend {name!r} is not known; known: {known}{hint}")
+        _made[name] = _factories[name]()
+    return _made[name]
+
+
+def current() -> Backend:
+    """Return the backend on which new tensors are made."""
+    return _block.get() or get_backend(_default[0])
+
+
+def use(name: str) -> None:
+    """Make `name` the default backend, for every new tensor of the process.
+
+    Raises
+    ------
+    BackendError
+        If it is unknown or cannot run here; the default then stays as it was.
+    """
+    get_backend(name)
+    _default[0] = name
+
+
+@contextmanager
+def using(name: str) -> Iterator[Backend]:
+    """Make `name` the default backend inside a ``with`` block."""
+    backend = get_backend(name)
+    token = _block.set(backend)
+    try:
+        yield backend
+    finally:
+        _block.reset(token)
+
+
+def backends() -> dict[str, str]:
+    """Return every backend's name with ``"ok"``, or with what is missing for it to run here."""
+    _find_plugins()
+    found = {}
+    for name in _factories:
+        if name in _hidden:
+            continue
+        try:
+            get_backend(name)
+            found[name] = "ok"
+        except BackendError as error:
+            found[name] = str(error)
+    return found

@@ -1,0 +1,78 @@
+"""The contract between operations and the place where their numbers live.
+
+An operation computes only through `Backend.xp`, a namespace with NumPy's names and meanings, so the same
+operation runs wherever such a namespace exists. A new backend is one subclass of `Backend` in one file.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+Array = Any  # a backend's own array: numpy.ndarray, cupy.ndarray, ...
+
+# Every array function that operations may use, under NumPy's name and with NumPy's meaning.
+ARRAY_FUNCTIONS = (
+    "abs add all any arange argmax array_equal broadcast_to clip concatenate copyto cos divide empty empty_like "
+    "equal exp expand_dims expm1 full full_like greater greater_equal isfinite isnan less less_equal log log1p "
+    "logical_and logical_not logical_or max maximum mean min minimum multiply negative not_equal ones ones_like "
+    "pad power reciprocal reshape sign sin sqrt square squeeze stack subtract sum swapaxes tanh tile transpose "
+    "where zeros zeros_like"
+).split()
+
+# Routines that NumPy lacks, or that must not be NumPy's own; every backend brings them.
+OWN_ROUTINES = ("matmul", "erf", "index_add")
+
+DTYPES = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint64", "bool_")
+
+
+class Backend:
+    """Where numbers live: arrays, the functions on them, products, and the way to and from the host.
+
+    Attributes
+    ----------
+    name : str
+        The name `tinygraph.use` knows it by.
+    xp : namespace
+        `ARRAY_FUNCTIONS`, `OWN_ROUTINES` and `DTYPES` as attributes; nothing else is promised.
+    array_type : type
+        The type of its arrays; an operation's result of another type (a NumPy scalar) is converted.
+    """
+
+    name: str
+    xp: Any
+    array_type: type
+
+    def asarray(self, value: Any, dtype: Any = None) -> Array:
+        """Return `value` (host array, number, nested list or own array) as an array of this backend."""
+        raise NotImplementedError
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """Return `array` as a NumPy array; it may share memory with `array`."""
+        raise NotImplementedError
+
+    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
+        """Return ``alpha * a @ b + beta * out`` for matrices, written to `out` where it is given.
+
+        Parameters
+        ----------
+        a, b : arrays of shape (m, k) and (k, n), one floating dtype
+            Transposed views are used as they are; nothing is copied for them.
+        out : C-contiguous array of shape (m, n), optional
+            Required for a `beta` other than 0.
+        """
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait until everything asked for is computed (nothing to do where calls are synchronous)."""
+
+
+def make_namespace(functions: Any, **own: Any) -> SimpleNamespace:
+    """Return the namespace of a backend: the contract's functions from the module `functions`, and its own."""
+    names = {name: getattr(functions, name) for name in (*ARRAY_FUNCTIONS, *DTYPES)}
+    missing = set(OWN_ROUTINES) - set(own)
+    if missing:
+        raise NotImplementedError(f"a backend must bring the routines {sorted(missing)}")
+    return SimpleNamespace(**names, **own)

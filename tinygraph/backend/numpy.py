@@ -1,0 +1,115 @@
+"""NumPy arrays on the CPU.
+
+Every floating product goes through SciPy's BLAS and none through NumPy's: the two bundle separate BLAS
+libraries whose threads fight for the cores when both run in one loop, and NumPy's cannot accumulate into a
+product. SciPy is imported at the first product, since it takes longer to import than all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend, make_namespace
+
+_gemm_of: dict[Any, Callable[..., np.ndarray]] = {}  # dtype -> BLAS routine; empty until the first product
+
+
+def _load_blas() -> None:
+    from scipy.linalg import blas
+
+    _gemm_of[np.dtype(np.float32)] = blas.sgemm
+    _gemm_of[np.dtype(np.float64)] = blas.dgemm
+
+
+def gemm(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, alpha: float = 1.0, beta: float = 0.0
+) -> np.ndarray:
+    """Return ``alpha * a @ b + beta * out`` for two matrices of one dtype; see `Backend.gemm`."""
+    if not _gemm_of:
+        _load_blas()
+    routine = _gemm_of.get(a.dtype)
+    if routine is None or not (a.size and b.size):
+        return _gemm_without_blas(a, b, out, alpha, beta)
+    # BLAS is column-major, so the transposed product is asked for: out.T = b.T a.T. A row-major matrix read
+    # column by column is its transpose, hence nothing is copied here.
+    if b.flags.c_contiguous:
+        left, flip_left = b.T, 0
+    else:
+        left, flip_left = (b if b.flags.f_contiguous else np.asfortranarray(b)), 1
+    if a.flags.c_contiguous:
+        right, flip_right = a.T, 0
+    else:
+        right, flip_right = (a if a.flags.f_contiguous else np.asfortranarray(a)), 1
+    if out is None:
+        fresh: np.ndarray = routine(alpha, left, right, 0.0, None, flip_left, flip_right).T
+        return fresh
+    result = routine(alpha, left, right, beta, out.T, flip_left, flip_right, 1)
+    if not np.shares_memory(result, out):  # BLAS took a copy: `out` was not contiguous or of another dtype
+        np.copyto(out, result.T)
+    return out
+
+
+def _gemm_without_blas(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alpha: float, beta: float
+) -> np.ndarray:
+    """Do the products BLAS has no routine for: integers, half precision, empty matrices."""
+    product = np.matmul(a, b)
+    if alpha != 1.0:
+        product = (alpha * product).astype(a.dtype)
+    if out is None:
+        return product
+    if beta:
+        product = product + (beta * out).astype(a.dtype)
+    np.copyto(out, product)
+    return out
+
+
+def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return ``a @ b`` for matrices or stacks of matrices, whose leading axes broadcast."""
+    if a.ndim == 2 and b.ndim == 2:
+        return gemm(a, b, out)
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    shape = (*lead, a.shape[-2], b.shape[-1])
+    result = np.empty(shape, a.dtype) if out is None else out
+    a = np.broadcast_to(a, lead + a.shape[-2:])
+    b = np.broadcast_to(b, lead + b.shape[-2:])
+    for at in np.ndindex(lead):
+        result[at] = gemm(a[at], b[at])
+    return result
+
+
+def erf(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return the error function of every entry."""
+    from scipy.special import erf as scipy_erf
+
+    result: np.ndarray = scipy_erf(z, out=out)
+    return result
+
+
+def index_add(shape: tuple[int, ...], key: Any, values: np.ndarray) -> np.ndarray:
+    """Return zeros of `shape` with `values` added at ``[key]``; entries that `key` repeats add up."""
+    result = np.zeros(shape, values.dtype)
+    np.add.at(result, key, values)
+    return result
+
+
+class NumpyBackend(Backend):
+    """Arrays of NumPy, products of SciPy's BLAS."""
+
+    name = "numpy"
+    array_type = np.ndarray
+
+    def __init__(self) -> None:
+        self.xp = make_namespace(np, matmul=matmul, erf=erf, index_add=index_add)
+
+    def asarray(self, value: Any, dtype: Any = None) -> Array:
+        return np.asarray(value, dtype)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return np.asarray(array)
+
+    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
+        return gemm(a, b, out, alpha, beta)

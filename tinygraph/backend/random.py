@@ -1,0 +1,60 @@
+"""Seeded random numbers, drawn on the host so that they are the same on every backend.
+
+The generator is counter-based (Philox): the key is the seed together with what the numbers are for, so a
+layer's initial weights depend neither on the order in which layers are built nor on the backend.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import secrets
+
+import numpy as np
+
+from ..errors import ArgumentError
+
+
+class _Stream:
+    """The seed in force and the number of draws made from it."""
+
+    seed: int | None = None
+    draws = itertools.count()
+
+
+def manual_seed(seed: int) -> None:
+    """Make every later draw without a seed of its own repeatable.
+
+    Parameters
+    ----------
+    seed : int
+        Zero or positive, below 2**64.
+    """
+    _Stream.seed = check_seed(seed)
+    _Stream.draws = itertools.count()
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed`, or raise an error that says what a seed is."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise ArgumentError(f"seed: expected a whole number from 0 to 2**64 - 1, got {seed!r}")
+    return int(seed)
+
+
+def generator(seed: int | None = None, *purpose: str | int) -> np.random.Generator:
+    """Return a host generator for `purpose`; without a seed, the next one of the process-wide stream.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Without it the generator depends on `manual_seed` and on the number of draws since.
+    *purpose : str or int
+        What the numbers are for, ``("init", "layer1.W")`` say; other purposes get independent numbers.
+    """
+    if seed is None:
+        if _Stream.seed is None:
+            _Stream.seed = secrets.randbits(64)
+        seed, purpose = _Stream.seed, ("draw", next(_Stream.draws))
+    text = repr((check_seed(seed), *purpose))
+    key = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
+    return np.random.Generator(np.random.Philox(key=key))

@@ -1,0 +1,145 @@
+"""A stand-in for a device on the CPU, for tests.
+
+Its arrays hold NumPy arrays but refuse everything a device array refuses: becoming a NumPy array on the
+way, meeting one in an operation, and any function that is not on the backend contract. A test run on it
+proves, without a GPU, that no code path smuggles host arrays into device code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError
+from . import numpy as host
+from .base import ARRAY_FUNCTIONS, DTYPES, OWN_ROUTINES, Array, Backend, make_namespace
+
+
+class StrictArray:
+    """An array that only the functions of the strict backend can read."""
+
+    __slots__ = ("_host",)
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._host = array
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise BackendError("a strict array was converted to NumPy implicitly; use Backend.to_host")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise BackendError("a strict array was iterated on the host; use the backend's functions")
+
+    def __bool__(self) -> bool:
+        raise BackendError("a strict array was read as a truth value on the host; use Backend.to_host")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._host.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._host.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._host.ndim
+
+    @property
+    def size(self) -> int:
+        return self._host.size
+
+    @property
+    def nbytes(self) -> int:
+        return self._host.nbytes
+
+    @property
+    def T(self) -> StrictArray:  # noqa: N802
+        return StrictArray(self._host.T)
+
+    def astype(self, dtype: Any) -> StrictArray:
+        return StrictArray(self._host.astype(dtype))
+
+    def copy(self) -> StrictArray:
+        return StrictArray(self._host.copy())
+
+    def reshape(self, shape: Any) -> StrictArray:
+        return StrictArray(self._host.reshape(shape))
+
+    def __getitem__(self, key: Any) -> StrictArray:
+        return _wrap(self._host[_unwrap(key)])
+
+
+def _unwrap(value: Any) -> Any:
+    """Return the host arrays behind strict ones; refuse a host array that came in uninvited."""
+    if isinstance(value, StrictArray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise BackendError(f"a NumPy array of shape {value.shape} was given to a function of the strict backend")
+    if isinstance(value, tuple):
+        return tuple(_unwrap(v) for v in value)
+    if isinstance(value, list):
+        return [_unwrap(v) for v in value]
+    return value
+
+
+def _wrap(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return StrictArray(np.asarray(value))
+    return value
+
+
+def _strict(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out")
+        result = function(*[_unwrap(a) for a in args], **{k: _unwrap(v) for k, v in kwargs.items()})
+        return _wrap(result) if out is None else out
+
+    return call
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    method = getattr(np.ndarray, name)
+
+    def call(self: StrictArray, *other: Any) -> Any:
+        return _wrap(method(self._host, *[_unwrap(o) for o in other]))
+
+    return call
+
+
+for _name in "add sub mul truediv pow matmul".split():
+    setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
+    setattr(StrictArray, f"__r{_name}__", _operator(f"__r{_name}__"))
+for _name in "neg abs lt le gt ge eq ne and or invert".split():
+    setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+class StrictBackend(Backend):
+    """NumPy behind a wall; see the module."""
+
+    name = "strict"
+    array_type = StrictArray
+
+    def __init__(self) -> None:
+        functions = type("functions", (), {n: staticmethod(_strict(getattr(np, n))) for n in ARRAY_FUNCTIONS})
+        for name in DTYPES:
+            setattr(functions, name, getattr(np, name))
+        self.xp = make_namespace(functions, **{n: _strict(getattr(host, n)) for n in OWN_ROUTINES})
+
+    def asarray(self, value: Any, dtype: Any = None) -> Array:
+        if isinstance(value, StrictArray):
+            return value if dtype is None or value.dtype == dtype else value.astype(dtype)
+        return StrictArray(np.array(value, dtype))
+
+    def to_host(self, array: Array) -> np.ndarray:
+        host_array: np.ndarray = array._host
+        return host_array.copy()
+
+    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
+        result = host.gemm(_unwrap(a), _unwrap(b), _unwrap(out), alpha, beta)
+        return StrictArray(result) if out is None else out

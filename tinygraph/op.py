@@ -1,0 +1,202 @@
+"""`Op`: an operation as its forward computation and its local backward rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+from .backend import Array
+from .errors import DTypeError, ShapeError, TinygraphError
+from .tensor import Operand, Tensor, as_tensor, describe, mixed_backends, mode, next_index
+
+Gradient = Tensor | Callable[[], Tensor] | None
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operation; subclass it to write your own.
+
+    A subclass says how to compute its output (`forward`), how a gradient of the output turns into
+    gradients of the inputs (`backward`), and the latter in words (`rule`)::
+
+        class Cube(tg.Op):
+            rule = "dx = 3 dy x**2"
+
+            def forward(self, xp, x, out=None):
+                return xp.multiply(x * x, x, out=out)
+
+            def backward(self, dy, y, x):
+                return (3.0 * dy * x * x,)
+
+        y = Cube()(x)
+
+    What varies (an axis, a slope) is a field of the dataclass, so equal ops compare equal; an op keeps no
+    state of a call.
+    """
+
+    name: ClassVar[str] = "op"  # shown in drawings and errors; the class name in snake case unless given
+    rule: ClassVar[str] = ""  # the backward rule in words
+    differentiable: ClassVar[bool] = True  # False: the output carries no gradient (a comparison, an index)
+
+    def __init_subclass__(cls) -> None:
+        if "name" not in vars(cls):
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    @property
+    def label(self) -> str:
+        """The name with the fields that differ from their defaults: ``sum(axis=0)``."""
+        set_fields = [
+            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default
+        ]
+        return f"{self.name}({', '.join(set_fields)})" if set_fields else self.name
+
+    def check(self, *inputs: Tensor) -> None:
+        """Raise an error if the inputs do not fit, before anything is computed."""
+        check_dtypes(self, inputs)
+
+    def forward(self, xp: Any, *arrays: Array, out: Array | None = None) -> Array:
+        """Return the output for `arrays`, through the backend's namespace `xp` only.
+
+        `out` is a buffer of the output's shape and dtype to write to; an op may ignore it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: Tensor, y: Tensor, *inputs: Tensor) -> tuple[Gradient, ...]:
+        """Return the gradient of each input, given that of the output, `dy`, and the output `y`.
+
+        An entry is a tensor, None where nothing flows, or a function of no arguments that returns the
+        tensor and is called only if that gradient is wanted. Broadcasting is undone by the engine. The
+        rule is written with tensors, so gradients can be drawn, compiled and differentiated again.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def __call__(self, *operands: Operand) -> Tensor:
+        """Apply the operation to tensors, arrays or numbers; return its output as a tensor."""
+        try:
+            backend = operands[0].backend
+        except (AttributeError, IndexError):
+            return self(*_as_tensors(self, operands))
+        inputs: tuple[Tensor, ...] = operands
+        wants_gradient = False
+        for t in inputs:
+            if t.__class__ is not Tensor:
+                return self(*_as_tensors(self, operands))
+            if t.backend is not backend:
+                raise mixed_backends(self.label, inputs[0], t)
+            if t.requires_grad:
+                wants_gradient = True
+        self.check(*inputs)
+        data = self.forward(backend.xp, *[t.data for t in inputs])
+        if data.__class__ is not backend.array_type:  # NumPy returns scalars where no axis is left
+            data = backend.asarray(data)
+        if data.dtype is not inputs[0].data.dtype:
+            check_result(self, inputs, data)
+
+        y: Tensor = _new(Tensor)
+        y.data = data
+        y.backend = backend
+        y.name = y.role = y.grad = None
+        y.modified = 0
+        y.index = next_index()
+        y.scope = mode.scope
+        if mode.recording:
+            y.op = self
+            y.inputs = inputs
+            y.requires_grad = wants_gradient and self.differentiable
+        else:
+            y.op = None
+            y.inputs = ()
+            y.requires_grad = False
+        if mode.observer is not None:
+            mode.observer(self, inputs, y)
+        return y
+
+
+_new = object.__new__
+
+
+def _as_tensors(op: Op, operands: tuple[Operand, ...]) -> list[Tensor]:
+    """Return the operands as tensors; numbers take the dtype of the first tensor among them."""
+    if not operands:
+        raise ShapeError(f"{op.label}: called without an operand")
+    like = next((t for t in operands if isinstance(t, Tensor)), None)
+    return [as_tensor(t, like) for t in operands]
+
+
+def check_dtypes(op: Op, inputs: tuple[Tensor, ...]) -> None:
+    """Raise an error if two inputs are of different floating dtypes; nothing is promoted silently."""
+    if len(inputs) < 2:
+        return
+    first = inputs[0].data.dtype
+    for t in inputs:
+        if t.data.dtype is not first and t.data.dtype != first:
+            break
+    else:
+        return
+    floating: dict[Any, Tensor] = {}
+    for t in inputs:
+        if t.data.dtype.kind == "f":
+            floating.setdefault(t.data.dtype, t)
+    if len(floating) > 1:
+        said = ", ".join(f"{describe(t)} is {dtype}" for dtype, t in floating.items())
+        raise DTypeError(f"{op.label}: operands of two floating dtypes: {said}; convert one with .astype(...)")
+
+
+def check_result(op: Op, inputs: tuple[Tensor, ...], data: Array) -> None:
+    """Raise an error if floating inputs gave a result of another floating dtype."""
+    if data.dtype.kind != "f" or getattr(op, "dtype", None) is not None:
+        return
+    for t in inputs:
+        if t.data.dtype.kind == "f" and t.data.dtype != data.dtype:
+            raise DTypeError(
+                f"{op.label}: {t.data.dtype} went in and {data.dtype} came out; forward must keep the dtype"
+            )
+
+
+def check_broadcast(op: Op, inputs: tuple[Tensor, ...], *names: str) -> None:
+    """Raise an error if the shapes of the inputs do not broadcast (see NumPy's rules)."""
+    shapes = [t.data.shape for t in inputs]
+    rank = max(map(len, shapes))
+    for axis in range(1, rank + 1):
+        lengths = {s[-axis] for s in shapes if len(s) >= axis} - {1}
+        if len(lengths) > 1:
+            said = " and ".join(map(str, sorted(lengths)))
+            raise ShapeError(
+                f"{op.label}: shapes do not broadcast: {' and '.join(map(str, shapes))}; "
+                f"axis {-axis} has {said}, but lengths must be equal or 1"
+            )
+
+
+class ElementwiseOp(Op):
+    """An operation on matching entries of its inputs, whose shapes broadcast."""
+
+    def check(self, *inputs: Tensor) -> None:
+        """Raise an error if dtypes differ or shapes do not broadcast."""
+        check_dtypes(self, inputs)
+        shape = inputs[0].data.shape
+        for t in inputs:
+            if t.data.shape != shape:
+                check_broadcast(self, inputs)
+                return
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def documents(op_class: type[Op]) -> Callable[[F], F]:
+    """Add the backward rule of `op_class` to the docstring of the public function that applies it."""
+
+    def add_rule(function: F) -> F:
+        lines = (function.__doc__ or "").rstrip().splitlines()
+        indent = "    " if len(lines) < 2 else re.match(r" *", lines[-1]).group()  # type: ignore[union-attr]
+        indent = indent[:4] or "    "
+        note = f"{indent}Notes\n{indent}-----\n{indent}Local backward rule: ``{op_class.rule}``."
+        function.__doc__ = "\n".join(lines) + f"\n\n{note}\n{indent}"
+        return function
+
+    return add_rule
+
+
+__all__ = ["Op", "ShapeError", "TinygraphError"]

@@ -1,0 +1,134 @@
+"""Products of matrices, and the chapter's bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..backend import Array
+from ..errors import ShapeError
+from ..op import ElementwiseOp, Gradient, Op, check_dtypes, documents
+from ..tensor import Operand, Tensor, as_tensor, functions
+from .elementwise import negative
+from .shape import reshape
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """Product ``y = a b`` of matrices or stacks of matrices, either one transposed on request.
+
+    The rules of the four cases are products of the same four kinds, so no transpose is ever materialised.
+    """
+
+    name = "matmul"
+    rule = "da = dy b', db = a' dy"
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    def check(self, *inputs: Tensor) -> None:
+        """Raise an error if dtypes or inner sizes differ."""
+        check_dtypes(self, inputs)
+        a, b = inputs[0].data.shape, inputs[1].data.shape
+        rows, columns = a[-2 if self.transpose_a else -1], b[-1 if self.transpose_b else -2]
+        if rows != columns:
+            left, right = ("'" if t else "" for t in (self.transpose_a, self.transpose_b))
+            raise ShapeError(f"matmul: inner sizes differ: {a}{left} @ {b}{right}; {rows} != {columns}")
+        if len(a) > 2 or len(b) > 2:
+            for i, j in zip(reversed(a[:-2]), reversed(b[:-2]), strict=False):
+                if i != j and 1 not in (i, j):
+                    raise ShapeError(f"matmul: stacks do not broadcast: {a} @ {b}; {i} != {j}")
+
+    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
+        if self.transpose_a:
+            a = a.T if a.ndim == 2 else xp.swapaxes(a, -1, -2)
+        if self.transpose_b:
+            b = b.T if b.ndim == 2 else xp.swapaxes(b, -1, -2)
+        return xp.matmul(a, b, out=out)
+
+    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
+        ta, tb = self.transpose_a, self.transpose_b
+
+        def da() -> Tensor:
+            return _products[tb, True](b, dy) if ta else _products[False, not tb](dy, b)
+
+        def db() -> Tensor:
+            return _products[True, ta](dy, a) if tb else _products[not ta, False](a, dy)
+
+        return da, db
+
+
+class Bias(ElementwiseOp):
+    """The chapter's bias, subtracted: ``z = y - theta`` (65.4), (65.31)."""
+
+    rule = "dy = dz, dtheta = -dz, summed over the batch"
+
+    def check(self, *inputs: Tensor) -> None:
+        """Raise an error if `theta` is not one number per column of `z`, or dtypes differ."""
+        check_dtypes(self, inputs)
+        z, theta = inputs[0].data.shape, inputs[1].data.shape
+        if not z or theta != z[-1:]:
+            fits = f"theta of shape ({z[-1]},)" if z else "z with at least one axis"
+            raise ShapeError(f"bias: z has shape {z} and theta {theta}; expected {fits}")
+
+    def forward(self, xp: Any, z: Array, theta: Array, out: Array | None = None) -> Array:
+        return xp.subtract(z, theta, out=out)
+
+    def backward(self, dz: Tensor, y: Tensor, z: Tensor, theta: Tensor) -> tuple[Gradient, ...]:
+        return dz, lambda: negative(dz)
+
+
+_products = {(ta, tb): MatMul(ta, tb) for ta in (False, True) for tb in (False, True)}
+_plain = _products[False, False]
+_bias = Bias()
+
+
+@documents(MatMul)
+def matmul(a: Operand, b: Operand) -> Tensor:
+    """Return the matrix product ``a @ b``.
+
+    Parameters
+    ----------
+    a : tensor of shape (..., m, k) or (k,)
+    b : tensor of shape (..., k, n) or (k,)
+        A vector counts as one row on the left and as one column on the right, and that axis is dropped
+        from the result. Leading axes broadcast.
+
+    Raises
+    ------
+    ShapeError
+        If the inner sizes differ or an operand has no axis.
+    DTypeError
+        If the floating dtypes differ.
+    """
+    if not isinstance(a, Tensor):
+        a = as_tensor(a, b if isinstance(b, Tensor) else None)
+    if not isinstance(b, Tensor):
+        b = as_tensor(b, a)
+    if len(a.data.shape) > 1 and len(b.data.shape) > 1:
+        return _plain(a, b)
+    if not a.shape or not b.shape:
+        raise ShapeError(f"matmul: a number has no inner size: {a.shape} @ {b.shape}; use * to scale")
+    y = _plain(reshape(a, (1, -1)) if a.ndim == 1 else a, reshape(b, (-1, 1)) if b.ndim == 1 else b)
+    shape = y.shape[:-2] + (() if a.ndim == 1 else y.shape[-2:-1]) + (() if b.ndim == 1 else y.shape[-1:])
+    return reshape(y, shape)
+
+
+@documents(Bias)
+def bias(z: Operand, theta: Operand) -> Tensor:
+    """Return ``z - theta``: the bias is subtracted, as in (65.4) and (65.31).
+
+    Parameters
+    ----------
+    z : tensor of shape (..., n)
+    theta : tensor of shape (n,)
+
+    Raises
+    ------
+    ShapeError
+        If `theta` does not have one entry per column of `z`.
+    """
+    return _bias(z, theta)
+
+
+functions.matmul = matmul

@@ -1,0 +1,551 @@
+"""`Tensor`: a value, the operation that made it, and that operation's inputs.
+
+Tensors form the graph: following `Tensor.inputs` leads back to the leaves. A tensor's value never changes,
+except that a leaf's may, through `Tensor.assign_`. Every tensor carries its place in the order of creation,
+which is also an order of evaluation, since inputs exist before what is made from them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
+
+import numpy as np
+
+from .backend import Array, Backend, current, get_backend
+from .errors import ArgumentError, BackendError, DTypeError, GraphError, ShapeError
+
+if TYPE_CHECKING:
+    from .op import Op
+
+Role = Literal["weight", "bias", "scale"]
+Operand = Any  # a Tensor, a NumPy array, a number, or nested lists of numbers
+Axis = int | tuple[int, ...] | None
+
+next_index = itertools.count(1).__next__  # places in the order of creation
+
+
+class Scope(Protocol):
+    """Where in a network a tensor was made: a module's path and the number of the call."""
+
+    path: str
+    call: int
+
+
+class _Mode(threading.local):
+    """What holds for the operations that the current thread applies."""
+
+    recording: bool = True  # whether results remember their operation and inputs
+    scope: Scope | None = None  # the module call under way
+    observer: Callable[[Op, tuple[Tensor, ...], Tensor], None] | None = None  # is shown every application
+
+
+mode = _Mode()
+
+
+class Tensor:
+    """An array on a backend, and how it came about.
+
+    Make one with `tinygraph.tensor` or `tinygraph.parameter`; operations make the others.
+
+    Attributes
+    ----------
+    data : array
+        The backend's own array. Not to be written to; see `assign_`.
+    op : Op or None
+        The operation that made it; None for a leaf.
+    inputs : tuple of Tensor
+        What `op` was applied to.
+    requires_grad : bool
+        Whether `backward` computes a gradient for it (a leaf) or passes one through it.
+    grad : Tensor or None
+        What `backward` has accumulated (leaves only).
+    name, role : str or None
+        Its name, ``"W1"`` say; ``"weight"``, ``"bias"`` or ``"scale"`` for a parameter.
+    scope : Scope or None
+        The module call in which it was made.
+    backend : Backend
+        Where `data` lives.
+    index, modified : int
+        Its place in the order of creation, and that of its last assignment (0: never assigned).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "backend",
+        "data",
+        "grad",
+        "index",
+        "inputs",
+        "modified",
+        "name",
+        "op",
+        "requires_grad",
+        "role",
+        "scope",
+    )
+    __array_ufunc__ = None  # NumPy arrays then leave `array + tensor` to Tensor.__radd__
+    __array_priority__ = 1000
+
+    data: Array
+    backend: Backend
+    op: Op | None
+    inputs: tuple[Tensor, ...]
+    requires_grad: bool
+    grad: Tensor | None
+    name: str | None
+    role: Role | None
+    scope: Scope | None
+    index: int
+    modified: int
+
+    def __init__(
+        self,
+        data: Array,
+        backend: Backend,
+        *,
+        requires_grad: bool = False,
+        name: str | None = None,
+        role: Role | None = None,
+    ) -> None:
+        self.data = data
+        self.backend = backend
+        self.op = None
+        self.inputs = ()
+        self.requires_grad = requires_grad
+        self.grad = None
+        self.name = name
+        self.role = role
+        self.scope = mode.scope
+        self.index = next_index()
+        self.modified = 0
+
+    # -- what it is -----------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of every axis."""
+        shape: tuple[int, ...] = self.data.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The entries' type."""
+        dtype: np.dtype[Any] = self.data.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.data.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        size: int = self.data.size
+        return size
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it."""
+        return self.op is None
+
+    def __len__(self) -> int:
+        if not self.data.shape:
+            raise ShapeError("len(tensor): a tensor with no axes has no length; use .item() for its number")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.backend.to_host(self.data), separator=", ", prefix="tensor(", threshold=100)
+        facts = f", dtype={self.dtype}"
+        if self.backend.name != "numpy":
+            facts += f", backend={self.backend.name}"
+        if self.name:
+            facts += f", name={self.name!r}"
+        if self.op is not None:
+            facts += f", op={self.op.label}"
+        elif self.requires_grad:
+            facts += ", requires_grad=True"
+        return f"tensor({text}{facts})"
+
+    # -- to the host ----------------------------------------------------------------------------------
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy of the value as a NumPy array."""
+        return np.array(self.backend.to_host(self.data))
+
+    def item(self) -> float | int | bool:
+        """Return the only entry as a Python number.
+
+        Raises
+        ------
+        ShapeError
+            If there is not exactly one entry.
+        """
+        if self.size != 1:
+            raise ShapeError(f"item: expected a tensor with one entry, got shape {self.shape}; use .numpy()")
+        value: float | int | bool = self.backend.to_host(self.data).item()
+        return value
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.data.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
+
+    # -- as a leaf ------------------------------------------------------------------------------------
+
+    def detach(self) -> Tensor:
+        """Return a leaf with the same data that knows nothing of how it was made."""
+        return Tensor(self.data, self.backend, name=self.name)
+
+    def to(self, backend: str | Backend) -> Tensor:
+        """Return a leaf with the same value on `backend` (this tensor, if it lives there already)."""
+        target = get_backend(backend)
+        if target is self.backend:
+            return self
+        data = target.asarray(self.backend.to_host(self.data))
+        return Tensor(data, target, requires_grad=self.requires_grad, name=self.name, role=self.role)
+
+    def assign_(self, value: Operand) -> Tensor:
+        """Write `value` into this leaf's own memory; the only way a tensor's value changes.
+
+        A graph recorded before and read by `backward` afterwards is then refused, not silently wrong.
+
+        Parameters
+        ----------
+        value : tensor, array or number
+            Of this tensor's shape and dtype, or a number.
+
+        Raises
+        ------
+        GraphError
+            If an operation made this tensor.
+        ShapeError, DTypeError, BackendError
+            If `value` does not fit.
+        """
+        if self.op is not None:
+            raise GraphError(f"assign_: only leaves can be assigned; this tensor was made by {self.op.label}")
+        source = value if isinstance(value, Tensor) else as_tensor(value, self)
+        if source.shape != self.shape and source.size != 1:
+            raise ShapeError(f"assign_: {describe(self)} has shape {self.shape}, the value has {source.shape}")
+        if source.dtype != self.dtype:
+            raise DTypeError(f"assign_: {describe(self)} is {self.dtype}, the value is {source.dtype}")
+        if source.backend is not self.backend:
+            raise mixed_backends("assign_", self, source)
+        self.backend.xp.copyto(self.data, source.data)
+        self.modified = next_index()
+        return self
+
+    # -- operations: each is a function of a higher floor, found in `functions` --------------------------
+
+    def __add__(self, other: Operand) -> Tensor:
+        return functions.add(self, other)
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return functions.add(other, self)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return functions.subtract(self, other)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return functions.subtract(other, self)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        return functions.multiply(self, other)
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return functions.multiply(other, self)
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        return functions.divide(self, other)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return functions.divide(other, self)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        return functions.power(self, other)
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return functions.power(other, self)
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        return functions.matmul(self, other)
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        return functions.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return functions.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return functions.abs(self)
+
+    def __lt__(self, other: Operand) -> Tensor:
+        return functions.less(self, other)
+
+    def __le__(self, other: Operand) -> Tensor:
+        return functions.less_equal(self, other)
+
+    def __gt__(self, other: Operand) -> Tensor:
+        return functions.greater(self, other)
+
+    def __ge__(self, other: Operand) -> Tensor:
+        return functions.greater_equal(self, other)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return functions.equal(self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return functions.not_equal(self, other)
+
+    __hash__ = object.__hash__  # a tensor is a node of a graph: as a key it is itself, whatever its value
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return functions.getitem(self, key)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (functions.getitem(self, i) for i in range(len(self)))
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802
+        """The transpose: all axes in reverse order."""
+        return functions.transpose(self)
+
+    def transpose(self, *axes: int) -> Tensor:
+        """Return the tensor with its axes in the order `axes` (none: reversed)."""
+        return functions.transpose(self, axes or None)
+
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """Return the same entries in another shape, given as ``reshape(2, 3)`` or ``reshape((2, 3))``."""
+        return functions.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the sum over `axis`; see `tinygraph.sum`."""
+        return functions.sum(self, axis, keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the mean over `axis`; see `tinygraph.mean`."""
+        return functions.mean(self, axis, keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the maximum over `axis`; see `tinygraph.max`."""
+        return functions.max(self, axis, keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the minimum over `axis`; see `tinygraph.min`."""
+        return functions.min(self, axis, keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+        """Return the variance over `axis`; see `tinygraph.var`."""
+        return functions.var(self, axis, keepdims, ddof)
+
+    def argmax(self, axis: int = -1) -> Tensor:
+        """Return the positions of the largest entries along `axis`; see `tinygraph.argmax`."""
+        return functions.argmax(self, axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Return the tensor converted to `dtype`; a gradient is converted back."""
+        return functions.astype(self, dtype)
+
+    def backward(self, dy: Operand = None) -> None:
+        """Add the gradient of this tensor to `grad` of every leaf that requires one.
+
+        Parameters
+        ----------
+        dy : tensor or array, optional
+            The gradient with respect to this tensor, of its shape; 1 for a tensor with one entry.
+        """
+        functions.backward(self, dy)
+
+
+class _Functions:
+    """The functions of higher floors behind Tensor's operators and methods.
+
+    Operators need operations, and operations need `Tensor`; this table unties the knot: the modules that
+    define these functions put them here when they are imported (`tinygraph.ops`, `tinygraph.autodiff`).
+    """
+
+    add: Callable[[Operand, Operand], Tensor]
+    subtract: Callable[[Operand, Operand], Tensor]
+    multiply: Callable[[Operand, Operand], Tensor]
+    divide: Callable[[Operand, Operand], Tensor]
+    power: Callable[[Operand, Operand], Tensor]
+    matmul: Callable[[Operand, Operand], Tensor]
+    negative: Callable[[Tensor], Tensor]
+    abs: Callable[[Tensor], Tensor]
+    less: Callable[[Operand, Operand], Tensor]
+    less_equal: Callable[[Operand, Operand], Tensor]
+    greater: Callable[[Operand, Operand], Tensor]
+    greater_equal: Callable[[Operand, Operand], Tensor]
+    equal: Callable[[Operand, Operand], Tensor]
+    not_equal: Callable[[Operand, Operand], Tensor]
+    getitem: Callable[[Tensor, Any], Tensor]
+    transpose: Callable[..., Tensor]
+    reshape: Callable[[Tensor, Any], Tensor]
+    sum: Callable[[Tensor, Axis, bool], Tensor]
+    mean: Callable[[Tensor, Axis, bool], Tensor]
+    max: Callable[[Tensor, Axis, bool], Tensor]
+    min: Callable[[Tensor, Axis, bool], Tensor]
+    var: Callable[[Tensor, Axis, bool, int], Tensor]
+    argmax: Callable[[Tensor, int], Tensor]
+    astype: Callable[[Tensor, Any], Tensor]
+    backward: Callable[[Tensor, Operand], None]
+
+
+functions = _Functions()
+
+
+def describe(t: Tensor) -> str:
+    """Return words for a tensor in an error: its name, or the operation that made it, and where."""
+    what = repr(t.name) if t.name else f"the result of {t.op.label}" if t.op is not None else "a leaf"
+    return f"{what} in {t.scope.path}" if t.scope is not None and t.scope.path else what
+
+
+def mixed_backends(what: str, a: Tensor, b: Tensor) -> BackendError:
+    """Return the error for two tensors of different backends in one operation."""
+    return BackendError(
+        f"{what}: operands live on two backends: {describe(a)} on {a.backend.name!r}, {describe(b)} on "
+        f'{b.backend.name!r}; move one with .to("{a.backend.name}")'
+    )
+
+
+def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
+    """Return `value` as a tensor; a number takes dtype and backend of `like`, an array keeps its dtype.
+
+    Raises
+    ------
+    DTypeError
+        If `value` holds anything but numbers.
+    """
+    if isinstance(value, Tensor):
+        return value
+    backend = current() if like is None else like.backend
+    if isinstance(value, backend.array_type):
+        return Tensor(value, backend)
+    if like is not None and isinstance(value, bool | int | float | np.generic):
+        kind = like.data.dtype
+        if kind.kind == "f" or isinstance(value, bool | int | np.integer | np.bool_):
+            return Tensor(backend.asarray(value, kind), backend)
+    return Tensor(backend.asarray(_host_array(value)), backend)
+
+
+def _host_array(value: Any) -> np.ndarray:
+    """Return `value` as a host array: Python floats become float32, arrays keep their dtype."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"tensor: expected numbers in rows of equal length; {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"tensor: expected numbers, got {type(value).__name__} of dtype {array.dtype}")
+    if array.dtype == np.float64 and not hasattr(value, "dtype") and not _has_float64(value):
+        array = array.astype(np.float32)
+    return array
+
+
+def _has_float64(value: Any) -> bool:
+    """Whether nested lists hold NumPy float64 values, which keep their dtype."""
+    if isinstance(value, list | tuple):
+        return any(_has_float64(v) for v in value)
+    return isinstance(value, np.ndarray | np.float64) and value.dtype == np.float64
+
+
+def tensor(
+    array_like: Operand, dtype: Any = None, requires_grad: bool = False, name: str | None = None
+) -> Tensor:
+    """Return a new leaf with a copy of `array_like` on the current backend.
+
+    Parameters
+    ----------
+    array_like : array, number or nested lists of numbers, of any shape
+        Python floats become float32; arrays keep their dtype.
+    dtype : dtype, optional
+        Convert to this dtype.
+    requires_grad : bool
+        Whether `backward` computes a gradient for it; floating dtypes only.
+    name : str, optional
+        Shown in drawings and errors.
+
+    Raises
+    ------
+    DTypeError
+        If `array_like` holds anything but numbers, or `requires_grad` is asked of integers.
+    """
+    backend = current()
+    if isinstance(array_like, Tensor):
+        array_like = array_like.to(backend).data
+    if isinstance(array_like, backend.array_type):
+        data = array_like.copy() if dtype is None else array_like.astype(dtype)
+    else:
+        host = _host_array(array_like)
+        data = backend.asarray(np.array(host, host.dtype if dtype is None else dtype))
+    if requires_grad and data.dtype.kind != "f":
+        raise DTypeError(f"tensor: only floating tensors have gradients, got {data.dtype}; pass dtype='float32'")
+    return Tensor(data, backend, requires_grad=requires_grad, name=name)
+
+
+def parameter(array_like: Operand, name: str | None = None, role: Role = "weight", dtype: Any = None) -> Tensor:
+    """Return a leaf to be learned: a tensor that requires a gradient and has a role.
+
+    Parameters
+    ----------
+    array_like : array, number or nested lists of numbers
+        Its first value; Python floats become float32, arrays keep their dtype.
+    name : str, optional
+        Shown in drawings and errors.
+    role : {"weight", "bias", "scale"}
+        L1 and L2 regularisation count weights only; optimisers may treat biases apart.
+    dtype : dtype, optional
+        Convert to this dtype.
+    """
+    if role not in ("weight", "bias", "scale"):
+        raise ArgumentError(f'parameter: role must be "weight", "bias" or "scale", got {role!r}')
+    made = tensor(array_like, dtype, requires_grad=True, name=name)
+    made.role = role
+    return made
+
+
+@contextmanager
+def _set(**attributes: Any) -> Iterator[None]:
+    """Set attributes of `mode` inside a ``with`` block."""
+    before = {key: getattr(mode, key) for key in attributes}
+    for key, value in attributes.items():
+        setattr(mode, key, value)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            setattr(mode, key, value)
+
+
+def no_grad() -> Any:
+    """Return a ``with`` block in which operations record nothing: values only, no graph."""
+    return _set(recording=False)
+
+
+def refuse_gradient(what: str) -> NoReturn:
+    """Raise the error for a gradient asked of something that has none."""
+    raise GraphError(f"{what} does not require a gradient; make it with requires_grad=True or tg.parameter")
+
+
+__all__ = ["EllipsisType", "Tensor", "as_tensor", "no_grad", "parameter", "tensor"]

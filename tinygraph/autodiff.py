@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from operator import attrgetter
 
 import numpy as np
@@ -32,72 +33,67 @@ def ancestors(outputs: Iterable[Tensor]) -> list[Tensor]:
     return sorted(seen, key=_in_order)
 
 
-def _requiring_gradient(outputs: Iterable[Tensor]) -> list[Tensor]:
-    """Return those of `ancestors` that lead to a leaf requiring a gradient, in order."""
-    seen: set[Tensor] = set()
-    stack = list(outputs)
-    nodes = []
-    while stack:
-        t = stack.pop()
-        if t.requires_grad and t not in seen:
-            seen.add(t)
-            nodes.append(t)
-            stack.extend(t.inputs)
-    nodes.sort(key=_in_order)
-    return nodes
-
-
-def _depending_on(targets: set[Tensor], outputs: Iterable[Tensor]) -> list[Tensor]:
-    """Return those of `ancestors` that are among `targets` or were computed from one of them, in order."""
-    found = set(targets)
-    nodes = []
-    for t in ancestors(outputs):
-        if t in found or (any(x in found for x in t.inputs) and t.op is not None and t.op.differentiable):
+def _depending_on(targets: Iterable[Tensor], y: Tensor) -> set[Tensor]:
+    """Return those of the `ancestors` of `y` that are among `targets` or were computed from one of them."""
+    targets = set(targets)
+    found: set[Tensor] = set()
+    for t in ancestors([y]):
+        if t in targets or (t.op is not None and t.op.differentiable and not found.isdisjoint(t.inputs)):
             found.add(t)
-            nodes.append(t)
-    return nodes
+    return found
 
 
-def _pull_back(nodes: Sequence[Tensor], gradients: dict[Tensor, Tensor], keep: set[Tensor]) -> None:
-    """Carry the gradients of the outputs in `gradients` back through `nodes`, in place.
+def _pull_back(y: Tensor, dy: Tensor, wanted: set[Tensor] | None, keep: set[Tensor]) -> dict[Tensor, Tensor]:
+    """Carry the gradient `dy` of `y` back through the graph; return the gradients of the leaves and of `keep`.
 
-    A gradient is dropped as soon as it has been passed on, except those of leaves and of `keep`.
+    Nodes are visited from the last created to the first: all that a node was used for was created after it,
+    so its gradient is complete when its turn comes. It is dropped as soon as it has been passed on.
+
+    Parameters
+    ----------
+    wanted : set of Tensor, optional
+        The nodes to pass gradients through; None: those that require one.
     """
-    wanted = set(nodes)
+    gradients = {y: dy}
+    queue = [(-y.index, y)]  # a heap: the last created comes first
     scope = mode.scope
     try:
-        for y in reversed(nodes):
+        while queue:
+            y = heappop(queue)[1]
             op = y.op
-            dy = gradients.get(y)
-            if op is None or dy is None:
+            if op is None:
                 continue
-            if y not in keep:
-                del gradients[y]
+            dy = gradients[y] if y in keep else gradients.pop(y)
+            mode.scope = y.scope  # the gradient belongs to the same layer as what it is the gradient of
             for x in y.inputs:
                 if x.modified > y.index:
                     raise GraphError(
                         f"{describe(x)} was assigned after {op.label} had used it; its gradient would be wrong: "
                         "call backward before assign_, or compute the forward pass again"
                     )
-            mode.scope = y.scope  # the gradient belongs to the same layer as what it is the gradient of
             entries = op.backward(dy, y, *y.inputs)
             if len(entries) != len(y.inputs):
                 raise GradientError(
                     f"{op.label}: backward must return one entry per input ({len(y.inputs)}), got {len(entries)}"
                 )
             for x, dx in zip(y.inputs, entries, strict=True):
-                if dx is None or x not in wanted:
+                if dx is None or not (x.requires_grad if wanted is None else x in wanted):
                     continue
                 if dx.__class__ is not Tensor:
                     dx = dx()  # type: ignore[operator]
                 if dx.data.shape != x.data.shape:
                     dx = _undo_broadcasting(op, dx, x)
-                if dx.data.dtype != x.data.dtype:
+                if dx.data.dtype is not x.data.dtype and dx.data.dtype != x.data.dtype:
                     raise GradientError(f"{op.label}: backward gave {dx.dtype} for an input of {x.dtype}")
                 before = gradients.get(x)
-                gradients[x] = dx if before is None else add(before, dx)
+                if before is None:
+                    gradients[x] = dx
+                    heappush(queue, (-x.index, x))
+                else:
+                    gradients[x] = add(before, dx)
     finally:
         mode.scope = scope
+    return gradients
 
 
 def _undo_broadcasting(op: Op, dx: Tensor, x: Tensor) -> Tensor:
@@ -150,13 +146,9 @@ def backward(y: Tensor, dy: Operand = None) -> None:
             f"backward: {describe(y)} depends on no tensor that requires a gradient; make one with "
             "tg.parameter or requires_grad=True, and compute outside of no_grad"
         )
-    nodes = _requiring_gradient([y])
-    gradients = {y: seed}
     with no_grad():
-        _pull_back(nodes, gradients, set())
-        for leaf in nodes:
-            if leaf.op is None and leaf in gradients:
-                leaf.grad = gradients[leaf] if leaf.grad is None else add(leaf.grad, gradients[leaf])
+        for leaf, gradient in _pull_back(y, seed, None, set()).items():
+            leaf.grad = gradient if leaf.grad is None else add(leaf.grad, gradient)
 
 
 def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> list[Tensor]:
@@ -184,9 +176,8 @@ def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> li
     targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if not targets:
         raise ArgumentError("grad: expected at least one tensor to differentiate with respect to, got none")
-    gradients = {y: _seed(y, dy, "grad")}
-    nodes = _depending_on(set(targets), [y])
-    reached = set(nodes)
+    seed = _seed(y, dy, "grad")
+    reached = _depending_on(targets, y)
     for position, x in enumerate(targets):
         if x.data.dtype.kind != "f":
             raise DTypeError(f"grad: only floating tensors have gradients, input {position} is {x.dtype}")
@@ -194,7 +185,7 @@ def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> li
             raise GraphError(
                 f"grad: {describe(y)} does not depend on input {position}, {describe(x)} of shape {x.shape}"
             )
-    _pull_back(nodes, gradients, set(targets))
+    gradients = _pull_back(y, seed, reached, set(targets))
     return [gradients[x] if x in gradients else _zeros(x) for x in targets]
 
 

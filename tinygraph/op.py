@@ -74,20 +74,22 @@ class Op:
 
     def __call__(self, *operands: Operand) -> Tensor:
         """Apply the operation to tensors, arrays or numbers; return its output as a tensor."""
-        try:
-            backend = operands[0].backend
-        except (AttributeError, IndexError):
-            return self(*_as_tensors(self, operands))
+        for t in operands:
+            if t.__class__ is not Tensor:
+                operands = _as_tensors(self, operands)
+                break
         inputs: tuple[Tensor, ...] = operands
+        backend = inputs[0].backend
         wants_gradient = False
         for t in inputs:
-            if t.__class__ is not Tensor:
-                return self(*_as_tensors(self, operands))
             if t.backend is not backend:
                 raise mixed_backends(self.label, inputs[0], t)
             if t.requires_grad:
                 wants_gradient = True
-        self.check(*inputs)
+        try:
+            self.check(*inputs)
+        except TinygraphError as error:
+            raise _located(error) from None
         data = self.forward(backend.xp, *[t.data for t in inputs])
         if data.__class__ is not backend.array_type:  # NumPy returns scalars where no axis is left
             data = backend.asarray(data)
@@ -117,18 +119,24 @@ class Op:
 _new = object.__new__
 
 
-def _as_tensors(op: Op, operands: tuple[Operand, ...]) -> list[Tensor]:
+def _located(error: TinygraphError) -> TinygraphError:
+    """Return the error with the module named in whose call it happened."""
+    path = mode.scope.path if mode.scope is not None else ""
+    return type(error)(f"{path}: {error}") if path else error
+
+
+def _as_tensors(op: Op, operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
     """Return the operands as tensors; numbers take the dtype of the first tensor among them."""
-    if not operands:
-        raise ShapeError(f"{op.label}: called without an operand")
-    like = next((t for t in operands if isinstance(t, Tensor)), None)
-    return [as_tensor(t, like) for t in operands]
+    like = None
+    for t in operands:
+        if t.__class__ is Tensor:
+            like = t
+            break
+    return tuple([as_tensor(t, like) for t in operands])
 
 
 def check_dtypes(op: Op, inputs: tuple[Tensor, ...]) -> None:
     """Raise an error if two inputs are of different floating dtypes; nothing is promoted silently."""
-    if len(inputs) < 2:
-        return
     first = inputs[0].data.dtype
     for t in inputs:
         if t.data.dtype is not first and t.data.dtype != first:
@@ -155,7 +163,7 @@ def check_result(op: Op, inputs: tuple[Tensor, ...], data: Array) -> None:
             )
 
 
-def check_broadcast(op: Op, inputs: tuple[Tensor, ...], *names: str) -> None:
+def check_broadcast(op: Op, inputs: tuple[Tensor, ...]) -> None:
     """Raise an error if the shapes of the inputs do not broadcast (see NumPy's rules)."""
     shapes = [t.data.shape for t in inputs]
     rank = max(map(len, shapes))
@@ -174,12 +182,14 @@ class ElementwiseOp(Op):
 
     def check(self, *inputs: Tensor) -> None:
         """Raise an error if dtypes differ or shapes do not broadcast."""
-        check_dtypes(self, inputs)
-        shape = inputs[0].data.shape
+        data = inputs[0].data
+        dtype, shape = data.dtype, data.shape
         for t in inputs:
-            if t.data.shape != shape:
+            data = t.data
+            if data.dtype is not dtype:
+                check_dtypes(self, inputs)
+            if data.shape != shape and data.shape:
                 check_broadcast(self, inputs)
-                return
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -198,5 +208,3 @@ def documents(op_class: type[Op]) -> Callable[[F], F]:
 
     return add_rule
 
-
-__all__ = ["Op", "ShapeError", "TinygraphError"]

@@ -8,11 +8,11 @@ which is also an order of evaluation, since inputs exist before what is made fro
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -444,10 +444,16 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
     if isinstance(value, backend.array_type):
         return Tensor(value, backend)
     if like is not None and isinstance(value, bool | int | float | np.generic):
-        kind = like.data.dtype
-        if kind.kind == "f" or isinstance(value, bool | int | np.integer | np.bool_):
-            return Tensor(backend.asarray(value, kind), backend)
+        dtype = like.data.dtype
+        if dtype.kind == "f" or isinstance(value, bool | int | np.integer | np.bool_):
+            return _constant(value, math.copysign(1.0, value), dtype, backend)
     return Tensor(backend.asarray(_host_array(value)), backend)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _constant(value: Any, sign: float, dtype: Any, backend: Backend) -> Tensor:
+    """Return a number as a tensor, made once; `sign` keeps 0.0 and -0.0 apart."""
+    return Tensor(backend.asarray(np.array(value, dtype)), backend)
 
 
 def _host_array(value: Any) -> np.ndarray:
@@ -525,27 +531,14 @@ def parameter(array_like: Operand, name: str | None = None, role: Role = "weight
     return made
 
 
-@contextmanager
-def _set(**attributes: Any) -> Iterator[None]:
-    """Set attributes of `mode` inside a ``with`` block."""
-    before = {key: getattr(mode, key) for key in attributes}
-    for key, value in attributes.items():
-        setattr(mode, key, value)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            setattr(mode, key, value)
+class no_grad:  # noqa: N801
+    """A ``with`` block in which operations record nothing: values only, no graph."""
 
+    __slots__ = ("_outer",)
 
-def no_grad() -> Any:
-    """Return a ``with`` block in which operations record nothing: values only, no graph."""
-    return _set(recording=False)
+    def __enter__(self) -> None:
+        self._outer = mode.recording
+        mode.recording = False
 
-
-def refuse_gradient(what: str) -> NoReturn:
-    """Raise the error for a gradient asked of something that has none."""
-    raise GraphError(f"{what} does not require a gradient; make it with requires_grad=True or tg.parameter")
-
-
-__all__ = ["EllipsisType", "Tensor", "as_tensor", "no_grad", "parameter", "tensor"]
+    def __exit__(self, *error: object) -> None:
+        mode.recording = self._outer

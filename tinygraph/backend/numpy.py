@@ -81,6 +81,16 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.nd
     return result
 
 
+def sum(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
+    """Return the sum over `axis`; NumPy's own function, without its Python wrapper."""
+    return np.add.reduce(x, axis, None, out, keepdims)
+
+
+def max(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
+    """Return the maximum over `axis`; NumPy's own function, without its Python wrapper."""
+    return np.maximum.reduce(x, axis, None, out, keepdims)
+
+
 def erf(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return the error function of every entry."""
     from scipy.special import erf as scipy_erf
@@ -104,6 +114,7 @@ class NumpyBackend(Backend):
 
     def __init__(self) -> None:
         self.xp = make_namespace(np, matmul=matmul, erf=erf, index_add=index_add)
+        self.xp.sum, self.xp.max = sum, max
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         return np.asarray(value, dtype)

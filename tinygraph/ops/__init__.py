@@ -39,7 +39,8 @@ from .elementwise import (
     subtract,
     where,
 )
+from .loss import softmax_cross_entropy, squared_error
 from .matmul import bias, matmul
 from .reduce import argmax, broadcast_to, max, mean, min, norm, sum, sum_to, var
 from .shape import concatenate, pad, reshape, split, stack, take, transpose
-from .softmax import log_softmax, softmax, softmax_cross_entropy
+from .softmax import log_softmax, softmax

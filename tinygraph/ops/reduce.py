@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ..backend import Array
@@ -153,31 +154,34 @@ class BroadcastTo(Op):
         return (sum_to(dy, x.shape),)
 
 
-_sum_all, _mean_all = Sum(), Mean()
+@cache
+def _op(kind: type[Reduction], axis: Axis, keepdims: bool) -> Reduction:
+    """Return the op of a kind; made once, since making a frozen dataclass takes as long as a small sum."""
+    return kind(axis, keepdims)
 
 
 @documents(Sum)
 def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the sum over `axis` (None: over all entries)."""
-    return _sum_all(x) if axis is None and not keepdims else Sum(_frozen(axis), keepdims)(x)
+    return _op(Sum, _frozen(axis), keepdims)(x)
 
 
 @documents(Mean)
 def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the mean over `axis` (None: over all entries)."""
-    return _mean_all(x) if axis is None and not keepdims else Mean(_frozen(axis), keepdims)(x)
+    return _op(Mean, _frozen(axis), keepdims)(x)
 
 
 @documents(Max)
 def max(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the largest entry along `axis`; equals share its gradient."""
-    return Max(_frozen(axis), keepdims)(x)
+    return _op(Max, _frozen(axis), keepdims)(x)
 
 
 @documents(Min)
 def min(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the smallest entry along `axis`; equals share its gradient."""
-    return Min(_frozen(axis), keepdims)(x)
+    return _op(Min, _frozen(axis), keepdims)(x)
 
 
 def argmax(x: Operand, axis: int = -1) -> Tensor:
@@ -228,7 +232,7 @@ class Norm(Reduction):
 @documents(Norm)
 def norm(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the Euclidean norm over `axis` (None: of all entries); its derivative at 0 is 0."""
-    return Norm(_frozen(axis), keepdims)(x)
+    return _op(Norm, _frozen(axis), keepdims)(x)
 
 
 @documents(BroadcastTo)

@@ -1,0 +1,338 @@
+"""`Module`: parameters and the computation they take part in, composed from smaller ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any, Self
+
+import numpy as np
+
+from ..backend import Backend, get_backend
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ops.activation import identity, sigmoid, tanh
+from ..ops.elementwise import sign
+from ..ops.reduce import argmax
+from ..ops.softmax import softmax
+from ..tensor import Operand, Tensor, as_tensor, mode
+
+
+class Scope:
+    """One call of a module; the tensors made during the call carry it.
+
+    Attributes
+    ----------
+    module : Module
+        What was called.
+    parent : Scope or None
+        The call during which this one happened; None for the outermost.
+    call : int
+        1 for the first call of this module during the outermost call, 2 for the second, ...
+    """
+
+    __slots__ = ("_calls", "call", "module", "parent")
+
+    def __init__(self, module: Module, parent: Scope | None) -> None:
+        self.module = module
+        self.parent = parent
+        self._calls: dict[Module, int] = {} if parent is None else parent._calls
+        self.call = self._calls[module] = self._calls.get(module, 0) + 1
+
+    @property
+    def path(self) -> str:
+        """The names of the modules from the outermost to this one, joined by dots; "" for the outermost."""
+        if self.parent is None:
+            return ""
+        name = self.module.__dict__.get("_label") or self.kind
+        return f"{self.parent.path}.{name}" if self.parent.parent is not None else name
+
+    @property
+    def kind(self) -> str:
+        """The class of the module."""
+        return type(self.module).__name__
+
+
+def _one_hot_of_largest(y: Tensor) -> Tensor:
+    """Return a basis vector for each row of `y`: 1 at its largest entry, the first of equals (65.42)."""
+    classes = Tensor(y.backend.xp.arange(y.shape[-1]), y.backend)
+    return (argmax(y)[..., None] == classes).astype(y.dtype)
+
+
+# The output activations: gamma-hat from z_L, and the decision gamma-star from gamma-hat (65.35)-(65.42).
+OUTPUTS: dict[str, tuple[Callable[[Operand], Tensor], Callable[[Tensor], Tensor]]] = {
+    "softmax": (softmax, _one_hot_of_largest),
+    "sigmoid": (sigmoid, lambda y: (y >= 0.5).astype(y.dtype)),
+    "tanh": (tanh, sign),
+    "linear": (identity, lambda y: y),
+}
+
+
+def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
+    """Return the entry of `table` called `name`, or raise an error that lists the names there are."""
+    if name not in table:
+        near = get_close_matches(str(name), list(table), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ArgumentError(f"{what} {name!r} is not known; known: {', '.join(table)}{hint}")
+    return table[name]
+
+
+class Module:
+    """A part of a network; subclass it to write your own.
+
+    Assign parameters (`tinygraph.parameter`) and modules, or lists, tuples and dicts of them, as attributes
+    in ``__init__``; they are found. Write the computation in ``forward``::
+
+        class Residual(nn.Module):
+            def __init__(self, n):
+                self.inner = nn.Dense(n, n, activation="tanh")
+
+            def forward(self, x):
+                return x + self.inner(x)
+
+    A tensor that is not a parameter (a running average) is state: saved and moved, not learned.
+
+    Attributes
+    ----------
+    training : bool
+        The mode of dropout and batch normalisation; `train` and `eval` set it.
+    output : str or None
+        The output activation that `predict` applies: "softmax", "sigmoid", "tanh" or "linear".
+    """
+
+    training: bool = True
+    output: str | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        for label, child in _members(name, value):
+            if isinstance(child, Module):
+                child.__dict__.setdefault("_label", label)
+            elif child.role is not None and child.name is None:
+                child.name = label
+        object.__setattr__(self, name, value)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute the output; every subclass writes its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Apply the module; plain arrays become tensors of the parameters' dtype and backend."""
+        for x in inputs:
+            if x.__class__ is not Tensor:
+                inputs = self._as_tensors(inputs)
+                break
+        outer = mode.scope
+        mode.scope = Scope(self, outer if isinstance(outer, Scope) else None)
+        try:
+            return self.forward(*inputs, **options)
+        finally:
+            mode.scope = outer
+
+    def _as_tensors(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        like = next(iter(self.parameters()), None)
+        return tuple(_as_input(x, like) if isinstance(x, np.ndarray | list | float | int) else x for x in inputs)
+
+    # -- what it holds --------------------------------------------------------------------------------
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the modules among the attributes with their names, in order of assignment."""
+        for name, value in list(vars(self).items()):
+            for label, child in _members(name, value):
+                if isinstance(child, Module):
+                    yield label, child
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield this module ("") and all below it with their dotted paths; a shared one once."""
+        seen: set[Module] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if module in seen:
+                continue
+            seen.add(module)
+            yield path, module
+            below = [(f"{path}.{label}" if path else label, child) for label, child in module.children()]
+            stack.extend(reversed(below))
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield parameters and other state with their dotted paths; a shared tensor once."""
+        seen: set[Tensor] = set()
+        for path, module in self.named_modules():
+            for name, value in list(vars(module).items()):
+                for label, child in _members(name, value):
+                    if isinstance(child, Tensor) and child not in seen:
+                        seen.add(child)
+                        yield (f"{path}.{label}" if path else label), child
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the parameters with their dotted paths, ``("layer1.W", tensor)``; a shared one once."""
+        return ((name, t) for name, t in self.named_tensors() if t.role is not None)
+
+    def parameters(self) -> list[Tensor]:
+        """Return the parameters, a shared one once."""
+        return [t for _, t in self.named_parameters()]
+
+    # -- modes ----------------------------------------------------------------------------------------
+
+    def train(self, training: bool = True) -> Self:
+        """Set training mode here and below (dropout masks, batch statistics); return the module."""
+        for _, module in self.named_modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Self:
+        """Set evaluation mode here and below (no masks, running averages); return the module."""
+        return self.train(False)
+
+    @contextmanager
+    def _in_mode(self, training: bool) -> Iterator[None]:
+        """Set training or evaluation mode inside a ``with`` block; every module's own mode comes back."""
+        before = [(module, module.training) for _, module in self.named_modules()]
+        self.train(training)
+        try:
+            yield
+        finally:
+            for module, was in before:
+                module.training = was
+
+    def freeze(self) -> Self:
+        """Take the parameters out of learning: no gradient is computed for them; return the module."""
+        for t in self.parameters():
+            t.requires_grad, t.grad = False, None
+        return self
+
+    def unfreeze(self) -> Self:
+        """Put the parameters back into learning; return the module."""
+        for t in self.parameters():
+            t.requires_grad = True
+        return self
+
+    def to(self, backend: str | Backend) -> Self:
+        """Move parameters and other state to `backend`, in place; return the module.
+
+        Raises
+        ------
+        BackendError
+            If the backend is unknown or cannot run here; nothing is moved then.
+        """
+        target = get_backend(backend)
+        for _, t in self.named_tensors():
+            if t.backend is not target:
+                t.data, t.backend, t.grad = target.asarray(t.backend.to_host(t.data)), target, None
+        return self
+
+    # -- saving ---------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of parameters and other state by dotted path; later training does not change them."""
+        return {name: Tensor(t.data.copy(), t.backend, name=t.name) for name, t in self.named_tensors()}
+
+    def load_state_dict(self, state: Mapping[str, Operand], strict: bool = True) -> None:
+        """Write values into parameters and other state, in place.
+
+        Parameters
+        ----------
+        state : mapping of dotted path to tensor or array
+            As `state_dict` returns it.
+        strict : bool
+            Whether the names must be the same; else those in common are loaded.
+
+        Raises
+        ------
+        ArgumentError
+            If names are missing or unknown; nothing is written then.
+        ShapeError, DTypeError
+            If a value does not fit; nothing is written then.
+        """
+        own = dict(self.named_tensors())
+        missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
+        if strict and (missing or unknown):
+            said = [f"missing {', '.join(missing)}"] * bool(missing)
+            said += [f"unknown {', '.join(unknown)}"] * bool(unknown)
+            raise ArgumentError(
+                f"load_state_dict: the names differ: {'; '.join(said)}; strict=False loads those in common"
+            )
+        values = {name: _as_value(name, state[name], t) for name, t in own.items() if name in state}
+        for name, value in values.items():
+            own[name].assign_(value)
+
+    # -- answers --------------------------------------------------------------------------------------
+
+    def predict(self, *inputs: Any, train: bool = False) -> Tensor:
+        """Return gamma-hat: the output activation of what the network returns (65.31).
+
+        Parameters
+        ----------
+        *inputs : tensors or arrays
+            What the network is called on.
+        train : bool
+            Compute in training mode; by default in evaluation mode. The mode is left as it was.
+
+        Raises
+        ------
+        ArgumentError
+            If the module has no ``output``.
+        """
+        activation, _ = self._output()
+        with self._in_mode(train):
+            return activation(self(*inputs))
+
+    def decide(self, *inputs: Any) -> Tensor:
+        """Return gamma-star: the decision on `predict` (65.35)-(65.42).
+
+        A basis vector for "softmax", 0 or 1 for "sigmoid" (threshold 1/2), -1, 0 or 1 for "tanh", and the
+        prediction itself for "linear".
+        """
+        _, decision = self._output()
+        return decision(self.predict(*inputs))
+
+    def _output(self) -> tuple[Callable[[Operand], Tensor], Callable[[Tensor], Tensor]]:
+        if self.output is None:
+            raise ArgumentError(
+                f"{type(self).__name__} has no output activation; set .output to one of {', '.join(OUTPUTS)}"
+            )
+        found: tuple[Callable[[Operand], Tensor], Callable[[Tensor], Tensor]]
+        found = choose("output", self.output, OUTPUTS)
+        return found
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__}({self.describe()})"]
+        for name, child in self.children():
+            lines.extend(f"  {line}" for line in f"{name}: {child!r}".splitlines())
+        return "\n".join(lines)
+
+    def describe(self) -> str:
+        """Return the facts shown in brackets by ``repr``."""
+        return f"output={self.output!r}" if self.output else ""
+
+
+def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Tensor]]:
+    """Yield the modules and tensors in an attribute, with labels: ``layer1``, ``layers.0``."""
+    if isinstance(value, Module | Tensor):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            if isinstance(item, Module | Tensor):
+                yield f"{name}.{i}", item
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, Module | Tensor):
+                yield f"{name}.{key}", item
+
+
+def _as_input(value: Any, like: Tensor | None) -> Tensor:
+    """Return a plain array as a tensor; floating numbers take dtype and backend of `like`."""
+    if like is None:
+        return as_tensor(value)
+    host = np.asarray(value)
+    return Tensor(like.backend.asarray(host.astype(like.dtype) if host.dtype.kind == "f" else host), like.backend)
+
+
+def _as_value(name: str, value: Operand, own: Tensor) -> Tensor:
+    """Return `value` as a tensor on the backend of `own`, checked for shape and dtype."""
+    given = value.to(own.backend) if isinstance(value, Tensor) else as_tensor(np.asarray(value), own)
+    if given.shape != own.shape:
+        raise ShapeError(f"load_state_dict: {name} has shape {own.shape}, the value has {given.shape}")
+    if given.dtype != own.dtype:
+        raise DTypeError(f"load_state_dict: {name} is {own.dtype}, the value is {given.dtype}; convert it first")
+    return given

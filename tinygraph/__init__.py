@@ -5,9 +5,10 @@ pluggable backend. Equation numbers such as (65.82) point into a textbook chapte
 networks; the documentation maps them to names.
 """
 
-from . import losses, nn, optim
+from . import data, losses, nn, optim
 from .autodiff import detect_anomaly, grad
 from .backend import backends, manual_seed, use, using
+from .checkpoint import load, save
 from .errors import (
     AnomalyError,
     ArgumentError,
@@ -22,8 +23,11 @@ from .errors import (
     TinygraphError,
 )
 from .gradcheck import gradcheck
+from .graph import graph
 from .op import Op
 from .ops import *  # noqa: F403
 from .tensor import Tensor, no_grad, parameter, tensor
+
+from .train import History, evaluate, fit
 
 __version__ = "0.1.0"

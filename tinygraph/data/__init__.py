@@ -1,0 +1,8 @@
+"""Data: data sets by name, mini-batches, checks."""
+
+from .batches import Batches, batches
+from .checks import check_finite, check_labels, one_hot
+from .datasets import Dataset, load
+from .tables import read_table
+
+__all__ = ["Batches", "Dataset", "batches", "check_finite", "check_labels", "load", "one_hot", "read_table"]

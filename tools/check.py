@@ -1,0 +1,96 @@
+"""What ``tinygraph check`` does: every operation's gradient held against central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import tinygraph as tg
+from tinygraph.errors import TinygraphError
+
+Case = tuple[Callable[..., Any], list[np.ndarray]]
+
+
+def cases() -> dict[str, Case]:
+    """Return a function and its inputs for every operation that has a gradient."""
+    rng = np.random.default_rng(65)
+    a, b = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    row, positive, far = rng.normal(size=4), rng.uniform(0.5, 2.0, (3, 4)), rng.normal(size=(3, 4)) + 3.0
+    stacks = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 4, 2))
+    target = rng.dirichlet(np.ones(4), 3)
+    unary: dict[str, Callable[..., Any]] = {
+        "negative": tg.negative,
+        "exp": tg.exp,
+        "abs": tg.abs,
+        "sign": tg.sign,
+        "square": tg.square,
+        "erf": tg.erf,
+        "sigmoid": tg.sigmoid,
+        "softplus": tg.softplus,
+        "tanh": tg.tanh,
+        "scaled_tanh": tg.scaled_tanh,
+        "relu": tg.relu,
+        "leaky_relu": tg.leaky_relu,
+        "two_sided_relu": lambda z: tg.two_sided_relu(z, -0.3),
+        "elu": tg.elu,
+        "identity": tg.identity,
+        "clip": lambda z: tg.clip(z, -0.5, 0.5),
+        "softmax": tg.softmax,
+        "softmax(axis=0)": lambda z: tg.softmax(z, 0),
+        "log_softmax": tg.log_softmax,
+        "sum": lambda x: tg.sum(x, 0),
+        "mean": lambda x: tg.mean(x, 1, keepdims=True),
+        "max": lambda x: tg.max(x, 1),
+        "min": tg.min,
+        "var": lambda x: tg.var(x, 0, ddof=1),
+        "norm": lambda x: tg.norm(x, 1),
+        "reshape": lambda x: tg.reshape(x, (2, 6)),
+        "transpose": tg.transpose,
+        "broadcast_to": lambda x: tg.broadcast_to(x, (2, 3, 4)),
+        "index": lambda x: x[1:, [0, 0, 2]],
+        "take": lambda x: tg.take(x, [2, 0, 0], 1),
+        "split": lambda x: tg.split(x, 2, 1)[1],
+        "pad": lambda x: tg.pad(x, 1),
+    }
+    found: dict[str, Case] = {name: (f, [a]) for name, f in unary.items()}
+    found |= {
+        "log": (tg.log, [positive]),
+        "sqrt": (tg.sqrt, [positive]),
+        "add": (tg.add, [a, row]),
+        "subtract": (tg.subtract, [a, row]),
+        "multiply": (tg.multiply, [a, row]),
+        "divide": (tg.divide, [a, far]),
+        "divide_or_zero": (tg.divide_or_zero, [a, far]),
+        "power": (tg.power, [positive, b]),
+        "maximum": (tg.maximum, [a, b]),
+        "minimum": (tg.minimum, [a, b]),
+        "where": (lambda x, y: tg.where(b > 0, x, y), [a, far]),
+        "gate": (lambda x: tg.gate(x, b), [a]),
+        "concatenate": (lambda x, y: tg.concatenate([x, y], 1), [a, b]),
+        "stack": (lambda x, y: tg.stack([x, y], 1), [a, b]),
+        "matmul": (tg.matmul, [a, b.T.copy()]),
+        "matmul of stacks": (tg.matmul, list(stacks)),
+        "bias": (tg.bias, [a, row]),
+        "squared_error": (tg.squared_error, [a, b]),
+        "softmax_cross_entropy": (tg.softmax_cross_entropy, [a, target]),
+    }
+    return found
+
+
+def run() -> Iterator[tuple[str, bool]]:
+    """Check every case on every backend that can run here; yield a line and whether it passed."""
+    for backend, state in tg.backends().items():
+        if state != "ok":
+            yield f"{backend}: {state}", True
+            continue
+        worst, failed = 0.0, 0
+        with tg.using(backend):
+            for name, (function, inputs) in cases().items():
+                try:
+                    worst = max(worst, tg.gradcheck(function, *inputs, second=True))
+                except TinygraphError as error:
+                    failed += 1
+                    yield f"{backend} {name}: {error}", False
+        yield f"{backend}: {len(cases()) - failed} of {len(cases())} pass, largest difference {worst:.1e}", not failed

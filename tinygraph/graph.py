@@ -8,11 +8,12 @@ the same description, to the byte.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,18 +28,6 @@ Kind = Literal["input", "parameter", "constant", "op"]
 Size = int | str  # the length of an axis: a number, or "B", "2B", ... for one that follows the batch
 TRIAL_BATCHES = (2, 3)  # what follows the batch is what differs between these two
 NOTEBOOK_LIMIT = 1000  # nodes; laying out more takes a notebook too long
-
-
-class ModuleCall(Scope, Protocol):
-    """A module call as clusters show it: with the module's class and the call around it."""
-
-    @property
-    def kind(self) -> str:
-        """The class of the module."""
-
-    @property
-    def parent(self) -> ModuleCall | None:
-        """The call during which this one happened."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +269,7 @@ def graph(
     if wrt is not None and not backward:
         raise ArgumentError("graph: wrt says what to take gradients with respect to; it needs backward=True")
     leaves = None if wrt is None else [wrt] if isinstance(wrt, Tensor) else list(wrt)
-    if isinstance(target, Tensor) or isinstance(target, list | tuple):
+    if isinstance(target, Tensor | list | tuple):
         if input_shape is not None:
             raise ArgumentError("graph: input_shape is for a module or function; a tensor has its graph already")
         with _looking(None):
@@ -389,9 +378,7 @@ def _record(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None) -> 
     return _Record(_in_order(found), set(asked), set(forward), names)
 
 
-def _gradients(
-    y: Tensor, forward: list[Tensor], wrt: list[Tensor] | None
-) -> tuple[list[Tensor], dict[Tensor, str]]:
+def _gradients(y: Tensor, forward: list[Tensor], wrt: list[Tensor] | None) -> tuple[list[Tensor], dict[Tensor, str]]:
     """Return the gradients of `y` with respect to the leaves, and names for these and all on the way."""
     leaves = [t for t in forward if t.op is None and t.requires_grad] if wrt is None else wrt
     if not leaves:
@@ -407,6 +394,7 @@ def _gradients(
     inner = [t for t in forward if t in reached and t not in asked and t.name and t is not y]
     wanted = [*leaves, *(t for t in inner if t.dtype.kind == "f")]
     dy = Tensor(y.backend.xp.ones_like(y.data), y.backend)
+    dy.scope = y.scope
     found = grad(y, wanted, dy)
     loss, of_y = (y.name or "Q", y.name or "Q") if y.size == 1 else ("Q", y.name or "y")
     said: dict[Tensor, list[str]] = {dy: [f"d{loss}/d{of_y}"]}
@@ -490,7 +478,7 @@ def _number(t: Tensor, twin: Tensor) -> str:
     if not isinstance(value, float):
         return str(value)
     small, large = TRIAL_BATCHES
-    if value and math.isclose(float(twin) * large, value * small, rel_tol=1e-6):
+    if value and math.isfinite(value) and math.isclose(float(twin) * large, value * small, rel_tol=1e-6):
         return f"{value * small:.6g}/B"
     return f"{value:.6g}"
 
@@ -512,48 +500,49 @@ def _by_batch(shape: tuple[int, ...], other: tuple[int, ...]) -> tuple[Size, ...
 def _clusters(record: _Record) -> tuple[list[int | None], list[Cluster]]:
     """Return for each tensor the place of its module call in the list of clusters, and that list."""
     homes = _homes(record)
-    found: dict[ModuleCall, None] = {}
+    found: dict[Scope, None] = {}
     for home in homes:
         found.update((call, None) for call in reversed(_chain(home)))
     outermost = [call for call in found if call.parent is None]
     if len(outermost) == 1 and any(call.parent is outermost[0] for call in found):
         del found[outermost[0]]  # the whole network needs no box around it
     places = {call: i for i, call in enumerate(found)}
-    calls: dict[str, int] = {}
-    kinds: dict[str, list[ModuleCall]] = {}
-    for call in found:
-        calls[call.path] = max(calls.get(call.path, 1), call.call)
-        if call.parent is None:
-            kinds.setdefault(call.kind, []).append(call)
+    names = {call: _own_name(call) for call in found}
+    several = Counter((call.parent, names[call]) for call in found)
+    outermost_so_far: Counter[str] = Counter()
     clusters: list[Cluster] = []
     for call, place in places.items():
+        title = names[call]
+        if several[call.parent, title] > 1:
+            outermost_so_far[title] += call.parent is None  # each outermost call counts from 1 again
+            title += f" #{outermost_so_far[title] if call.parent is None else call.call}"
         parent = None if call.parent is None else places.get(call.parent)
-        if call.parent is None:
-            same = kinds[call.kind]
-            name, number = call.kind, same.index(call) + 1 if len(same) > 1 else None
-        else:
-            name = call.path.removeprefix(f"{call.parent.path}.") if call.parent.path else call.path
-            number = call.call if calls[call.path] > 1 else None
         around = "" if parent is None else f"{clusters[parent].scope}."
-        title = name if number is None else f"{name} #{number}"
         clusters.append(Cluster(place, title, call.kind, around + title.replace(" #", "#"), parent))
     return [None if home is None else places.get(home) for home in homes], clusters
 
 
-def _homes(record: _Record) -> list[ModuleCall | None]:
+def _own_name(call: Scope) -> str:
+    """Return the name of a module inside the one around it; the class of the outermost."""
+    if call.parent is None:
+        return call.kind
+    return call.path.removeprefix(f"{call.parent.path}.") if call.parent.path else call.path
+
+
+def _homes(record: _Record) -> list[Scope | None]:
     """Return the call that each tensor is drawn in.
 
     That is the call it was made in, but for leaves made before: a constant is drawn where it is first used, a
     parameter in the innermost call that holds all its uses by modules, an input outside.
     """
-    users: dict[Tensor, dict[ModuleCall | None, None]] = {}
+    users: dict[Tensor, dict[Scope | None, None]] = {}
     for t in record.tensors:
         for x in t.inputs:
             if x.op is None:
-                users.setdefault(x, {})[cast("ModuleCall | None", t.scope)] = None
-    homes: list[ModuleCall | None] = []
+                users.setdefault(x, {})[t.scope] = None
+    homes: list[Scope | None] = []
     for t in record.tensors:
-        home = cast("ModuleCall | None", t.scope)
+        home = t.scope
         if t.op is None and t in users:
             if t.role is not None:
                 home = _around([call for call in users[t] if call is not None])
@@ -563,7 +552,7 @@ def _homes(record: _Record) -> list[ModuleCall | None]:
     return homes
 
 
-def _around(calls: list[ModuleCall]) -> ModuleCall | None:
+def _around(calls: list[Scope]) -> Scope | None:
     """Return the innermost call that holds all of `calls`."""
     if not calls:
         return None
@@ -574,7 +563,7 @@ def _around(calls: list[ModuleCall]) -> ModuleCall | None:
     return chain[0] if chain else None
 
 
-def _chain(call: ModuleCall | None) -> list[ModuleCall]:
+def _chain(call: Scope | None) -> list[Scope]:
     """Return a call and those around it, innermost first."""
     chain = []
     while call is not None:

@@ -33,10 +33,12 @@ INPUT, PARAMETER, OP = ("#DCEBFA", "#2F6DA8"), ("#FCEBC8", "#B07A12"), ("#FFFFFF
 CONSTANT, OUTPUT, GRADIENT = ("#EEF0F2", "#9AA5B1"), ("#D5F0E4", "#0B7A55"), ("#F9E6F1", "#A23B79")
 BOXES = ("#F5F7FA", "#E9EDF2")  # clusters, by depth
 
+BACKWARD_STYLE = {"style": "rounded,filled", "fillcolor": "#FCF6FA", "color": "#FCF6FA", "label": ""}
+
 GRAPH_STYLE = {
     "rankdir": "TB",
     "bgcolor": "white",
-    "fontname": "Helvetica,Arial,sans-serif",
+    "fontname": "Arial",
     "fontcolor": MUTED,
     "fontsize": "11",
     "nodesep": "0.3",
@@ -44,7 +46,7 @@ GRAPH_STYLE = {
     "tooltip": " ",
 }
 NODE_STYLE = {
-    "fontname": "Helvetica,Arial,sans-serif",
+    "fontname": "Arial",
     "fontcolor": INK,
     "fontsize": "11",
     "height": "0.3",
@@ -87,7 +89,7 @@ def shape_text(shape: tuple[Size, ...]) -> str:
 
 
 def _op_text(node: Node, inlined: dict[int, str]) -> str:
-    """Return the operation with its constant operands: ``multiply × 2``."""  # noqa: RUF002
+    """Return the operation with its constant operands: ``multiply × 2``."""
     values = [inlined.get(i) for i in node.inputs]
     if not any(v is not None for v in values):
         return node.label
@@ -122,11 +124,18 @@ def _tooltip(node: Node) -> list[str]:
     return lines
 
 
-def _text(lines: Sequence[str]) -> str:
+def _text(lines: Sequence[str], backslash: str = r"\\") -> str:
     """Return lines as a DOT string in which nothing is markup: no entity, no escape, no HTML."""
-    from graphviz import escape, nohtml
+    from graphviz import nohtml
 
-    return nohtml(r"\n".join(escape(printable(line).replace("&", "&amp;")) for line in lines))
+    said = [printable(line).replace("&", "&amp;").replace("\\", backslash) for line in lines]
+    text: str = nohtml(r"\n".join(said))
+    return text
+
+
+def _hint(lines: Sequence[str]) -> str:
+    """Return lines as a tooltip; Graphviz reads its escapes twice."""
+    return _text(lines, r"\\\\")
 
 
 # -- DOT ------------------------------------------------------------------------------------------------
@@ -147,56 +156,64 @@ def _digraph(nodes: Sequence[Node], clusters: Sequence[Cluster]) -> Any:
     whole = graphviz.Digraph("tinygraph", graph_attr=GRAPH_STYLE, node_attr=NODE_STYLE, edge_attr=EDGE_STYLE)
     depths: list[int] = []
     boxes = []
-    for c in clusters:
-        depths.append(0 if c.parent is None else depths[c.parent] + 1)
-        boxes.append(graphviz.Digraph(f"cluster_{c.id}", graph_attr=_cluster_style(c, depths[-1])))
-    inlined = {
-        n.id: n.label for n in nodes if n.kind == "constant" and not (n.shape or n.name or n.is_output)
+    for cluster in clusters:
+        depths.append(0 if cluster.parent is None else depths[cluster.parent] + 1)
+        boxes.append(graphviz.Digraph(f"cluster_{cluster.id}", graph_attr=_cluster_style(cluster, depths[-1])))
+    backward = {  # gradients keep together, to the right of the rest of their layer
+        c: graphviz.Digraph(f"cluster_{c}_backward", graph_attr=BACKWARD_STYLE)
+        for c in dict.fromkeys(n.cluster for n in nodes if n.is_gradient and n.cluster is not None)
     }
+    inlined = {n.id: n.label for n in nodes if n.kind == "constant" and not (n.shape or n.name or n.is_output)}
     for node in nodes:
         if node.id not in inlined:
-            place = whole if node.cluster is None else boxes[node.cluster]
-            place.node(f"n{node.id}", _text(_label(node, inlined)), tooltip=_text(_tooltip(node)), **_style(node))
-    _beside_their_use(nodes, whole, boxes)
+            place = whole if node.cluster is None else (backward if node.is_gradient else boxes)[node.cluster]
+            place.node(f"n{node.id}", _text(_label(node, inlined)), tooltip=_hint(_tooltip(node)), **_style(node))
+    beside = _beside_their_use(nodes, whole, boxes)
+    for c, box in backward.items():
+        boxes[c].subgraph(box)
     inside: dict[int | None, list[Any]] = {}
-    for c, box in zip(clusters, boxes, strict=True):
-        inside.setdefault(c.parent, []).append(box)
-    for c in reversed(clusters):  # a box is written into the one around it when it is complete
-        for box in inside.get(c.id, ()):
-            boxes[c.id].subgraph(box)
+    for cluster, box in zip(clusters, boxes, strict=True):
+        inside.setdefault(cluster.parent, []).append(box)
+    for cluster in reversed(clusters):  # a box is written into the one around it when it is complete
+        for box in inside.get(cluster.id, ()):
+            boxes[cluster.id].subgraph(box)
     for box in inside.get(None, ()):
         whole.subgraph(box)
     for node in nodes:
         for i in node.inputs:
             if i not in inlined:
-                _edge(whole, nodes[i], node)
+                _edge(whole, nodes[i], node, (i, node.id) in beside)
     return whole
 
 
-def _beside_their_use(nodes: Sequence[Node], whole: Any, boxes: list[Any]) -> None:
-    """Put each parameter beside the operation of its module that uses it first, so that layers stack."""
-    placed: set[int] = set()
+def _beside_their_use(nodes: Sequence[Node], whole: Any, boxes: list[Any]) -> set[tuple[int, int]]:
+    """Put each parameter beside the operation of its module that uses it first, so that layers stack.
+
+    Returns the pairs of ids (parameter, operation).
+    """
+    pairs: dict[int, int] = {}
     for node in nodes:
         for i in node.inputs:
-            if i not in placed and nodes[i].kind == "parameter" and nodes[i].cluster == node.cluster:
-                placed.add(i)
-                place = whole if node.cluster is None else boxes[node.cluster]
-                with place.subgraph() as row:
+            if i not in pairs and nodes[i].kind == "parameter" and nodes[i].cluster == node.cluster:
+                pairs[i] = node.id
+                with (whole if node.cluster is None else boxes[node.cluster]).subgraph() as row:
                     row.attr(rank="same")
-                    row.node(f"n{i}")
                     row.node(f"n{node.id}")
+                    row.node(f"n{i}")
+    return set(pairs.items())
 
 
 def _cluster_style(cluster: Cluster, depth: int) -> dict[str, str]:
-    title = f"{cluster.title}  {cluster.kind}" if cluster.kind != cluster.title else cluster.title
+    numbered = cluster.title.split(" ")[0].isdecimal()  # says nothing alone
     return {
-        "label": _text([title + "\u00a0" * 2 * len(title)]),
-        "labeljust": "l",
+        "label": _text([f"{cluster.title} {cluster.kind}" if numbered else cluster.title]),
+        "labeljust": "r",  # above the parameters: the data come in on the left
         "style": "rounded,filled",
         "fillcolor": BOXES[depth % 2],
         "color": "#CBD2D9",
-        "margin": "10",
-        "tooltip": _text([f"{cluster.kind} {cluster.scope}"]),
+        "margin": "12",
+        "fontsize": "10",
+        "tooltip": _hint([f"{cluster.kind} {cluster.scope}"]),
     }
 
 
@@ -224,17 +241,19 @@ def _style(node: Node) -> dict[str, str]:
     return found
 
 
-def _edge(dot: Any, source: Node, target: Node) -> None:
+def _edge(dot: Any, source: Node, target: Node, beside: bool) -> None:
+    """Draw an edge; `beside`: from a parameter to the operation it stands beside, on its right."""
     ends = f"n{source.id}", f"n{target.id}"
-    if not target.is_gradient and source.kind == "parameter":
-        beside = source.cluster == target.cluster
-        dot.edge(*(reversed(ends) if beside else ends), color=PARAMETER[1], dir="back" if beside else "forward")
-    elif not target.is_gradient:
-        dot.edge(*ends, weight="4")  # the straightest lines are those of the data
+    if beside:
+        dot.edge(*reversed(ends), dir="back", color=PARAMETER[1])
     elif source.is_gradient:
         dot.edge(*reversed(ends), dir="back", style="dashed", color=GRADIENT[1])
-    else:
+    elif target.is_gradient:
         dot.edge(*ends, constraint="false", style="dashed", color=FAINT)
+    elif source.kind == "parameter":
+        dot.edge(*ends, color=PARAMETER[1])
+    else:
+        dot.edge(*ends, weight="4")  # the straightest lines are those of the data
 
 
 # -- pictures -------------------------------------------------------------------------------------------

@@ -113,14 +113,14 @@ def _seed(y: Tensor, dy: Operand, what: str) -> Tensor:
         if y.size != 1:
             raise ShapeError(f"{what}: expected a tensor with one entry, got shape {y.shape}; give dy of that shape")
         return Tensor(y.backend.xp.ones_like(y.data), y.backend)
-    dy = as_tensor(dy, y)
-    if dy.backend is not y.backend:
-        raise mixed_backends(what, y, dy)
-    if dy.shape != y.shape:
-        raise ShapeError(f"{what}: dy must have the shape of the tensor, {y.shape}, got {dy.shape}")
-    if dy.dtype != y.dtype:
-        raise DTypeError(f"{what}: dy must be {y.dtype}, got {dy.dtype}")
-    return dy
+    seed = as_tensor(dy, y)
+    if seed.backend is not y.backend:
+        raise mixed_backends(what, y, seed)
+    if seed.shape != y.shape:
+        raise ShapeError(f"{what}: dy must have the shape of the tensor, {y.shape}, got {seed.shape}")
+    if seed.dtype != y.dtype:
+        raise DTypeError(f"{what}: dy must be {y.dtype}, got {seed.dtype}")
+    return seed
 
 
 def backward(y: Tensor, dy: Operand = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from .autodiff import ancestors, grad
 from .backend import current, generator
 from .errors import ArgumentError, GradientError
 from .ops.reduce import sum as total
-from .tensor import Tensor, no_grad
+from .tensor import Tensor
 
 STEP = 6e-6  # about the cube root of float64's precision: balances truncation against rounding
 
@@ -109,7 +109,7 @@ def _central_differences(value: Callable[[], Tensor], leaf: Tensor) -> Iterator[
     data, host = leaf.data, leaf.numpy()
     try:
         for at in np.ndindex(host.shape):
-            x = host[at]
+            x = float(host[at])
             h = STEP * max(1.0, abs(x))
             ends = []
             for moved in (x + h, x - h):

@@ -47,28 +47,28 @@ class Op:
     @property
     def label(self) -> str:
         """The name with the fields that differ from their defaults: ``sum(axis=0)``."""
-        set_fields = [
-            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default
-        ]
+        set_fields = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"{self.name}({', '.join(set_fields)})" if set_fields else self.name
 
     def check(self, *inputs: Tensor) -> None:
         """Raise an error if the inputs do not fit, before anything is computed."""
         check_dtypes(self, inputs)
 
-    def forward(self, xp: Any, *arrays: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Any, /, *arrays: Any, **options: Any) -> Array:
         """Return the output for `arrays`, through the backend's namespace `xp` only.
 
-        `out` is a buffer of the output's shape and dtype to write to; an op may ignore it.
+        A subclass names its arrays and takes ``out=None``, a buffer of the output's shape and dtype to write
+        to, which it may ignore: ``def forward(self, xp, a, b, out=None)``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def backward(self, dy: Tensor, y: Tensor, *inputs: Tensor) -> tuple[Gradient, ...]:
+    def backward(self, dy: Tensor, y: Tensor, /, *inputs: Any, **options: Any) -> tuple[Gradient, ...]:
         """Return the gradient of each input, given that of the output, `dy`, and the output `y`.
 
-        An entry is a tensor, None where nothing flows, or a function of no arguments that returns the
-        tensor and is called only if that gradient is wanted. Broadcasting is undone by the engine. The
-        rule is written with tensors, so gradients can be drawn, compiled and differentiated again.
+        A subclass names its inputs: ``def backward(self, dy, y, a, b)``. An entry is a tensor, None where
+        nothing flows, or a function of no arguments that returns the tensor and is called only if that
+        gradient is wanted. Broadcasting is undone by the engine. The rule is written with tensors, so
+        gradients can be drawn, compiled and differentiated again.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
@@ -207,4 +207,3 @@ def documents(op_class: type[Op]) -> Callable[[F], F]:
         return function
 
     return add_rule
-

@@ -29,12 +29,13 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
-        self.params = list(dict.fromkeys(params))
-        if not self.params:
+        given = list(params)
+        if not given:
             raise ArgumentError(f"{type(self).__name__}: expected parameters, got none")
-        for p in self.params:
+        for p in given:
             if not isinstance(p, Tensor) or p.op is not None or p.dtype.kind != "f":
                 raise ArgumentError(f"{type(self).__name__}: expected floating leaves, got {p!r:.80}")
+        self.params = list(dict.fromkeys(given))
         self._rates: dict[tuple[Backend, Any], Tensor] = {}
         self.lr = lr
 

@@ -30,10 +30,23 @@ next_index = itertools.count(1).__next__  # places in the order of creation
 
 
 class Scope(Protocol):
-    """Where in a network a tensor was made: a module's path and the number of the call."""
+    """Where in a network a tensor was made: the path of a module and the number of its call."""
 
-    path: str
-    call: int
+    @property
+    def path(self) -> str:
+        """The names of the modules from the outermost inwards, joined by dots."""
+
+    @property
+    def kind(self) -> str:
+        """The class of the module."""
+
+    @property
+    def call(self) -> int:
+        """Which call of the module it was, from 1."""
+
+    @property
+    def parent(self) -> Scope | None:
+        """The call during which this one happened."""
 
 
 class _Mode(threading.local):
@@ -328,7 +341,7 @@ class Tensor:
         return (functions.getitem(self, i) for i in range(len(self)))
 
     @property
-    def T(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:
         """The transpose: all axes in reverse order."""
         return functions.transpose(self)
 
@@ -441,6 +454,8 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
     if isinstance(value, Tensor):
         return value
     backend = current() if like is None else like.backend
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value[()]
     if isinstance(value, backend.array_type):
         return Tensor(value, backend)
     if like is not None and isinstance(value, bool | int | float | np.generic):
@@ -476,9 +491,7 @@ def _has_float64(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.float64) and value.dtype == np.float64
 
 
-def tensor(
-    array_like: Operand, dtype: Any = None, requires_grad: bool = False, name: str | None = None
-) -> Tensor:
+def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """Return a new leaf with a copy of `array_like` on the current backend.
 
     Parameters
@@ -500,8 +513,10 @@ def tensor(
     backend = current()
     if isinstance(array_like, Tensor):
         array_like = array_like.to(backend).data
+    data: Any
     if isinstance(array_like, backend.array_type):
-        data = array_like.copy() if dtype is None else array_like.astype(dtype)
+        own: Any = array_like
+        data = own.copy() if dtype is None else own.astype(dtype)
     else:
         host = _host_array(array_like)
         data = backend.asarray(np.array(host, host.dtype if dtype is None else dtype))
@@ -531,7 +546,7 @@ def parameter(array_like: Operand, name: str | None = None, role: Role = "weight
     return made
 
 
-class no_grad:  # noqa: N801
+class no_grad:
     """A ``with`` block in which operations record nothing: values only, no graph."""
 
     __slots__ = ("_outer",)

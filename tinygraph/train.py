@@ -283,7 +283,8 @@ class _Objective:
 def _decide(output: str | None, z: np.ndarray) -> np.ndarray:
     """Return the decisions on signals before the output activation: class indices, 0 or 1, -1 or 1."""
     if output == "softmax":
-        return z.argmax(axis=-1)
+        classes: np.ndarray = z.argmax(axis=-1)
+        return classes
     return (z >= 0).astype(z.dtype) if output == "sigmoid" else np.sign(z)
 
 
@@ -451,7 +452,9 @@ def _like_parameters(y: Any, like: Tensor | None) -> Any:
     if isinstance(y, Tensor) or like is None:
         return y
     host = np.asarray(y)
-    return Tensor(like.backend.asarray(host.astype(like.dtype, copy=False) if host.dtype.kind == "f" else host), like.backend)
+    return Tensor(
+        like.backend.asarray(host.astype(like.dtype, copy=False) if host.dtype.kind == "f" else host), like.backend
+    )
 
 
 @contextmanager
@@ -463,7 +466,13 @@ def _progress_bar(epochs: int, wanted: bool) -> Iterator[Callable[[dict[str, Any
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[said]}")
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=epochs, said="")
 

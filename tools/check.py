@@ -67,7 +67,7 @@ def cases() -> dict[str, Case]:
         "maximum": (tg.maximum, [a, b]),
         "minimum": (tg.minimum, [a, b]),
         "where": (lambda x, y: tg.where(b > 0, x, y), [a, far]),
-        "gate": (lambda x: tg.gate(x, b), [a]),
+        "gate": (lambda x: tg.gate(x, b > 0), [a]),
         "concatenate": (lambda x, y: tg.concatenate([x, y], 1), [a, b]),
         "stack": (lambda x, y: tg.stack([x, y], 1), [a, b]),
         "matmul": (tg.matmul, [a, b.T.copy()]),

@@ -28,7 +28,9 @@ def lines() -> list[str]:
     said = [f"{name:<12} {number}" for name, number in versions().items()]
     said += [f"backend      {name}: {state}" for name, state in tg.backends().items()]
     said.append(f"renderer     {_renderer()}")
-    limits = [f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ]
+    limits = [
+        f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ
+    ]
     said.append(f"threads      {os.cpu_count()} processors; {', '.join(limits) or 'no limit set for BLAS'}")
     return said
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -106,9 +107,8 @@ def _run_folder(settings: Settings, out: Path | None, resume: bool) -> Path:
         if resume:
             raise ArgumentError("--resume: say with --out which folder holds the run to continue")
         name = f"{settings.model}-{settings.data}"
-        taken = 1
-        while (out := Path("runs") / (name if taken == 1 else f"{name}-{taken}")).exists():
-            taken += 1
+        names = (name if k == 1 else f"{name}-{k}" for k in itertools.count(1))
+        out = next(path for path in (Path("runs") / n for n in names) if not path.exists())
     elif resume:
         _check_resumable(settings, out)
     elif (out / "settings.json").exists() or (out / "run.json").exists():

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import BackendError
 from .base import Array, Backend
@@ -41,10 +42,16 @@ def register(name: str, factory: Callable[[], Backend]) -> None:
     _made.pop(name, None)
 
 
+def _load(entry: EntryPoint) -> Backend:
+    """Return the backend that another package offers."""
+    backend: Backend = entry.load()()
+    return backend
+
+
 def _find_plugins() -> None:
     """Register the backends that other installed packages offer (entry point ``tinygraph.backends``)."""
     for entry in entry_points(group="tinygraph.backends"):
-        _factories.setdefault(entry.name, lambda entry=entry: entry.load()())
+        _factories.setdefault(entry.name, partial(_load, entry))
 
 
 def get_backend(name: str | Backend) -> Backend:

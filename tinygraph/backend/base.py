@@ -14,13 +14,16 @@ import numpy as np
 Array = Any  # a backend's own array: numpy.ndarray, cupy.ndarray, ...
 
 # Every array function that operations may use, under NumPy's name and with NumPy's meaning.
-ARRAY_FUNCTIONS = (
-    "abs add all any arange argmax array_equal broadcast_to clip concatenate copyto cos divide empty empty_like "
-    "equal exp expand_dims expm1 full full_like greater greater_equal isfinite isnan less less_equal log log1p "
-    "logical_and logical_not logical_or max maximum mean min minimum multiply negative not_equal ones ones_like "
-    "pad power reciprocal reshape sign sin sqrt square squeeze stack subtract sum swapaxes tanh tile transpose "
-    "where zeros zeros_like"
-).split()
+ARRAY_FUNCTIONS: tuple[str, ...] = (
+    *("add", "subtract", "multiply", "divide", "negative", "reciprocal", "power", "square", "sqrt", "abs", "sign"),
+    *("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "maximum", "minimum", "clip", "where"),
+    *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+    *("logical_and", "logical_or", "logical_not", "isfinite", "isnan", "all", "any"),
+    *("sum", "mean", "max", "min", "argmax"),
+    *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "stack"),
+    *("pad", "tile", "copyto", "arange"),
+    *("zeros", "ones", "empty", "full", "zeros_like", "ones_like", "empty_like", "full_like"),
+)
 
 # Routines that NumPy lacks, or that must not be NumPy's own; every backend brings them.
 OWN_ROUTINES = ("matmul", "erf", "index_add")

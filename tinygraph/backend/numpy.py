@@ -52,11 +52,9 @@ def gemm(
     return out
 
 
-def _gemm_without_blas(
-    a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alpha: float, beta: float
-) -> np.ndarray:
+def _gemm_without_blas(a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alpha: float, beta: float) -> np.ndarray:
     """Do the products BLAS has no routine for: integers, half precision, empty matrices."""
-    product = np.matmul(a, b)
+    product: np.ndarray = np.matmul(a, b)
     if alpha != 1.0:
         product = (alpha * product).astype(a.dtype)
     if out is None:
@@ -83,12 +81,12 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.nd
 
 def sum(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
     """Return the sum over `axis`; NumPy's own function, without its Python wrapper."""
-    return np.add.reduce(x, axis, None, out, keepdims)
+    return np.add.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
 
 
 def max(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
     """Return the maximum over `axis`; NumPy's own function, without its Python wrapper."""
-    return np.maximum.reduce(x, axis, None, out, keepdims)
+    return np.maximum.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
 
 
 def erf(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -58,7 +58,7 @@ class StrictArray:
         return self._host.nbytes
 
     @property
-    def T(self) -> StrictArray:  # noqa: N802
+    def T(self) -> StrictArray:
         return StrictArray(self._host.T)
 
     def astype(self, dtype: Any) -> StrictArray:
@@ -71,7 +71,7 @@ class StrictArray:
         return StrictArray(self._host.reshape(shape))
 
     def __getitem__(self, key: Any) -> StrictArray:
-        return _wrap(self._host[_unwrap(key)])
+        return StrictArray(np.asarray(self._host[_unwrap(key)]))
 
 
 def _unwrap(value: Any) -> Any:
@@ -112,10 +112,10 @@ def _operator(name: str) -> Callable[..., Any]:
     return call
 
 
-for _name in "add sub mul truediv pow matmul".split():
+for _name in ["add", "sub", "mul", "truediv", "pow", "matmul"]:
     setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
     setattr(StrictArray, f"__r{_name}__", _operator(f"__r{_name}__"))
-for _name in "neg abs lt le gt ge eq ne and or invert".split():
+for _name in ["neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "invert"]:
     setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
 
 

@@ -61,8 +61,8 @@ def load_digits(path: Path | None = None) -> Dataset:
     """
     path = Path(__file__).with_name("digits.npz") if path is None else path
     try:
-        with np.load(path, allow_pickle=False) as file:
-            images, labels = file["images"], file["labels"]
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images, labels = arrays["images"], arrays["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
         raise DataError(f"{path}: {reason}; reinstall tinygraph to get it back") from None

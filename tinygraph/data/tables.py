@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def read_table(path: str | Path) -> np.ndarray:
         raise DataError(f"{path}: there is no such file")
     try:
         array = _read(path)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as numbers ({error})") from None
     if not array.size:
         raise DataError(f"{path}: holds no rows")
@@ -52,11 +53,11 @@ def _read(path: Path) -> np.ndarray:
             return np.loadtxt(path, delimiter=",", skiprows=0 if _is_numbers(first) else 1, ndmin=2)
     if path.suffix not in (".npy", ".npz"):
         raise ValueError(f"expected a name ending in .csv, .npy or .npz, got {path.name!r}")
-    loaded: Any = np.load(path, allow_pickle=False)
-    if path.suffix == ".npy":
-        array: np.ndarray = loaded
-        return array
-    with loaded:
+    with path.open("rb") as file:
+        loaded: Any = np.load(file, allow_pickle=False)
+        if path.suffix == ".npy":
+            array: np.ndarray = loaded
+            return array
         names = loaded.files
         if "X" not in names and len(names) != 1:
             raise ValueError(f"expected an array called X, found {', '.join(names) or 'none'}")

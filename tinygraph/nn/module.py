@@ -33,7 +33,10 @@ class Scope:
 
     __slots__ = ("_calls", "call", "module", "parent")
 
-    def __init__(self, module: Module, parent: Scope | None) -> None:
+    parent: Scope | None
+    call: int
+
+    def __init__(self, module: Module, parent: Any) -> None:
         self.module = module
         self.parent = parent
         self._calls: dict[Module, int] = {} if parent is None else parent._calls
@@ -122,7 +125,7 @@ class Module:
                 inputs = self._as_tensors(inputs)
                 break
         outer = mode.scope
-        mode.scope = Scope(self, outer if isinstance(outer, Scope) else None)
+        mode.scope = Scope(self, outer)
         try:
             return self.forward(*inputs, **options)
         finally:

@@ -270,9 +270,7 @@ class Where(ElementwiseOp):
     def forward(self, xp: Any, condition: Array, a: Array, b: Array, out: Array | None = None) -> Array:
         return xp.where(condition, a, b)
 
-    def backward(
-        self, dy: Tensor, y: Tensor, condition: Tensor, a: Tensor, b: Tensor
-    ) -> tuple[Gradient, ...]:
+    def backward(self, dy: Tensor, y: Tensor, condition: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
         return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)
 
 

@@ -250,9 +250,7 @@ def sum_to(x: Tensor, shape: Shape) -> Tensor:
         If `shape` does not broadcast to the shape of `x`.
     """
     lead = x.ndim - len(shape)
-    gone = tuple(range(lead)) + tuple(
-        lead + a for a, n in enumerate(shape) if n == 1 and x.shape[lead + a] != 1
-    )
+    gone = tuple(range(lead)) + tuple(lead + a for a, n in enumerate(shape) if n == 1 and x.shape[lead + a] != 1)
     summed = sum(x, gone) if gone else x
     if lead < 0 or math.prod(shape) != summed.size:
         raise ShapeError(f"sum_to: {shape} does not broadcast to {x.shape}")

@@ -72,7 +72,7 @@ class _ArrayKey:
 
 
 ARRAY_KEY = _ArrayKey()
-Key = tuple[int | slice | None | EllipsisType | _ArrayKey, ...]
+Key = tuple[int | slice | EllipsisType | _ArrayKey | None, ...]
 
 
 def _fill(key: Key, arrays: Sequence[Array]) -> Any:
@@ -156,9 +156,7 @@ class Concatenate(Op):
         before = (slice(None),) * axis
         ends = np.cumsum([t.shape[axis] for t in inputs]).tolist()
         starts = [0, *ends[:-1]]
-        return tuple(
-            lambda i=i, j=j: Index((*before, slice(i, j)))(dy) for i, j in zip(starts, ends, strict=True)
-        )
+        return tuple(lambda i=i, j=j: Index((*before, slice(i, j)))(dy) for i, j in zip(starts, ends, strict=True))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,229 @@
+"""fit, its stopping rules, history, checkpoints; saving and loading."""
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import data, losses, optim
+from tinygraph.errors import ArgumentError, DataError
+from tinygraph.models import fully_connected
+
+
+@pytest.fixture
+def blobs(rng):
+    labels = rng.integers(0, 3, 60)
+    return (rng.normal(size=(60, 4)) + 2 * np.eye(4)[labels]).astype(np.float32), labels
+
+
+def make(seed=0):
+    net = fully_connected([4, 8, 3], seed=seed)
+    return net, optim.SGD(net.parameters(), 0.1, 0.9)
+
+
+def test_training_lowers_loss_and_error(blobs):
+    net, optimizer = make()
+    history = tg.fit(net, losses.cross_entropy, blobs, optimizer, 20, 10, validation=blobs)
+    assert history.losses[-1] < 0.5 * history.losses[0]
+    assert history.errors[-1] < 0.2 < history.errors[0]
+    assert len(history) == len(history.times) == 20
+    assert history.stopped == "all 20 passes done"
+    loss, error = tg.evaluate(net, losses.cross_entropy, blobs)
+    assert history["validation_loss"][-1] == pytest.approx(loss)
+    assert history["validation_error"][-1] == error
+    assert net.training
+
+
+def test_evaluate_counts_wrong_decisions(blobs):
+    net, _ = make()
+    X, labels = blobs
+    wrong = (net(X).numpy().argmax(1) != labels).mean()
+    assert tg.evaluate(net, losses.cross_entropy, (X, labels), batch_size=7)[1] == pytest.approx(wrong)
+
+
+def test_the_same_seed_gives_the_same_bits(blobs):
+    runs = []
+    for _ in range(2):
+        net, optimizer = make()
+        tg.fit(net, losses.cross_entropy, blobs, optimizer, 3, 7, seed=5)
+        runs.append(net.layer1.W.numpy())
+    np.testing.assert_array_equal(*runs)
+
+
+def test_regularisers_enter_gradient_and_history(blobs):
+    net, optimizer = make()
+    plain = tg.fit(net, losses.cross_entropy, blobs, optimizer, 15, 10)
+    other, optimizer = make()
+    decayed = tg.fit(other, losses.cross_entropy, blobs, optimizer, 15, 10, l2=0.05, l1=0.01)
+    assert losses.l2(other, 1.0).item() < 0.5 * losses.l2(net, 1.0).item()
+    data_loss, _ = tg.evaluate(other, losses.cross_entropy, blobs)
+    penalty = losses.l2(other, 0.05).item() + losses.l1(other, 0.01).item()
+    assert decayed.losses[-1] == pytest.approx(data_loss + penalty, rel=0.2)
+    assert plain.losses[-1] < decayed.losses[-1]
+
+
+def test_other_losses_get_the_prediction_and_own_functions_the_network(blobs):
+    X, labels = blobs
+    net = fully_connected([4, 3], output="sigmoid", seed=0)
+    Y = np.eye(3)[labels]
+    history = tg.fit(net, losses.squared_error, (X, Y), optim.SGD(net.parameters(), 0.5), 5)
+    assert 0 < history.losses[-1] < 3  # of predictions in (0, 1), not of signals
+    assert history.errors[-1] is not None
+    seen = []
+
+    def own(network, x, y):
+        seen.append((network is net, x.shape, y.shape))
+        return losses.squared_error(network.predict(x, train=True), y.astype(np.float32))
+
+    tg.fit(net, own, [(X, Y)], optim.SGD(net.parameters(), 0.5), 2)
+    assert seen == [(True, (60, 4), (60, 3))] * 2
+
+
+def test_batches_of_ones_own(blobs):
+    net, optimizer = make()
+    X, labels = blobs
+    batches = [(X[:30], labels[:30]), (X[30:], labels[30:])]
+    history = tg.fit(net, losses.cross_entropy, batches, optimizer, 3)
+    assert len(history) == 3
+    with pytest.raises(DataError, match="no batch in a later pass: give a list, not an iterator"):
+        tg.fit(net, losses.cross_entropy, iter(batches), optimizer, 3)
+
+
+def test_stop_tolerance_65_83(blobs):
+    net, optimizer = make()
+    history = tg.fit(net, losses.cross_entropy, blobs, optimizer, 500, 60, stop_tolerance=1e-3)
+    gains = -np.diff(history.losses)
+    assert len(history) < 500
+    assert gains[-1] < 1e-3 <= gains[:-1].min()
+    assert "the risk improved by" in history.stopped
+
+
+def test_early_stopping_keeps_the_pocket_variables_65_94(blobs, rng):
+    X, labels = blobs
+    held_out = X + 0.5 * rng.normal(size=X.shape).astype(np.float32), rng.permutation(labels)
+    net, optimizer = make()
+    history = tg.fit(net, losses.cross_entropy, blobs, optimizer, 200, 10, validation=held_out, early_stopping=4)
+    errors = history["validation_error"]
+    best = int(np.argmin(errors))
+    assert len(history) == best + 1 + 4 < 200
+    assert tg.evaluate(net, losses.cross_entropy, held_out)[1] == errors[best]
+    assert f"best was pass {best + 1}" in history.stopped
+
+
+@pytest.mark.parametrize("early_stopping", [None, 50])
+def test_a_run_that_was_killed_continues_bit_for_bit(blobs, tmp_path, early_stopping):
+    options = {"batch_size": 7, "l2": 1e-3, "validation": blobs, "early_stopping": early_stopping, "seed": 3}
+    whole, optimizer = make()
+    expected = tg.fit(whole, losses.cross_entropy, blobs, optimizer, 6, **options)
+    first, optimizer = make()
+    tg.fit(first, losses.cross_entropy, blobs, optimizer, 2, **options, checkpoint=tmp_path / "c.safetensors")
+    second, optimizer = make(seed=9)
+    history = tg.fit(
+        second, losses.cross_entropy, blobs, optimizer, 6, **options, checkpoint=tmp_path / "c.safetensors"
+    )
+    assert history.losses == expected.losses
+    for name, value in whole.state_dict().items():
+        np.testing.assert_array_equal(second.state_dict()[name].numpy(), value.numpy())
+    assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_a_checkpoint_of_another_run_is_refused(blobs, tmp_path):
+    net, optimizer = make()
+    tg.fit(net, losses.cross_entropy, blobs, optimizer, 1, checkpoint=tmp_path / "c")
+    with pytest.raises(DataError, match="a checkpoint of another run; different: batch_size, l2"):
+        tg.fit(net, losses.cross_entropy, blobs, optimizer, 2, 5, l2=0.1, checkpoint=tmp_path / "c")
+    (tmp_path / "c").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="not a safetensors file, or damaged"):
+        tg.fit(net, losses.cross_entropy, blobs, optimizer, 2, checkpoint=tmp_path / "c")
+
+
+def test_bad_data_is_named_before_training(blobs):
+    net, optimizer = make()
+    X, labels = blobs
+    broken = X.copy()
+    broken[3, 1] = np.nan
+    for train_set, text in (
+        ((broken, labels), r"train_set: X: nan at \[3, 1\]"),
+        ((X, labels[:-1]), "one row a sample"),
+        ((X[:0], labels[:0]), "the data set is empty"),
+        ((X, labels + 1), "labels: 3 in row"),
+        ((X, np.eye(4)[labels]), r"rows of shape \(60, 3\), got shape \(60, 4\)"),
+        ((X, 2.0 * np.eye(3)[labels]), "adding up to 1; row 0 is"),
+    ):
+        with pytest.raises(DataError, match=text):
+            tg.fit(net, losses.cross_entropy, train_set, optimizer)
+    for options, text in (
+        ({"epochs": -1}, "epochs must be a whole number of at least 0"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"early_stopping": 3}, "needs a validation set"),
+        ({"l2": -1.0}, "l2: expected a finite number of at least 0"),
+    ):
+        with pytest.raises(ArgumentError, match=text):
+            tg.fit(net, losses.cross_entropy, blobs, optimizer, **options)
+    with pytest.raises(ArgumentError, match="train_set must be a pair"):
+        tg.fit(net, losses.cross_entropy, 3, optimizer)
+
+
+def test_a_loss_that_explodes_is_told(blobs):
+    net, _ = make()
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DataError, match="the loss became .* in pass .*: lower the learning rate"),
+    ):
+        tg.fit(net, losses.squared_error, (blobs[0], np.eye(3)[blobs[1]] * 1e20), optim.SGD(net.parameters(), 1e30), 3)
+    assert net.training
+
+
+def test_history_as_csv(blobs, tmp_path):
+    net, optimizer = make()
+    history = tg.fit(net, losses.cross_entropy, blobs, optimizer, 2)
+    history.save_csv(tmp_path / "h.csv")
+    lines = (tmp_path / "h.csv").read_text().splitlines()
+    assert lines[0] == "epoch,loss,error,validation_loss,validation_error,seconds"
+    assert lines[2].startswith(f"2,{history.losses[1]},{history.errors[1]},,,")
+    with pytest.raises(ArgumentError, match="no column 'accuracy'"):
+        history["accuracy"]
+
+
+def test_weights_survive_a_file(tmp_path):
+    net, other = fully_connected([4, 3], seed=0), fully_connected([4, 3], seed=1)
+    tg.save(tmp_path / "w.safetensors", net)
+    tg.load(tmp_path / "w.safetensors", other)
+    np.testing.assert_array_equal(net.layer1.W.numpy(), other.layer1.W.numpy())
+    from safetensors.numpy import load_file
+
+    assert set(load_file(tmp_path / "w.safetensors")) == {"layer1.W", "layer1.theta"}
+
+
+def test_a_transposed_parameter_is_saved_right(tmp_path):
+    net = fully_connected([2, 3], seed=0)
+    W = np.arange(6, dtype=np.float32).reshape(3, 2).T
+    net.layer1.W.data = net.layer1.W.backend.asarray(W)
+    tg.save(tmp_path / "w", net)
+    other = fully_connected([2, 3], seed=1)
+    tg.load(tmp_path / "w", other)
+    np.testing.assert_array_equal(other.layer1.W.numpy(), W)
+
+
+def test_files_that_cannot_be_loaded_or_written(tmp_path):
+    net = fully_connected([4, 3], seed=0)
+    with pytest.raises(DataError, match="there is no such file"):
+        tg.load(tmp_path / "absent", net)
+    (tmp_path / "bad").write_bytes(b"\x00" * 20)
+    with pytest.raises(DataError, match="not a safetensors file, or damaged"):
+        tg.load(tmp_path / "bad", net)
+    tg.save(tmp_path / "other", fully_connected([4, 2]))
+    with pytest.raises(
+        DataError, match=r"another network than the one given: .*layer1\.W has shape \(4, 3\), the value has \(4, 2\)"
+    ):
+        tg.load(tmp_path / "other", net)
+    with pytest.raises(DataError, match="cannot write .*: No such file or directory"):
+        tg.save(tmp_path / "no" / "folder", net)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad", "other"]
+
+
+@pytest.mark.host
+def test_the_digits_are_learned_to_four_percent():
+    digits = data.load("digits")
+    net = fully_connected([64, 64, 10], seed=0)
+    tg.fit(net, losses.cross_entropy, digits.train, optim.SGD(net.parameters(), 0.02, 0.9), 60, l2=3e-4)
+    assert tg.evaluate(net, losses.cross_entropy, digits.test)[1] <= 0.04

@@ -225,5 +225,5 @@ def test_files_that_cannot_be_loaded_or_written(tmp_path):
 def test_the_digits_are_learned_to_four_percent():
     digits = data.load("digits")
     net = fully_connected([64, 64, 10], seed=0)
-    tg.fit(net, losses.cross_entropy, digits.train, optim.SGD(net.parameters(), 0.02, 0.9), 60, l2=3e-4)
+    tg.fit(net, losses.cross_entropy, digits.train, optim.SGD(net.parameters(), 0.05, 0.9), 40, l2=1e-3)
     assert tg.evaluate(net, losses.cross_entropy, digits.test)[1] <= 0.04

@@ -32,11 +32,11 @@ class Settings:
     hidden: str = "64"
     activation: str = "relu"
     init: str = "normal"
-    epochs: int = 60
+    epochs: int = 40
     batch_size: int = 32
-    lr: float = 0.02
+    lr: float = 0.05
     momentum: float = 0.9
-    l2: float = 3e-4
+    l2: float = 1e-3
     seed: int = 0
     backend: str = "numpy"
 

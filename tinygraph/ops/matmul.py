@@ -10,6 +10,7 @@ from ..errors import ShapeError
 from ..op import ElementwiseOp, Gradient, Op, check_dtypes, documents
 from ..tensor import Operand, Tensor, as_tensor, functions
 from .elementwise import negative
+from .reduce import sum_to
 from .shape import reshape
 
 
@@ -75,7 +76,7 @@ class Bias(ElementwiseOp):
         return xp.subtract(z, theta, out=out)
 
     def backward(self, dz: Tensor, y: Tensor, z: Tensor, theta: Tensor) -> tuple[Gradient, ...]:
-        return dz, lambda: negative(dz)
+        return dz, lambda: negative(sum_to(dz, theta.shape))  # summed first: the smaller one is negated
 
 
 _products = {(ta, tb): MatMul(ta, tb) for ta in (False, True) for tb in (False, True)}

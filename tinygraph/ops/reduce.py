@@ -20,6 +20,15 @@ from .elementwise import check_floating, divide_or_zero, equal, square
 from .shape import Shape, normalize_axis, reshape
 
 
+@cache
+def _axes(what: str, axis: int | tuple[int, ...], shape: Shape) -> tuple[int, ...]:
+    """Return the axes counted from the front, or raise an error if one does not exist or is named twice."""
+    axes = tuple([normalize_axis(what, a, shape) for a in (axis if isinstance(axis, tuple) else (axis,))])
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{what}: axis {axis} names an axis of {shape} twice")
+    return axes
+
+
 @dataclass(frozen=True)
 class Reduction(Op):
     """An operation that joins the entries along `axis` into one."""
@@ -30,16 +39,11 @@ class Reduction(Op):
     def check(self, *inputs: Tensor) -> None:
         """Raise an error if an axis does not exist or is named twice."""
         if self.axis is not None:
-            axes = self.axes(inputs[0])
-            if len(set(axes)) != len(axes):
-                raise ShapeError(f"{self.name}: axis {self.axis} names an axis of {inputs[0].shape} twice")
+            _axes(self.name, self.axis, inputs[0].data.shape)
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         """Return the axes that vanish, counted from the front."""
-        if self.axis is None:
-            return tuple(range(x.ndim))
-        given = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        return tuple(normalize_axis(self.name, a, x) for a in given)
+        return tuple(range(x.ndim)) if self.axis is None else _axes(self.name, self.axis, x.shape)
 
     def count(self, x: Tensor) -> int:
         """Return how many entries are joined into one."""
@@ -124,7 +128,7 @@ class ArgMax(Op):
 
     def check(self, *inputs: Tensor) -> None:
         """Raise an error if the axis does not exist or is empty."""
-        if not inputs[0].shape[normalize_axis("argmax", self.axis, inputs[0])]:
+        if not inputs[0].shape[normalize_axis("argmax", self.axis, inputs[0].shape)]:
             raise ShapeError(f"argmax: no entries along axis {self.axis} of shape {inputs[0].shape}")
 
     def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
@@ -249,12 +253,20 @@ def sum_to(x: Tensor, shape: Shape) -> Tensor:
     ShapeError
         If `shape` does not broadcast to the shape of `x`.
     """
-    lead = x.ndim - len(shape)
-    gone = tuple(range(lead)) + tuple(lead + a for a, n in enumerate(shape) if n == 1 and x.shape[lead + a] != 1)
-    summed = sum(x, gone) if gone else x
-    if lead < 0 or math.prod(shape) != summed.size:
-        raise ShapeError(f"sum_to: {shape} does not broadcast to {x.shape}")
-    return summed if summed.shape == shape else reshape(summed, shape)
+    gone = _broadcast_axes(x.data.shape, shape)
+    summed = _op(Sum, gone, False)(x) if gone else x
+    return summed if summed.data.shape == shape else reshape(summed, shape)
+
+
+@cache
+def _broadcast_axes(broadcast: Shape, shape: Shape) -> tuple[int, ...]:
+    """Return the axes along which `shape` was repeated to give the shape `broadcast`."""
+    lead = len(broadcast) - len(shape)
+    repeated = [lead + a for a, n in enumerate(shape) if lead >= 0 and n == 1 and broadcast[lead + a] != 1]
+    gone = (*range(lead), *repeated)
+    if lead < 0 or math.prod(shape) != math.prod(n for a, n in enumerate(broadcast) if a not in gone):
+        raise ShapeError(f"sum_to: {shape} does not broadcast to {broadcast}")
+    return gone
 
 
 def _frozen(axis: Any) -> Axis:

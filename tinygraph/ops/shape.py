@@ -68,11 +68,19 @@ class _ArrayKey:
     """Stands in an index for an array of indices, which comes as an input of the op."""
 
     def __repr__(self) -> str:
-        return "[...]"
+        return "array"
 
 
 ARRAY_KEY = _ArrayKey()
 Key = tuple[int | slice | EllipsisType | _ArrayKey | None, ...]
+
+
+def _key_text(k: Any) -> str:
+    """Return one part of an index as it is written."""
+    if isinstance(k, slice):
+        ends = ":".join("" if n is None else str(n) for n in (k.start, k.stop))
+        return ends if k.step is None else f"{ends}:{k.step}"
+    return "..." if k is ... else "array" if isinstance(k, _ArrayKey) else str(k)
 
 
 def _fill(key: Key, arrays: Sequence[Array]) -> Any:
@@ -87,6 +95,11 @@ class Index(Op):
 
     rule = "dx = dy at the picked places, 0 elsewhere; places picked twice add up"
     key: Key
+
+    @property
+    def label(self) -> str:
+        """The index as it is written: ``index[:, 0:32]``."""
+        return f"index[{', '.join(_key_text(k) for k in self.key)}]"
 
     def check(self, *inputs: Tensor) -> None:
         """Raise an error if the index does not fit the shape."""
@@ -143,7 +156,7 @@ class Concatenate(Op):
         """Raise an error if the shapes differ anywhere but along the axis."""
         check_dtypes(self, inputs)
         shapes = [t.shape for t in inputs]
-        axis = normalize_axis("concatenate", self.axis, inputs[0])
+        axis = normalize_axis("concatenate", self.axis, inputs[0].shape)
         rest = {s[:axis] + s[axis + 1 :] for s in shapes if len(s) == len(shapes[0])}
         if len(rest) != 1 or len({len(s) for s in shapes}) != 1:
             raise ShapeError(f"concatenate: shapes may differ along axis {axis} only: {shapes}")
@@ -183,11 +196,11 @@ class Pad(Op):
         return (Index(inside)(dy),)
 
 
-def normalize_axis(what: str, axis: int, x: Tensor, extra: int = 0) -> int:
+def normalize_axis(what: str, axis: int, shape: Shape, extra: int = 0) -> int:
     """Return `axis` counted from the front, or raise an error that names the axes there are."""
-    ndim = x.ndim + extra
+    ndim = len(shape) + extra
     if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
-        raise ShapeError(f"{what}: axis {axis!r} is not an axis of shape {x.shape}; allowed: {-ndim} to {ndim - 1}")
+        raise ShapeError(f"{what}: axis {axis!r} is not an axis of shape {shape}; allowed: {-ndim} to {ndim - 1}")
     return int(axis) % ndim
 
 
@@ -222,7 +235,7 @@ def stack(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
     shapes = {t.shape for t in parts}
     if len(shapes) != 1:
         raise ShapeError(f"stack: expected tensors of one shape, got {[t.shape for t in parts]}")
-    at = normalize_axis("stack", axis, parts[0], extra=1)
+    at = normalize_axis("stack", axis, parts[0].shape, extra=1)
     shape = parts[0].shape
     return concatenate([reshape(t, (*shape[:at], 1, *shape[at:])) for t in parts], at)
 
@@ -236,7 +249,7 @@ def split(x: Operand, sections: int | Sequence[int], axis: int = 0) -> list[Tens
         If the axis cannot be cut into equal sections.
     """
     x = as_tensor(x)
-    axis = normalize_axis("split", axis, x)
+    axis = normalize_axis("split", axis, x.shape)
     length = x.shape[axis]
     if isinstance(sections, int | np.integer):
         if sections < 1 or length % sections:
@@ -289,7 +302,7 @@ def take(x: Operand, indices: Operand, axis: int = 0) -> Tensor:
         Its shape replaces the axis.
     """
     x = as_tensor(x)
-    axis = normalize_axis("take", axis, x)
+    axis = normalize_axis("take", axis, x.shape)
     picked = _index_tensor(indices, x)
     host = indices if not isinstance(indices, Tensor) else None
     if host is not None and np.size(host) and not -x.shape[axis] <= np.min(host) <= np.max(host) < x.shape[axis]:

@@ -26,7 +26,7 @@ class _AlongAxis(Op):
     def check(self, *inputs: Tensor) -> None:
         """Raise an error if the axis does not exist or is empty, or dtypes do not fit."""
         check_floating(self, inputs)
-        if not inputs[0].shape[normalize_axis(self.name, self.axis, inputs[0])]:
+        if not inputs[0].shape[normalize_axis(self.name, self.axis, inputs[0].shape)]:
             raise ShapeError(f"{self.name}: no entries along axis {self.axis} of shape {inputs[0].shape}")
 
 

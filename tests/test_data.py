@@ -1,15 +1,106 @@
 """Data sets, batches, checks, tables."""
 
+import gzip
+import hashlib
+import io
+import os
+import struct
+import sys
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from tinygraph import data
-from tinygraph.data.datasets import load_digits
+from tinygraph.data import digits as digits_module
+from tinygraph.data.digits import load_digits
+from tinygraph.data.idx import read_idx
+from tinygraph.data.mnist import FILES, SETS
 from tinygraph.errors import ArgumentError, DataError
 
 pytestmark = pytest.mark.host
+
+SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[2] / "shared" / "data")
+needs_mnist = pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason="needs the MNIST files")
+needs_cifar = pytest.mark.skipif(not (SHARED / "cifar10-subset").is_dir(), reason="needs the CIFAR files")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    """Let every download fail, and nothing be found in the environment or the cache."""
+    monkeypatch.delenv("TINYGRAPH_DATA_DIR", raising=False)
+    return pooch_that(monkeypatch, tmp_path, OSError("no network"))
+
+
+def pooch_that(monkeypatch, tmp_path, outcome):
+    """Put a stand-in for pooch in place, which raises `outcome` or calls it; return the list of its calls."""
+    calls = []
+
+    def retrieve(url, known_hash, fname, path):
+        calls.append((url, known_hash, fname, Path(path)))
+        if isinstance(outcome, Exception):
+            raise outcome
+        outcome(url, Path(path), fname)
+
+    stand_in = SimpleNamespace(retrieve=retrieve, os_cache=lambda project: tmp_path / "cache" / project)
+    monkeypatch.setitem(sys.modules, "pooch", stand_in)
+    return calls
+
+
+def idx_bytes(array):
+    """Return uint8 numbers in the IDX format, written out from its description."""
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    return header + array.astype("u1").tobytes()
+
+
+def made_mnist(folder, train=7, test=3, compress=gzip.compress, suffix=".gz"):
+    """Write the four files with made contents to `folder`; return them as arrays."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = [(train, 28, 28), (train,), (test, 28, 28), (test,)]
+    arrays = [rng.integers(0, 10 if len(s) == 1 else 256, s, np.uint8) for s in shapes]
+    for file, array in zip(FILES, arrays, strict=True):
+        (folder / (file + suffix)).write_bytes(compress(idx_bytes(array)))
+    return arrays
+
+
+def made_cifar_records(n, seed=0):
+    """Return the bytes of `n` records, their labels and their images."""
+    rng = np.random.default_rng(seed)
+    labels, images = rng.integers(0, 10, n, np.uint8), rng.integers(0, 256, (n, 3, 32, 32), np.uint8)
+    return b"".join(bytes([y]) + x.tobytes() for y, x in zip(labels, images, strict=True)), labels, images
+
+
+def made_cifar_archive(folder, leave_out=()):
+    """Write an archive of six files, two records each, laid out as the published one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        # The order within the archive is not the order of the batches.
+        for i, name in enumerate(["test_batch", *(f"data_batch_{k}" for k in (5, 4, 3, 2, 1))]):
+            if name not in leave_out:
+                raw = made_cifar_records(2, seed=i)[0]
+                member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+                member.size = len(raw)
+                archive.addfile(member, io.BytesIO(raw))
+
+
+def is_one_line(error):
+    return "\n" not in str(error.value)
+
+
+def attempt(function, path):
+    """Return what `function` returns, or None, and the text of its DataError, or ""."""
+    try:
+        return function(path), ""
+    except DataError as error:
+        return None, str(error)
+
+
+# the digits --------------------------------------------------------------------------------------
 
 
 def test_the_digits_and_their_split():
@@ -18,7 +109,7 @@ def test_the_digits_and_their_split():
     assert X.shape == (1442, 64)
     assert X_test.shape == (355, 64)
     assert Y.shape == (1442, 10)
-    assert X.dtype == Y.dtype == np.float32
+    assert X.dtype == Y.dtype == X_test.dtype == Y_test.dtype == np.float32
     assert (X.min(), X.max()) == (0, 1)
     assert (digits.n_features, digits.n_classes, digits.image_shape) == (64, 10, (8, 8))
     np.testing.assert_array_equal(Y.sum(1), 1)
@@ -28,18 +119,371 @@ def test_the_digits_and_their_split():
     assert total.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # as its source counts them
 
 
-def test_unknown_and_damaged_data_sets(tmp_path):
-    with pytest.raises(ArgumentError, match="data set 'digist' is not known; known: digits; did you mean 'digits'"):
-        data.load("digist")
-    broken = tmp_path / "digits.npz"
-    with pytest.raises(DataError, match=r"digits\.npz: there is no such file"):
-        load_digits(broken)
-    broken.write_bytes(b"PK\x03\x04 and then nothing")
-    with pytest.raises(DataError, match=r"digits\.npz: damaged"):
-        load_digits(broken)
+def test_every_fifth_of_each_digit_is_for_testing():
+    with np.load(Path(digits_module.__file__).with_name("digits.npz")) as file:
+        images, labels = file["images"], file["labels"]
+    seen, test, train = [0] * 10, [], []
+    for image, label in zip(images, labels, strict=True):
+        seen[label] += 1
+        (train if seen[label] % 5 else test).append(image.ravel() / 16)
+    digits = data.load("digits")
+    np.testing.assert_array_equal(digits.train[0], train)
+    np.testing.assert_array_equal(digits.test[0], test)
 
 
-@given(rows=st.integers(1, 50), batch_size=st.integers(1, 20), seed=st.integers(0, 99))
+def test_labels_are_the_classes_of_the_basis_vectors():
+    digits = data.load("digits")
+    np.testing.assert_array_equal(data.one_hot(digits.labels_train, 10), digits.train[1])
+    np.testing.assert_array_equal(data.one_hot(digits.labels_test, 10), digits.test[1])
+
+
+def test_the_digits_state_source_and_licence():
+    digits = data.load("digits")
+    assert "10.24432/C50P49" in digits.source
+    assert digits.licence == "CC BY 4.0"
+    assert digits.note == ""
+    text = Path(digits_module.__file__).with_name("DIGITS.md").read_text()
+    assert all(word in text for word in ("10.24432/C50P49", "CC BY 4.0", "Alpaydin", "Changed"))
+
+
+def test_the_digits_file_is_small():
+    assert Path(digits_module.__file__).with_name("digits.npz").stat().st_size < 200_000
+
+
+def test_a_data_set_prints_in_one_line():
+    assert repr(data.load("digits")) == (
+        "Dataset('digits': 1442 training and 355 test samples, 64 features, 10 classes)"
+    )
+
+
+def test_centring_subtracts_the_training_mean_from_both_parts():
+    plain, centred = data.load("digits"), data.load("digits", center=True)
+    np.testing.assert_allclose(centred.train[0].mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(centred.mean, plain.train[0].mean(0, dtype=float), rtol=1e-6)
+    np.testing.assert_array_equal(centred.test[0], plain.test[0] - centred.mean)
+    assert centred.train[0].dtype == centred.mean.dtype == np.float32
+    assert plain.mean is None
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("digist", "; did you mean 'digits'?"),
+        ("MNIST", "; did you mean 'mnist'?"),
+        ("cifar-10", "; did you mean 'cifar10'?"),
+        ("zzz", ""),
+        (3, ""),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_choices(name, hint):
+    with pytest.raises(ArgumentError) as error:
+        data.load(name)
+    choices = "digits, mnist, fashion-mnist, cifar10"
+    assert str(error.value) == f"data set {name!r} is not known; known: {choices}{hint}"
+
+
+def test_missing_digits_are_told(tmp_path):
+    with pytest.raises(DataError, match=r"digits\.npz: there is no such file; reinstall tinygraph"):
+        load_digits(tmp_path / "digits.npz")
+
+
+@given(at=st.integers(0, 45_000), bit=st.integers(0, 7), cut=st.booleans())
+@example(at=0, bit=0, cut=True)
+@example(at=8, bit=3, cut=False)
+def test_damaged_digits_are_told_or_harmless(tmp_path_factory, at, bit, cut):
+    raw = bytearray(Path(digits_module.__file__).with_name("digits.npz").read_bytes())
+    path = tmp_path_factory.mktemp("damaged") / "digits.npz"
+    if cut:
+        raw = raw[:at]
+    else:
+        raw[at] ^= 1 << bit
+    path.write_bytes(raw)
+    loaded, error = attempt(load_digits, path)
+    if error:
+        assert error.startswith(f"{path}: damaged (")
+        assert "\n" not in error
+    else:  # a bit nobody reads: a date, say
+        np.testing.assert_array_equal(loaded.train[0], data.load("digits").train[0])
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "text"),
+    [
+        (np.zeros((5, 8, 8), np.uint8), np.zeros(5, np.uint8), r"damaged: images \(5, 8, 8\)"),
+        (
+            np.zeros((1797, 8, 8), np.uint8),
+            np.full(1797, 10, np.uint8),
+            "labels: 10 in row 0 is outside 0 to 9",
+        ),
+        (np.full((1797, 8, 8), 17, np.uint8), np.arange(1797) % 10, "expected pixels of 0 to 16, got 17"),
+        (np.zeros((1797, 8, 8)), np.arange(1797) % 10, "expected uint8"),
+    ],
+)
+def test_digits_with_other_contents_are_told(tmp_path, images, labels, text):
+    np.savez(tmp_path / "digits.npz", images=images, labels=labels)
+    with pytest.raises(DataError, match=text):
+        load_digits(tmp_path / "digits.npz")
+
+
+# MNIST and Fashion-MNIST -------------------------------------------------------------------------
+
+
+@needs_mnist
+def test_mnist_has_its_published_numbers():
+    mnist = data.load("mnist", SHARED)
+    (X, Y), (X_test, Y_test) = mnist.train, mnist.test
+    assert (X.shape, Y.shape, X_test.shape, Y_test.shape) == (
+        (60000, 784),
+        (60000, 10),
+        (10000, 784),
+        (10000, 10),
+    )
+    assert X.dtype == Y.dtype == np.float32
+    assert mnist.image_shape == (28, 28)
+    assert mnist.note == ""
+    assert X.mean(dtype=float) == pytest.approx(0.1307, abs=5e-5)  # the constants known from everywhere
+    assert X.std(dtype=float) == pytest.approx(0.3081, abs=5e-5)
+    assert mnist.labels_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert mnist.labels_test[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+
+
+@needs_mnist
+def test_mnist_is_not_taken_for_fashion_mnist():
+    with pytest.raises(DataError, match="data_dir: no fashion-mnist in"):
+        data.load("fashion-mnist", SHARED / "mnist")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_data_dir_is_the_folder_or_the_one_above(tmp_path, name, inside):
+    images, labels, test_images, test_labels = made_mnist(tmp_path / name)
+    loaded = data.load(name, tmp_path / name if inside else str(tmp_path))
+    np.testing.assert_array_equal(loaded.train[0], images.reshape(7, 784).astype(np.float32) / 255)
+    np.testing.assert_array_equal(loaded.test[0], test_images.reshape(3, 784).astype(np.float32) / 255)
+    np.testing.assert_array_equal(loaded.labels_train, labels)
+    np.testing.assert_array_equal(loaded.labels_test, test_labels)
+    assert loaded.name == name
+    assert len(loaded.class_names) == loaded.n_classes == 10
+
+
+def test_uncompressed_files_do_as_well(tmp_path):
+    _, labels, *_ = made_mnist(tmp_path, compress=bytes, suffix="")
+    np.testing.assert_array_equal(data.load("mnist", tmp_path).labels_train, labels)
+
+
+def test_a_part_of_mnist_is_called_a_subset(tmp_path):
+    made_mnist(tmp_path)
+    note = data.load("mnist", tmp_path).note
+    assert note == "a subset: 7 of 60,000 training and 3 of 10,000 test images"
+
+
+def test_the_environment_names_the_data_dir(tmp_path, monkeypatch, no_network):
+    made_mnist(tmp_path / "here" / "mnist")
+    monkeypatch.setenv("TINYGRAPH_DATA_DIR", str(tmp_path / "here"))
+    assert len(data.load("mnist").train[0]) == 7
+    assert no_network == []
+
+
+def test_the_argument_comes_before_the_environment(tmp_path, monkeypatch):
+    made_mnist(tmp_path / "a", train=4)
+    made_mnist(tmp_path / "b", train=5)
+    monkeypatch.setenv("TINYGRAPH_DATA_DIR", str(tmp_path / "b"))
+    assert len(data.load("mnist", tmp_path / "a").train[0]) == 4
+
+
+def test_a_data_dir_without_the_files_is_told(tmp_path, no_network):
+    with pytest.raises(DataError, match=r"data_dir: no mnist in .*: expected train-images-idx3-ubyte") as e:
+        data.load("mnist", tmp_path)
+    assert is_one_line(e)
+    assert no_network == []  # whoever names a folder wants no download
+
+
+def test_a_data_dir_that_does_not_exist_is_told(tmp_path):
+    with pytest.raises(DataError, match=r"data_dir: there is no folder .*absent"):
+        data.load("mnist", tmp_path / "absent")
+
+
+def test_missing_files_are_downloaded_with_their_published_sums(tmp_path, monkeypatch):
+    def write(url, folder, fname):
+        made_mnist(folder)
+
+    calls = pooch_that(monkeypatch, tmp_path, write)
+    assert len(data.load("mnist").train[0]) == 7
+    assert [call[2] for call in calls] == [f"{file}.gz" for file in FILES]
+    assert {call[3] for call in calls} == {tmp_path / "cache" / "tinygraph" / "mnist"}
+    assert calls[0][:2] == (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz",
+        "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    )
+
+
+def test_the_next_mirror_is_tried(tmp_path, monkeypatch):
+    def refuse_first(url, folder, fname):
+        if "amazonaws" in url:
+            raise OSError("refused")
+        made_mnist(folder)
+
+    calls = pooch_that(monkeypatch, tmp_path, refuse_first)
+    assert data.load("fashion-mnist").name == "fashion-mnist"
+    assert len(calls) == 2 * len(FILES)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+def test_a_failing_download_is_told(name):
+    with pytest.raises(DataError, match=r"could not be downloaded \(no network\); put .*_DATA_DIR") as e:
+        data.load(name)
+    assert is_one_line(e)
+
+
+def test_a_missing_pooch_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(DataError, match=r"mnist: downloading needs pooch \(pip install pooch\); or put"):
+        data.load("mnist")
+
+
+@needs_mnist
+def test_published_sums_are_those_of_the_files():
+    for download in SETS["mnist"][1]:
+        assert hashlib.md5((SHARED / "mnist" / download.file).read_bytes()).hexdigest() == download.md5
+
+
+def test_images_and_labels_of_other_lengths_are_told(tmp_path):
+    made_mnist(tmp_path)
+    (tmp_path / f"{FILES[1]}.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(6))))
+    with pytest.raises(DataError, match="mnist: training set: 7 images but 6 labels"):
+        data.load("mnist", tmp_path)
+
+
+def test_a_label_out_of_range_is_told_with_its_row(tmp_path):
+    made_mnist(tmp_path)
+    (tmp_path / f"{FILES[3]}.gz").write_bytes(gzip.compress(idx_bytes(np.array([1, 12, 3]))))
+    with pytest.raises(DataError, match="mnist: test labels: 12 in row 1 is outside 0 to 9"):
+        data.load("mnist", tmp_path)
+
+
+# the IDX format ----------------------------------------------------------------------------------
+
+
+@given(shape=st.lists(st.integers(0, 4), min_size=1, max_size=4), compress=st.booleans())
+def test_idx_files_are_read_back(tmp_path_factory, shape, compress):
+    array = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
+    path = tmp_path_factory.mktemp("idx") / "made"
+    path.write_bytes(gzip.compress(idx_bytes(array)) if compress else idx_bytes(array))
+    read = read_idx(path)
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize(
+    ("code", "format", "values"),
+    [
+        (0x09, "b", [-1, 2]),
+        (0x0B, "h", [-300, 2]),
+        (0x0C, "i", [-70000, 2]),
+        (0x0D, "f", [0.5, -2]),
+        (0x0E, "d", [0.1, -2]),
+    ],
+)
+def test_idx_files_hold_other_numbers_too(tmp_path, code, format, values):
+    path = tmp_path / "made"
+    path.write_bytes(struct.pack(f">BBBBI2{format}", 0, 0, code, 1, 2, *values))
+    read = read_idx(path)
+    assert read.dtype == np.dtype(format)
+    assert read.tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, "there is no such file"),
+        (b"", "not an IDX file: it starts with nothing"),
+        (b"PK\x03\x04 and so on", "not an IDX file: it starts with 50 4b 03 04"),
+        (b"\0\0\x07\x01\0\0\0\0", "not an IDX file"),
+        (b"\0\0\x08\x03\0\0\0\x01", "damaged: it ends within its header of 16 bytes"),
+        (idx_bytes(np.zeros((2, 3)))[:-1], r"damaged: shape \(2, 3\) takes 18 bytes, the file holds 17"),
+        (idx_bytes(np.zeros((2, 3))) + b"x", r"damaged: shape \(2, 3\) takes 18 bytes, the file holds 19"),
+        (b"\0\0\x08\x02" + b"\xff" * 8, "damaged: shape"),
+        (gzip.compress(idx_bytes(np.arange(200)))[:-30], "damaged"),
+        (gzip.compress(idx_bytes(np.arange(200)))[:-8] + b"\0" * 8, "damaged"),
+        (b"\x1f\x8b but no more", "damaged"),
+    ],
+)
+def test_a_damaged_idx_file_is_named(tmp_path, content, text):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"train-images-idx3-ubyte\.gz: {text}") as error:
+        read_idx(path)
+    assert is_one_line(error)
+
+
+# CIFAR-10 ----------------------------------------------------------------------------------------
+
+
+@needs_cifar
+@pytest.mark.parametrize("folder", [SHARED, SHARED / "cifar10-subset"])
+def test_the_cifar_subset_is_read_and_labelled(folder):
+    cifar = data.load("cifar10", folder)
+    assert (cifar.train[0].shape, cifar.test[0].shape) == ((4000, 3072), (1000, 3072))
+    assert cifar.image_shape == (3, 32, 32)
+    assert cifar.note == "a subset: 4,000 of 50,000 training and 1,000 of 10,000 test images"
+    # The first images: a frog, two trucks, a deer, two cars; a cat, two ships, an aeroplane, two frogs.
+    assert cifar.labels_train[:6].tolist() == [6, 9, 9, 4, 1, 1]
+    assert cifar.labels_test[:6].tolist() == [3, 8, 8, 0, 6, 6]
+
+
+def test_the_cifar_archive_is_read_in_the_order_of_its_batches(tmp_path):
+    made_cifar_archive(tmp_path / "cifar10")
+    cifar = data.load("cifar10", tmp_path)
+    made = [made_cifar_records(2, seed) for seed in (5, 4, 3, 2, 1)]
+    np.testing.assert_array_equal(cifar.labels_train, np.concatenate([labels for _, labels, _ in made]))
+    images = np.concatenate([images for *_, images in made]).reshape(10, 3072)
+    np.testing.assert_array_equal(cifar.train[0], images.astype(np.float32) / 255)
+    np.testing.assert_array_equal(cifar.labels_test, made_cifar_records(2, 0)[1])
+
+
+def test_the_unpacked_cifar_archive_is_read(tmp_path):
+    made_cifar_archive(tmp_path)
+    with tarfile.open(tmp_path / "cifar-10-binary.tar.gz") as archive:
+        for member in archive.getmembers():
+            target = tmp_path / "unpacked" / member.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(archive.extractfile(member).read())
+    expected = data.load("cifar10", tmp_path)
+    read = data.load("cifar10", tmp_path / "unpacked")
+    np.testing.assert_array_equal(read.train[0], expected.train[0])
+    np.testing.assert_array_equal(read.test[1], expected.test[1])
+
+
+def test_a_cifar_archive_without_a_batch_is_told(tmp_path):
+    made_cifar_archive(tmp_path, leave_out=["data_batch_3"])
+    with pytest.raises(DataError, match=r"tar\.gz: damaged: it does not hold data_batch_3\.bin"):
+        data.load("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 2000, -20])
+def test_a_truncated_cifar_archive_is_told(tmp_path, keep):
+    made_cifar_archive(tmp_path)
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz: damaged") as error:
+        data.load("cifar10", tmp_path)
+    assert is_one_line(error)
+
+
+@pytest.mark.parametrize("raw", [b"", made_cifar_records(2)[0][:-1]])
+def test_cifar_records_that_are_cut_are_told(tmp_path, raw):
+    (tmp_path / "some_train.bin.gz").write_bytes(gzip.compress(raw))
+    (tmp_path / "some_test.bin.gz").write_bytes(gzip.compress(made_cifar_records(2)[0]))
+    text = rf"some_train\.bin\.gz: damaged: {len(raw)} bytes are not records of 3073"
+    with pytest.raises(DataError, match=text):
+        data.load("cifar10", tmp_path)
+
+
+# batches -----------------------------------------------------------------------------------------
+
+
+@given(rows=st.integers(1, 50), batch_size=st.integers(1, 60), seed=st.integers(0, 2**64 - 1))
 def test_every_row_comes_once_a_pass(rows, batch_size, seed):
     X = np.arange(rows)[:, None].astype(float)
     batches = data.batches(X, X[:, 0], batch_size, seed=seed)
@@ -47,19 +491,86 @@ def test_every_row_comes_once_a_pass(rows, batch_size, seed):
         parts = list(batches)
         assert len(parts) == len(batches) == -(-rows // batch_size)
         assert sorted(np.concatenate([x[:, 0] for x, _ in parts])) == list(range(rows))
+        assert {len(x) for x, _ in parts[:-1]} <= {batch_size}
         for x, y in parts:
             np.testing.assert_array_equal(x[:, 0], y)
 
 
-def test_the_order_depends_on_seed_and_pass_alone():
-    X = np.arange(100.0)[:, None]
-    a, b, other = (data.batches(X, X, 10, seed=s) for s in (1, 1, 2))
-    first, second = [np.concatenate([x for x, _ in a]) for _ in range(2)]
-    assert not np.array_equal(first, second)
-    b.set_epoch(1)
-    np.testing.assert_array_equal(np.concatenate([x for x, _ in b]), second)
-    assert not np.array_equal(np.concatenate([x for x, _ in other]), first)
-    np.testing.assert_array_equal(np.concatenate([x for x, _ in data.batches(X, X, 7, shuffle=False)]), X)
+@given(rows=st.integers(1, 50), size=st.integers(1, 50), seed=st.integers(0, 9), epoch=st.integers(0, 9))
+def test_the_same_seed_and_pass_give_the_same_order(rows, size, seed, epoch):
+    X = np.arange(rows)
+    one, other = data.batches(X, None, 1, seed=seed), data.batches(X, None, size, seed=seed)
+    one.set_epoch(epoch)
+    other.epoch = epoch
+    np.testing.assert_array_equal(np.concatenate([x for (x,) in one]), np.concatenate([x for (x,) in other]))
+
+
+@given(seed=st.integers(0, 2**64 - 2), epoch=st.integers(0, 99), later=st.integers(1, 99))
+def test_other_passes_and_other_seeds_give_other_orders(seed, epoch, later):
+    orders = []
+    for s, k in ((seed, epoch), (seed, epoch + later), (seed + 1, epoch)):
+        batches = data.batches(np.arange(100), seed=s)
+        batches.set_epoch(k)
+        orders.append(tuple(np.concatenate([x for (x,) in batches])))
+    assert len(set(orders)) == 3
+
+
+def test_a_pass_is_counted_and_can_be_repeated():
+    batches = data.batches(np.arange(20), None, 6)
+    passes = [np.concatenate([x for (x,) in batches]) for _ in range(3)]
+    assert batches.epoch == 3
+    batches.set_epoch(1)
+    np.testing.assert_array_equal(np.concatenate([x for (x,) in batches]), passes[1])
+    np.testing.assert_array_equal(np.concatenate([x for (x,) in batches]), passes[2])
+
+
+def test_a_pass_that_was_broken_off_counts():
+    batches = data.batches(np.arange(20), None, 6)
+    next(iter(batches))
+    assert batches.epoch == 1
+
+
+def test_the_global_random_state_is_left_alone():
+    before = np.random.get_state()[1].copy()
+    list(data.batches(np.arange(20)))
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_without_shuffling_rows_keep_their_order():
+    X = np.arange(10.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(np.concatenate([x for x, _ in data.batches(X, X, 3, shuffle=False)]), X)
+
+
+@given(rows=st.integers(1, 50), batch_size=st.integers(1, 50))
+def test_drop_last_leaves_full_batches_alone(rows, batch_size):
+    if batch_size > rows:
+        with pytest.raises(ArgumentError, match=f"{batch_size} is more than the {rows} rows, so drop_last"):
+            data.batches(np.arange(rows), None, batch_size, drop_last=True)
+        return
+    batches = data.batches(np.arange(rows), None, batch_size, drop_last=True)
+    assert [len(x) for (x,) in batches] == [batch_size] * (rows // batch_size)
+    assert len(batches) == rows // batch_size
+
+
+def test_without_targets_a_batch_is_a_tuple_of_one():
+    assert [len(batch) for batch in data.batches(np.zeros((3, 2)), batch_size=2)] == [1, 1]
+
+
+def test_batches_keep_shape_and_dtype():
+    X, Y = np.zeros((5, 3, 2), np.float16), np.arange(5, dtype=np.int8)
+    x, y = next(iter(data.batches(X, Y, 4)))
+    assert (x.shape, x.dtype, y.shape, y.dtype) == ((4, 3, 2), np.float16, (4,), np.int8)
+
+
+def test_missing_targets_are_allowed_if_asked_for():
+    Y = np.array([[np.nan, 1.0]])
+    with pytest.raises(DataError, match=r"Y: nan at \[0, 0\] \(row 0, column 0\)"):
+        data.batches(np.zeros((1, 2)), Y, 1)
+    ((_, y),) = data.batches(np.zeros((1, 2)), Y, 1, allow_missing=True)
+    np.testing.assert_array_equal(y, Y)
+    with pytest.raises(DataError, match=r"Y: inf at \[0, 1\] \(row 0, column 1\)"):
+        data.batches(np.zeros((1, 2)), np.array([[np.nan, np.inf]]), 1, allow_missing=True)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +578,25 @@ def test_the_order_depends_on_seed_and_pass_alone():
     [
         ((np.zeros((0, 2)), np.zeros(0), 1), DataError, r"the data set is empty: X has shape \(0, 2\)"),
         ((np.zeros((3, 2)), np.zeros(2), 1), DataError, r"one row a sample, got shapes \(3, 2\) and \(2,\)"),
-        ((np.array([[1.0, np.nan]]), np.zeros(1), 1), DataError, r"X: nan at \[0, 1\], 1 of 2 entries are not finite"),
-        ((np.zeros((1, 2)), np.array([np.inf]), 1), DataError, r"Y: inf at \[0\]"),
-        ((np.zeros((1, 2)), np.zeros(1), 0), ArgumentError, "batch_size must be a whole number of at least 1, got 0"),
+        ((np.float64(3), None, 1), DataError, r"one row a sample, got shapes \(\)"),
+        (
+            (np.array([[1, 2], [3, np.nan]]), None, 1),
+            DataError,
+            r"X: nan at \[1, 1\] \(row 1, column 1\), 1 of 4",
+        ),
+        ((np.zeros((1, 2)), np.array([np.inf]), 1), DataError, r"Y: inf at \[0\] \(row 0\), 1 of 1"),
+        (
+            (np.zeros((1, 2)), np.zeros(1), 0),
+            ArgumentError,
+            "batch_size must be a whole number of at least 1, got 0",
+        ),
+        ((np.zeros((1, 2)), np.zeros(1), 2.0), ArgumentError, r"batch_size must be .* got 2\.0"),
+        ((np.zeros((1, 2)), np.zeros(1), True), ArgumentError, "batch_size must be .* got True"),
+        (
+            (np.zeros((1, 2)), None, 1, True, -1),
+            ArgumentError,
+            "seed must be a whole number from 0 to .* got -1",
+        ),
         ((np.array([["a"]]), np.zeros(1), 1), DataError, "X: expected numbers, got dtype"),
     ],
 )
@@ -78,45 +605,184 @@ def test_batches_check_the_data_once(arguments, error, text):
         data.batches(*arguments)
 
 
-def test_labels():
-    np.testing.assert_array_equal(data.one_hot([2, 0], 3), [[0, 0, 1], [1, 0, 0]])
+@pytest.mark.parametrize("epoch", [-1, 1.0, None])
+def test_the_number_of_a_pass_is_checked(epoch):
+    with pytest.raises(ArgumentError, match="epoch must be a whole number"):
+        data.batches(np.zeros(3)).set_epoch(epoch)
+
+
+# checks ------------------------------------------------------------------------------------------
+
+
+@given(labels=st.lists(st.integers(0, 6), max_size=20), extra=st.integers(0, 3))
+def test_one_hot_rows_are_basis_vectors(labels, extra):
+    rows = data.one_hot(np.array(labels, np.uint8), 7 + extra)
+    assert rows.dtype == np.float32
+    assert rows.tolist() == [[float(j == label) for j in range(7 + extra)] for label in labels]
+
+
+def test_one_hot_counts_the_classes_if_not_told():
     assert data.one_hot([1, 3]).shape == (2, 4)
-    with pytest.raises(DataError, match="labels: 3 in row 1 is outside 0 to 2"):
-        data.one_hot([0, 3], 3)
-    with pytest.raises(DataError, match="labels: expected whole numbers"):
-        data.one_hot([0.5], 3)
 
 
-def test_tables(tmp_path):
+def test_one_hot_takes_a_dtype():
+    assert data.one_hot([1], 2, np.float64).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_classes", "error", "text"),
+    [
+        ([0, 3, 7], 3, DataError, "labels: 3 in row 1 is outside 0 to 2$"),
+        ([0, -1], 3, DataError, "labels: -1 in row 1 is outside 0 to 2$"),
+        ([0, -1], None, DataError, "labels: -1 in row 1 is below 0$"),
+        (
+            [0.5],
+            3,
+            DataError,
+            r"labels: expected whole numbers, got dtype float64; convert with \.astype\(int\)",
+        ),
+        ([True], 2, DataError, "labels: expected whole numbers, got dtype bool"),
+        ([[1]], 3, DataError, r"labels: expected one whole number a row, shape \(n,\), got shape \(1, 1\)"),
+        ([], None, DataError, "labels: there are none"),
+        ([0], 0, ArgumentError, "n_classes must be a whole number of at least 1, got 0"),
+        ([0], 2.0, ArgumentError, r"n_classes must be a whole number of at least 1, got 2\.0"),
+    ],
+)
+def test_wrong_labels_are_told(labels, n_classes, error, text):
+    with pytest.raises(error, match=text):
+        data.one_hot(labels, n_classes)
+
+
+def test_checked_labels_are_int64():
+    checked = data.check_labels(np.array([1, 2], np.uint8), 3)
+    assert (checked.dtype, checked.tolist()) == (np.int64, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("array", "place"),
+    [
+        (np.nan, "x: nan, 1 of 1"),
+        ([0, np.nan, np.inf], r"x: nan at \[1\] \(row 1\), 2 of 3"),
+        ([[0, 0], [-np.inf, 0]], r"x: -inf at \[1, 0\] \(row 1, column 0\), 1 of 4"),
+        (np.full((1, 2, 2), [[0, 0], [0, np.nan]]), r"x: nan at \[0, 1, 1\] \(row 0\), 1 of 4"),
+    ],
+)
+def test_the_first_entry_that_is_not_finite_is_named(array, place):
+    with pytest.raises(DataError, match=f"^{place} entries are not finite; fill or drop them first$"):
+        data.check_finite(array, "x")
+
+
+@pytest.mark.parametrize("array", [[], [1, 2], [True], [1.5], np.float32(2)])
+def test_finite_numbers_pass(array):
+    data.check_finite(array)
+
+
+@pytest.mark.parametrize("array", [["a"], [1j], np.array([{}], object)])
+def test_what_is_not_a_real_number_is_told(array):
+    with pytest.raises(DataError, match="data: expected numbers, got dtype"):
+        data.check_finite(array)
+
+
+# tables ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "1,2\n3,4\n"),
+        ("named.csv", "u,v\n1,2\n3,4\n"),
+        ("commented.csv", "# u,v\n1,2\n3,4\n"),
+        ("marked.csv", "\ufeff1,2\r\n3,4\r\n"),
+        ("CAPITAL.CSV", "1,2\n\n3,4"),
+    ],
+)
+def test_csv_tables(tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    table = data.read_table(tmp_path / name)
+    assert table.dtype == np.float32
+    assert table.tolist() == [[1, 2], [3, 4]]
+
+
+def test_numpy_tables(tmp_path):
     numbers = np.array([[1.0, 2.0], [3.0, 4.0]])
     np.save(tmp_path / "a.npy", numbers)
     np.savez(tmp_path / "a.npz", X=numbers, other=np.zeros(1))
-    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
-    (tmp_path / "named.csv").write_text("u,v\n1,2\n3,4\n")
-    for name in ("a.npy", "a.npz", "a.csv", "named.csv"):
-        np.testing.assert_array_equal(data.read_table(tmp_path / name), numbers)
+    np.savez(tmp_path / "only.npz", numbers)
+    for name in ("a.npy", "a.npz", "only.npz"):
+        np.testing.assert_array_equal(data.read_table(str(tmp_path / name)), numbers)
+
+
+def test_a_table_of_one_axis_is_one_sample(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3))
+    assert data.read_table(tmp_path / "a.npy").tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
         ("absent.csv", None, "there is no such file"),
-        ("words.csv", b"1,2\nfoo,bar\n", "cannot be read as numbers"),
+        ("absent.npy", None, "there is no such file"),
+        ("words.csv", b"1,2\nfoo,bar\n", "cannot be read as numbers: could not convert string 'foo'"),
+        ("mixed.csv", b"1,x\n3,4\n", "cannot be read as numbers: could not convert string 'x'"),
+        ("gap.csv", b"1,\n3,4\n", "cannot be read as numbers"),
+        ("ragged.csv", b"1,2\n3\n", "cannot be read as numbers: the number of columns changed"),
+        ("binary.csv", b"\xff\xfe\x00", "damaged"),
         ("empty.csv", b"", "holds no rows"),
-        ("nan.csv", b"1,nan\n", r"nan at \[0, 1\]"),
-        ("cut.npy", b"\x93NUMPY\x01\x00", "cannot be read as numbers"),
-        ("cut.npz", b"PK\x03\x04", "cannot be read as numbers"),
-        ("table.txt", b"1 2", r"ending in \.csv, \.npy or \.npz"),
+        ("names.csv", b"u,v\n", "holds no rows"),
+        ("nan.csv", b"1,nan\n", r"nan at \[0, 1\] \(row 0, column 1\)"),
+        ("large.csv", b"1,1e300\n", r"as float32: inf at \[0, 1\]"),
+        ("cut.npy", b"\x93NUMPY\x01\x00", "damaged"),
+        ("empty.npy", b"", "damaged"),
+        ("cut.npz", b"PK\x03\x04", "damaged"),
+        ("raw.npy", b"\x80\x04K\x01.", "holds pickled objects, which are never loaded"),
+        ("table.txt", b"1 2", r"expected a name ending in \.csv, \.npy or \.npz"),
     ],
 )
 def test_tables_that_cannot_be_read(tmp_path, name, content, text):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=text):
+    with pytest.raises(DataError, match=f"{name}:? {text}|{name}: {text}") as error:
         data.read_table(tmp_path / name)
+    assert is_one_line(error)
 
 
-def test_a_pickle_is_refused(tmp_path):
-    np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(DataError, match="cannot be read as numbers"):
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.array([{}], object), "holds pickled objects, which are never loaded"),
+        (np.array(["a"]), "expected numbers, got dtype"),
+        (np.array(3.0), "holds no rows"),
+        (np.zeros((0, 3)), "holds no rows"),
+    ],
+)
+def test_arrays_that_are_no_tables_are_told(tmp_path, array, text):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(DataError, match=rf"a\.npy: {text}"):
         data.read_table(tmp_path / "a.npy")
+
+
+def test_an_archive_of_several_arrays_needs_one_called_X(tmp_path):
+    np.savez(tmp_path / "a.npz", u=np.zeros(1), v=np.zeros(1))
+    with pytest.raises(DataError, match=r"a\.npz: expected an array called X, found u, v"):
+        data.read_table(tmp_path / "a.npz")
+
+
+def test_a_folder_is_no_table(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(DataError, match=r"a\.csv: cannot be read \(Is a directory\)"):
+        data.read_table(tmp_path / "a.csv")
+
+
+@given(at=st.integers(0, 150), bit=st.integers(0, 7), cut=st.booleans())
+def test_a_damaged_array_is_told_or_harmless(tmp_path_factory, at, bit, cut):
+    file = io.BytesIO()
+    np.save(file, np.arange(6.0).reshape(2, 3))
+    raw = bytearray(file.getvalue())
+    if cut:
+        raw = raw[:at]
+    else:
+        raw[at] ^= 1 << bit
+    path = tmp_path_factory.mktemp("damaged") / "a.npy"
+    path.write_bytes(raw)
+    table, error = attempt(data.read_table, path)
+    assert "\n" not in error if error else table.dtype == np.float32

@@ -1,8 +1,9 @@
-"""Data: data sets by name, mini-batches, checks."""
+"""Data: data sets by name, mini-batches, checks, tables from files."""
 
 from .batches import Batches, batches
 from .checks import check_finite, check_labels, one_hot
-from .datasets import Dataset, load
+from .dataset import Dataset
+from .datasets import load
 from .tables import read_table
 
 __all__ = ["Batches", "Dataset", "batches", "check_finite", "check_labels", "load", "one_hot", "read_table"]

@@ -7,79 +7,125 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import generator
 from ..errors import ArgumentError, DataError
-from .checks import check_finite
+from .checks import check_finite, whole_number
 
 
 class Batches:
     """Mini-batches of ``(X, Y)``; every iteration over it is one pass, in another order.
 
     The order of pass k depends on the seed and on k alone, so a pass can be repeated and training resumed.
+    Without shuffling the batches are views of `X` and `Y`, not copies.
 
     Parameters
     ----------
-    X, Y : arrays of shape (n, ...)
-        One sample a row.
+    X : array of shape (n, ...)
+        Finite numbers of any dtype, one sample a row.
+    Y : array of shape (n, ...), optional
+        The targets, one a row.
     batch_size : int
         The last batch of a pass is smaller if n is not a multiple of it.
     shuffle : bool
         Whether to take the rows in a new random order each pass.
     seed : int
+        From 0 to 2**64 - 1.
+    drop_last : bool
+        Whether to leave out the last batch of a pass if it is smaller than the others.
     allow_missing : bool
         Whether NaN in `Y` stands for a missing label; otherwise it is an error.
 
-    Attributes
-    ----------
-    epoch : int
-        The number of the pass that the next iteration is, from 0.
+    Yields
+    ------
+    tuple of arrays
+        ``(X[rows], Y[rows])``, or ``(X[rows],)`` if there is no `Y`.
 
     Raises
     ------
     DataError
-        If there is no row, lengths differ, or values are not finite.
+        If there is no row, lengths differ, or values are not finite (the first row and column are named).
     ArgumentError
-        If `batch_size` is not a whole number of at least 1.
+        If `batch_size`, `seed` or the number of a pass is not a whole number in range, or `drop_last` leaves
+        no batch.
     """
 
     def __init__(
         self,
         X: Any,
-        Y: Any,
-        batch_size: int,
+        Y: Any = None,
+        batch_size: int = 32,
         shuffle: bool = True,
         seed: int = 0,
         *,
+        drop_last: bool = False,
         allow_missing: bool = False,
     ) -> None:
-        self.X, self.Y = np.asarray(X), np.asarray(Y)
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ArgumentError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
-        if self.X.ndim < 1 or self.Y.ndim < 1 or len(self.X) != len(self.Y):
-            raise DataError(f"X and Y must have one row a sample, got shapes {self.X.shape} and {self.Y.shape}")
-        if not len(self.X):
-            raise DataError(f"the data set is empty: X has shape {self.X.shape}")
-        check_finite(self.X, "X")
-        if not allow_missing:
-            check_finite(self.Y, "Y")
-        self.batch_size, self.shuffle, self.seed, self.epoch = int(batch_size), shuffle, seed, 0
+        self.batch_size = whole_number("batch_size", batch_size, 1)
+        self.seed = whole_number("seed", seed, 0, 2**64)
+        self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
+        self.X, self.Y = np.asarray(X), None if Y is None else np.asarray(Y)
+        self._check(allow_missing)
+        self._epoch = 0
+
+    def _check(self, allow_missing: bool) -> None:
+        X, Y = self.X, self.Y
+        if X.ndim < 1 or (Y is not None and (Y.ndim < 1 or len(X) != len(Y))):
+            shapes = f"{X.shape}" if Y is None else f"{X.shape} and {Y.shape}"
+            raise DataError(f"X and Y must have one row a sample, got shapes {shapes}")
+        if not X.size:
+            raise DataError(f"the data set is empty: X has shape {X.shape}")
+        if self.drop_last and self.batch_size > len(X):
+            raise ArgumentError(
+                f"batch_size: {self.batch_size} is more than the {len(X)} rows, so drop_last leaves no batch"
+            )
+        check_finite(X, "X")
+        if Y is not None:
+            # A missing label is NaN; an infinite one is wrong in any case.
+            check_finite(np.where(np.isnan(Y), 0, Y) if allow_missing and Y.dtype.kind == "f" else Y, "Y")
+
+    @property
+    def epoch(self) -> int:
+        """The number of the pass that the next iteration is, from 0; set it to resume or repeat."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = whole_number("epoch", epoch, 0, 2**64)
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be pass number `epoch`."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.X) // self.batch_size)
+        """Return the number of batches in a pass."""
+        full, rest = divmod(len(self.X), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        rows = len(self.X)
-        order = generator(self.seed, "order", self.epoch).permutation(rows) if self.shuffle else None
-        self.epoch += 1
-        for start in range(0, rows, self.batch_size):
-            picked = slice(start, start + self.batch_size) if order is None else order[start : start + self.batch_size]
-            yield self.X[picked], self.Y[picked]
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        order = self._order(self._epoch) if self.shuffle else None
+        self._epoch += 1
+        return self._walk(order)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Return the rows in the order of pass number `epoch`: Philox with the key (seed, epoch)."""
+        key = np.array([self.seed, epoch], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key)).permutation(len(self.X))
+
+    def _walk(self, order: np.ndarray | None) -> Iterator[tuple[np.ndarray, ...]]:
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            picked = rows if order is None else order[rows]
+            yield (self.X[picked],) if self.Y is None else (self.X[picked], self.Y[picked])
 
 
-def batches(X: Any, Y: Any, batch_size: int, shuffle: bool = True, seed: int = 0) -> Batches:
+def batches(
+    X: Any,
+    Y: Any = None,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    seed: int = 0,
+    *,
+    drop_last: bool = False,
+    allow_missing: bool = False,
+) -> Batches:
     """Return the mini-batches of ``(X, Y)``, in a new order at each iteration; see `Batches`."""
-    return Batches(X, Y, batch_size, shuffle, seed)
+    return Batches(X, Y, batch_size, shuffle, seed, drop_last=drop_last, allow_missing=allow_missing)

@@ -2,99 +2,57 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import numpy as np
+from ..errors import ArgumentError
+from .cifar import load_cifar10
+from .dataset import Dataset
+from .digits import load_digits
+from .mnist import load_mnist
 
-from ..errors import ArgumentError, DataError
-from .checks import one_hot
+Loader = Callable[[str | Path | None, bool], Dataset]
 
-Pair = tuple[np.ndarray, np.ndarray]
+LOADERS: dict[str, Loader] = {
+    "digits": lambda data_dir, center: load_digits(center=center),
+    "mnist": lambda data_dir, center: load_mnist("mnist", data_dir, center),
+    "fashion-mnist": lambda data_dir, center: load_mnist("fashion-mnist", data_dir, center),
+    "cifar10": load_cifar10,
+}
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A labelled data set, split for training and testing.
+def load(name: str, data_dir: str | Path | None = None, *, center: bool = False) -> Dataset:
+    """Return the data set called `name`.
 
-    Attributes
+    Parameters
     ----------
     name : str
-    train, test : pair of arrays
-        ``(X, Y)``: `X` of shape (n, features), float32 in [0, 1]; `Y` of shape (n, classes), basis vectors.
-    image_shape : tuple of int
-        The shape of a row of `X` as an image.
-    source, licence : str
-        Where the data come from and on what terms.
-    """
+        - "digits": 1,797 digits of 8 x 8 pixels, which come with tinygraph. Every fifth image
+          of each digit is for testing: 1,442 for training, 355 for testing.
+        - "mnist", "fashion-mnist": 60,000 + 10,000 images of 28 x 28 pixels, split as published.
+        - "cifar10": 50,000 + 10,000 images of 3 x 32 x 32, split as published.
+    data_dir : path, optional
+        The folder with the files of the data set, or the folder above. If it is not given, they are looked
+        for where TINYGRAPH_DATA_DIR points to, then in the user's cache, then downloaded to it (by pooch).
+    center : bool
+        Whether to subtract the mean of the training samples, which is `mean` of the result then.
 
-    name: str
-    train: Pair
-    test: Pair
-    image_shape: tuple[int, ...]
-    source: str
-    licence: str
-
-    @property
-    def n_features(self) -> int:
-        """The number of columns of `X`."""
-        return int(self.train[0].shape[1])
-
-    @property
-    def n_classes(self) -> int:
-        """The number of columns of `Y`."""
-        return int(self.train[1].shape[1])
-
-
-def load_digits(path: Path | None = None) -> Dataset:
-    """Return the 1,797 digits of 8 x 8 pixels that come with tinygraph (see DIGITS.md for their source).
-
-    Every fifth image of each digit is for testing: 1,442 for training, 355 for testing.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or damaged.
-    """
-    path = Path(__file__).with_name("digits.npz") if path is None else path
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
-        raise DataError(f"{path}: {reason}; reinstall tinygraph to get it back") from None
-    X = images.reshape(len(images), -1).astype(np.float32) / 16
-    Y = one_hot(labels, 10)
-    occurrence = (np.cumsum(Y, axis=0) * Y).sum(axis=1)  # the first 7 has 1, the second 7 has 2, ...
-    test = occurrence % 5 == 0
-    return Dataset(
-        "digits",
-        (X[~test], Y[~test]),
-        (X[test], Y[test]),
-        (8, 8),
-        "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998, DOI 10.24432/C50P49",
-        "CC BY 4.0",
-    )
-
-
-LOADERS: dict[str, Callable[[], Dataset]] = {"digits": load_digits}
-
-
-def load(name: str) -> Dataset:
-    """Return the data set called `name`; "digits" comes with tinygraph.
+    Returns
+    -------
+    Dataset
+        `train` and `test` are pairs ``(X, Y)`` of float32 arrays: pixels in [0, 1], one image a row, and
+        basis vectors.
 
     Raises
     ------
     ArgumentError
         If no data set has this name.
     DataError
-        If its file is missing or damaged.
+        If a file is missing and cannot be downloaded, or is damaged.
     """
     if name not in LOADERS:
-        near = get_close_matches(str(name), list(LOADERS), 1)
+        near = get_close_matches(str(name).lower(), list(LOADERS), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ArgumentError(f"data set {name!r} is not known; known: {', '.join(LOADERS)}{hint}")
-    return LOADERS[name]()
+    return LOADERS[name](data_dir, center)

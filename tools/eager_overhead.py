@@ -8,6 +8,7 @@ blocks and their ratios are printed. A contender that is not installed is left o
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def torch_step() -> Step:
     """Return a training step in PyTorch."""
     import torch
 
-    layers = [torch.nn.Linear(a, b) for a, b in zip(SIZES, SIZES[1:], strict=False)]
+    layers = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(SIZES)]
     net = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
     optimizer = torch.optim.SGD(net.parameters(), 0.01)
     x, y = torch.tensor(X), torch.tensor(Y)
@@ -60,8 +61,7 @@ def autograd_step() -> Step:
 
     rng = np.random.default_rng(0)
     parameters = [
-        (rng.normal(size=(a, b)).astype(np.float32), np.zeros(b, np.float32))
-        for a, b in zip(SIZES, SIZES[1:], strict=False)
+        (rng.normal(size=(a, b)).astype(np.float32), np.zeros(b, np.float32)) for a, b in itertools.pairwise(SIZES)
     ]
 
     def loss(layers: list[tuple[np.ndarray, np.ndarray]]) -> object:

@@ -66,7 +66,7 @@ def step(W, theta, batch, targets, mu, rho, activation, output, risk):
     """One update by a mini-batch (65.82), (65.149); with one sample (65.87), (65.150)."""
     B, L = len(batch), len(W)
     passes = []
-    for h, gamma in zip(batch, targets):
+    for h, gamma in zip(batch, targets, strict=True):
         zs, ys = forward(W, theta, h, activation, output)
         passes.append((ys, sensitivities(W, zs, ys, gamma, activation, output, risk)))
     for l in range(L):

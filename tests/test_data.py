@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import struct
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -478,6 +479,12 @@ def test_cifar_records_that_are_cut_are_told(tmp_path, raw):
     text = rf"some_train\.bin\.gz: damaged: {len(raw)} bytes are not records of 3073"
     with pytest.raises(DataError, match=text):
         data.load("cifar10", tmp_path)
+
+
+def test_what_few_use_is_not_imported_with_the_rest():
+    program = "import sys, tinygraph.data; print({'tarfile', 'pooch'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout == "set()\n"
 
 
 # batches -----------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib
 import os
 from collections.abc import Callable, Iterator
@@ -49,6 +48,8 @@ def read_bytes(path: Path) -> bytes:
     DataError
         If the file is missing or damaged.
     """
+    import gzip
+
     with reading(path):
         raw = path.read_bytes()
         return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw

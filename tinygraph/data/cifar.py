@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -84,6 +82,9 @@ def _find(folder: Path) -> Parts | None:
 
 def _read_archive(path: Path) -> tuple[list[tuple[Path, bytes]], list[tuple[Path, bytes]]]:
     """Return the archive's files for training and for testing; nothing is unpacked to disk."""
+    import gzip  # for few: kept out of `import tinygraph`
+    import tarfile
+
     contents: dict[str, bytes] = {}
     with reading(path), gzip.open(path) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as archive:
         for member in archive:

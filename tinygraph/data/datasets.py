@@ -7,32 +7,18 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ..errors import ArgumentError
+from .cifar import load_cifar10
 from .dataset import Dataset
 from .digits import load_digits
+from .mnist import load_mnist
 
 Loader = Callable[[str | Path | None, bool], Dataset]
 
-
-def _mnist(name: str) -> Loader:
-    def loader(data_dir: str | Path | None, center: bool) -> Dataset:
-        from .mnist import load_mnist  # used by few: kept out of `import tinygraph`
-
-        return load_mnist(name, data_dir, center)
-
-    return loader
-
-
-def _cifar10(data_dir: str | Path | None, center: bool) -> Dataset:
-    from .cifar import load_cifar10  # likewise
-
-    return load_cifar10(data_dir, center)
-
-
 LOADERS: dict[str, Loader] = {
     "digits": lambda data_dir, center: load_digits(center=center),
-    "mnist": _mnist("mnist"),
-    "fashion-mnist": _mnist("fashion-mnist"),
-    "cifar10": _cifar10,
+    "mnist": lambda data_dir, center: load_mnist("mnist", data_dir, center),
+    "fashion-mnist": lambda data_dir, center: load_mnist("fashion-mnist", data_dir, center),
+    "cifar10": load_cifar10,
 }
 
 

@@ -26,6 +26,7 @@ from .gradcheck import gradcheck
 from .graph import Graph, graph
 from .op import Op
 from .ops import (
+    Neighborhoods,
     abs,
     add,
     argmax,
@@ -57,6 +58,7 @@ from .ops import (
     minimum,
     multiply,
     negative,
+    neighborhood_matmul,
     norm,
     not_equal,
     pad,
@@ -99,6 +101,7 @@ __all__ = [
     "GraphError",
     "History",
     "IndexRangeError",
+    "Neighborhoods",
     "Op",
     "RenderError",
     "ShapeError",
@@ -146,6 +149,7 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "neighborhood_matmul",
     "nn",
     "no_grad",
     "norm",

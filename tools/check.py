@@ -55,7 +55,9 @@ def cases() -> dict[str, Case]:
         "pad": lambda x: tg.pad(x, 1),
     }
     found: dict[str, Case] = {name: (f, [a]) for name, f in unary.items()}
+    edges = tg.Neighborhoods([[0, 1], [], [3, 2, 0], [1], [2]], n_in=4)
     found |= {
+        "neighborhood_matmul": (lambda y, w: tg.neighborhood_matmul(y, w, edges), [a, rng.normal(size=7)]),
         "log": (tg.log, [positive]),
         "sqrt": (tg.sqrt, [positive]),
         "add": (tg.add, [a, row]),

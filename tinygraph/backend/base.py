@@ -7,7 +7,7 @@ operation runs wherever such a namespace exists. A new backend is one subclass o
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,7 +26,18 @@ ARRAY_FUNCTIONS: tuple[str, ...] = (
 )
 
 # Routines that NumPy lacks, or that must not be NumPy's own; every backend brings them.
-OWN_ROUTINES = ("matmul", "erf", "index_add")
+OWN_ROUTINES = ("matmul", "erf", "index_add", "spmm", "sddmm")
+
+
+class EdgeList(Protocol):
+    """The edges that sparse products run over, sorted by target; host arrays, each with a fixed content."""
+
+    n_in: int
+    n_out: int
+    sources: np.ndarray
+    targets: np.ndarray
+    starts: np.ndarray
+
 
 DTYPES = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint64", "bool_")
 

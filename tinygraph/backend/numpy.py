@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend, make_namespace
+from .base import Array, Backend, EdgeList, make_namespace
 
 _gemm_of: dict[Any, Callable[..., np.ndarray]] = {}  # dtype -> BLAS routine; empty until the first product
 
@@ -104,6 +104,28 @@ def index_add(shape: tuple[int, ...], key: Any, values: np.ndarray) -> np.ndarra
     return result
 
 
+def spmm(y: np.ndarray, w: np.ndarray, edges: EdgeList, transposed: bool) -> np.ndarray:
+    """Return ``y S`` for the sparse matrix S with weights `w` at `edges`, or ``y S'``."""
+    from scipy.sparse import csr_array
+
+    by_target = csr_array((w, edges.sources, edges.starts), shape=(edges.n_out, edges.n_in))  # S', shares `w`
+    columns = np.ascontiguousarray(y.T)
+    return np.ascontiguousarray(((by_target.T if transposed else by_target) @ columns).T)
+
+
+EDGES_AT_A_TIME = 16384  # their gathered rows stay in the cache, and memory does not grow with edges times batch
+
+
+def sddmm(y: np.ndarray, z: np.ndarray, edges: EdgeList) -> np.ndarray:
+    """Return ``sum over b of y[b, i] z[b, j]`` for every edge from i to j."""
+    rows, columns = np.ascontiguousarray(y.T), np.ascontiguousarray(z.T)
+    result = np.empty(len(edges.sources), y.dtype)
+    for start in range(0, len(result), EDGES_AT_A_TIME):
+        part = slice(start, start + EDGES_AT_A_TIME)
+        np.einsum("eb,eb->e", rows[edges.sources[part]], columns[edges.targets[part]], out=result[part])
+    return result
+
+
 class NumpyBackend(Backend):
     """Arrays of NumPy, products of SciPy's BLAS."""
 
@@ -111,7 +133,7 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
 
     def __init__(self) -> None:
-        self.xp = make_namespace(np, matmul=matmul, erf=erf, index_add=index_add)
+        self.xp = make_namespace(np, matmul=matmul, erf=erf, index_add=index_add, spmm=spmm, sddmm=sddmm)
         self.xp.sum, self.xp.max = sum, max
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:

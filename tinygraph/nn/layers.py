@@ -12,6 +12,7 @@ from ..errors import ArgumentError, ShapeError
 from ..ops import activation as activations
 from ..ops.matmul import bias as subtract_bias
 from ..ops.matmul import matmul
+from ..ops.neighborhood import Neighborhoods, neighborhood_matmul
 from ..tensor import Operand, Tensor, parameter
 from .init import INITIALIZERS
 from .module import Module, choose
@@ -97,24 +98,90 @@ class Dense(Module):
 
     def forward(self, y: Operand) -> Tensor:
         """Return ``f(y W - theta)`` for `y` of shape (B, n_in): (B, n_out)."""
-        z = matmul(y, self.W)
-        if self.theta is not None:
-            z = subtract_bias(z, self.theta)
-        z.name = "z"
-        if self.activation is None:
-            return z
-        out = self.activation(z)
-        if out.shape != z.shape:
-            raise ShapeError(f"Dense: the activation changed the shape from {z.shape} to {out.shape}")
-        out.name = "y"
-        return out
+        return _bias_and_activation(self, matmul(y, self.W))
 
     def describe(self) -> str:
         """Return sizes and activation."""
         n_in, n_out = self.W.shape
-        name = getattr(self.activation, "__name__", type(self.activation).__name__)
-        said = f", activation={name}" if self.activation is not None else ""
-        return f"{n_in}, {n_out}{said}" + ("" if self.theta is not None else ", bias=False")
+        return f"{n_in}, {n_out}{_said(self.activation)}" + ("" if self.theta is not None else ", bias=False")
+
+
+def _bias_and_activation(layer: Dense | NeighborhoodDense, z: Tensor) -> Tensor:
+    """Return ``f(z - theta)``, naming the signals z and y of the layer."""
+    if layer.theta is not None:
+        z = subtract_bias(z, layer.theta)
+    z.name = "z"
+    if layer.activation is None:
+        return z
+    y = layer.activation(z)
+    if y.shape != z.shape:
+        raise ShapeError(f"{type(layer).__name__}: the activation changed the shape from {z.shape} to {y.shape}")
+    y.name = "y"
+    return y
+
+
+def _said(activation: Activation | None) -> str:
+    name = getattr(activation, "__name__", type(activation).__name__)
+    return f", activation={name}" if activation is not None else ""
+
+
+class NeighborhoodDense(Module):
+    """A layer in which each node is fed by its neighbours only: one weight for each edge (65.110)-(65.119).
+
+    Parameters
+    ----------
+    neighborhoods : Neighborhoods
+        Which nodes feed which.
+    activation, bias, init_bias, seed, dtype
+        As for `Dense`.
+    init : str
+        As for `Dense`, with the mean number of neighbours of a node in the place of `n_in`.
+
+    Attributes
+    ----------
+    w : Tensor of shape (n_edges,)
+        In the order of `Neighborhoods`.
+    theta : Tensor of shape (n_out,), or None
+    """
+
+    def __init__(
+        self,
+        neighborhoods: Neighborhoods,
+        n_in: int | None = None,
+        n_out: int | None = None,
+        activation: str | Activation | None = None,
+        bias: bool = True,
+        init: str = "normal",
+        *,
+        init_bias: str = "zeros",
+        seed: int | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        if not isinstance(neighborhoods, Neighborhoods):
+            raise ArgumentError(f"NeighborhoodDense: expected Neighborhoods, got {type(neighborhoods).__name__}")
+        for name, said, has in (("n_in", n_in, neighborhoods.n_in), ("n_out", n_out, neighborhoods.n_out)):
+            if said is not None and said != has:
+                raise ArgumentError(f"NeighborhoodDense: {name} is {said}, the neighborhoods have {has}")
+        draw = choose("init", init, INITIALIZERS)
+        draw_bias = choose("init_bias", "standard_normal" if init_bias == "normal" else init_bias, INITIALIZERS)
+        edges, nodes = neighborhoods.n_edges, neighborhoods.n_out
+        fan_in = max(1, round(edges / max(1, nodes)))
+        fan_out = max(1, round(edges / max(1, neighborhoods.n_in)))
+        self.neighborhoods = neighborhoods
+        self.w = parameter(draw(generator(seed, "w"), (edges,), fan_in, fan_out).astype(dtype), name="w")
+        self.theta: Tensor | None = None
+        if bias:
+            start = draw_bias(generator(seed, "theta"), (nodes,), fan_in, fan_out)
+            self.theta = parameter(start.astype(dtype), name="theta", role="bias")
+        self.activation = find_activation(activation)
+
+    def forward(self, y: Operand) -> Tensor:
+        """Return ``f(z - theta)`` for `y` of shape (B, n_in): (B, n_out)."""
+        return _bias_and_activation(self, neighborhood_matmul(y, self.w, self.neighborhoods))
+
+    def describe(self) -> str:
+        """Return the edges and the activation."""
+        return f"{self.neighborhoods!r}{_said(self.activation)}"
 
 
 class Sequential(Module):

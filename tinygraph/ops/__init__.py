@@ -41,11 +41,13 @@ from .elementwise import (
 )
 from .loss import softmax_cross_entropy, squared_error
 from .matmul import bias, matmul
+from .neighborhood import Neighborhoods, neighborhood_matmul
 from .reduce import argmax, broadcast_to, max, mean, min, norm, sum, sum_to, var
 from .shape import concatenate, pad, reshape, split, stack, take, transpose
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    "Neighborhoods",
     "abs",
     "add",
     "argmax",
@@ -77,6 +79,7 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "neighborhood_matmul",
     "norm",
     "not_equal",
     "pad",

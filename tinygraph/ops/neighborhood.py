@@ -1,0 +1,258 @@
+"""Graph neighbourhoods (65.110)-(65.119): a layer in which a node is fed by its neighbours only.
+
+There is one weight for each edge and nothing else: time grows with edges times batch, memory with edges,
+and with nodes times batch. The gradient of the weights is a sampled product, computed at the edges only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from ..backend import Array
+from ..errors import DataError, ShapeError
+from ..op import Gradient, Op, check_dtypes, documents
+from ..tensor import Operand, Tensor
+
+
+class Neighborhoods:
+    """Which nodes feed which: the edges between a layer of `n_in` nodes and one of `n_out`.
+
+    Edges are kept sorted by the node they lead to, then by the node they come from; edge number e of a
+    weight vector is the e-th in this order. An empty neighbourhood is allowed.
+
+    Parameters
+    ----------
+    lists : sequence of sequences of int
+        ``lists[j]``: the nodes that feed node j.
+    n_in : int, optional
+        How many nodes there are to be fed by; by default as many as `lists` names.
+
+    Attributes
+    ----------
+    n_in, n_out, n_edges : int
+    sources, targets : arrays of shape (n_edges,), int32
+        Where each edge comes from and leads to.
+    starts : array of shape (n_out + 1,), int32
+        The edges that lead to node j are ``starts[j]`` to ``starts[j + 1] - 1``.
+
+    Raises
+    ------
+    DataError
+        If an index is out of range, an edge is named twice, or sizes do not fit.
+    """
+
+    def __init__(self, lists: Sequence[Iterable[int]], n_in: int | None = None) -> None:
+        rows = [np.asarray(list(nodes), dtype=np.int64).reshape(-1) for nodes in lists]
+        sources = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+        targets = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+        self._set(sources, targets, n_in, len(rows))
+
+    @classmethod
+    def from_edges(cls, pairs: Any, n_in: int | None = None, n_out: int | None = None) -> Self:
+        """Return the neighbourhoods with the edges `pairs`, rows (from, to), in any order."""
+        array = np.asarray(pairs)
+        if array.size == 0:
+            array = array.reshape(0, 2)
+        if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iuf":
+            raise DataError(f"Neighborhoods: expected rows (from, to) of whole numbers, got shape {array.shape}")
+        if (array != np.floor(array)).any():
+            raise DataError("Neighborhoods: expected rows (from, to) of whole numbers, got fractions")
+        made = cls.__new__(cls)
+        made._set(array[:, 0].astype(np.int64), array[:, 1].astype(np.int64), n_in, n_out)
+        return made
+
+    @classmethod
+    def from_dense(cls, matrix: Any) -> Self:
+        """Return the neighbourhoods of a 0/1 matrix of shape (n_in, n_out), laid out as a weight matrix is."""
+        array = np.asarray(matrix)
+        if array.ndim != 2 or not np.isin(array, (0, 1)).all():
+            raise DataError(f"Neighborhoods: expected a matrix of zeros and ones, got shape {array.shape}")
+        return cls.from_edges(np.argwhere(array), *array.shape)
+
+    @classmethod
+    def from_scipy(cls, matrix: Any) -> Self:
+        """Return the neighbourhoods of the stored entries of a scipy.sparse matrix of shape (n_in, n_out)."""
+        entries = matrix.tocoo()
+        return cls.from_edges(np.stack([entries.row, entries.col], axis=1), *matrix.shape)
+
+    @classmethod
+    def from_networkx(cls, graph: Any, self_loops: bool = True) -> Self:
+        """Return the neighbourhoods of a networkx graph's nodes, numbered in its order of nodes.
+
+        An undirected edge feeds both ways; `self_loops` lets every node feed itself as well.
+        """
+        number = {node: i for i, node in enumerate(graph.nodes)}
+        pairs = {(number[u], number[v]) for u, v in graph.edges}
+        if not graph.is_directed():
+            pairs |= {(v, u) for u, v in pairs}
+        if self_loops:
+            pairs |= {(i, i) for i in range(len(number))}
+        return cls.from_edges(sorted(pairs), len(number), len(number))
+
+    @classmethod
+    def grid(cls, shape: tuple[int, int], radius: int = 1) -> Self:
+        """Return the neighbourhoods of the points of a grid, each fed by the square around it, itself included.
+
+        Parameters
+        ----------
+        shape : (rows, columns)
+            Point (r, c) is node ``r * columns + c``.
+        radius : int
+            A square of ``2 * radius + 1`` points a side, cut off at the border.
+        """
+        rows, columns = shape
+        if rows < 1 or columns < 1 or radius < 0:
+            raise DataError(
+                f"Neighborhoods.grid: expected a shape of at least (1, 1), radius >= 0; got {shape}, {radius}"
+            )
+        r, c = np.divmod(np.arange(rows * columns), columns)
+        parts = []
+        for dr in range(-radius, radius + 1):
+            for dc in range(-radius, radius + 1):
+                inside = (r + dr >= 0) & (r + dr < rows) & (c + dc >= 0) & (c + dc < columns)
+                targets = np.flatnonzero(inside)
+                parts.append(np.stack([targets + dr * columns + dc, targets], axis=1))
+        return cls.from_edges(np.concatenate(parts), rows * columns, rows * columns)
+
+    @classmethod
+    def nearest(cls, points: Any, k: int) -> Self:
+        """Return the neighbourhoods in which each point is fed by itself and its `k` nearest others.
+
+        Parameters
+        ----------
+        points : array of shape (n, d)
+        k : int
+            From 0 to n - 1.
+        """
+        from scipy.spatial import cKDTree
+
+        array = np.asarray(points, np.float64)
+        if array.ndim != 2 or not np.isfinite(array).all() or not 0 <= k < len(array):
+            raise DataError(
+                f"Neighborhoods.nearest: expected finite points (n, d), 0 <= k < n; got {array.shape}, k={k}"
+            )
+        found = cKDTree(array).query(array, k + 1)[1].reshape(len(array), -1)
+        lists = [[i, *[int(j) for j in row if j != i][:k]] for i, row in enumerate(found)]
+        return cls(lists, len(array))
+
+    def _set(self, sources: np.ndarray, targets: np.ndarray, n_in: int | None, n_out: int | None) -> None:
+        n_in = int(sources.max()) + 1 if n_in is None and len(sources) else n_in or 0
+        n_out = int(targets.max()) + 1 if n_out is None and len(targets) else n_out or 0
+        for what, nodes, size in (("from", sources, n_in), ("to", targets, n_out)):
+            wrong = np.flatnonzero((nodes < 0) | (nodes >= size))
+            if len(wrong):
+                e = wrong[0]
+                raise DataError(
+                    f"Neighborhoods: edge {sources[e]} -> {targets[e]} leads {what} node {nodes[e]}, which is outside "
+                    f"0 to {size - 1}"
+                )
+        order = np.lexsort((sources, targets))
+        sources, targets = sources[order], targets[order]
+        twice = np.flatnonzero((np.diff(sources) == 0) & (np.diff(targets) == 0))
+        if len(twice):
+            raise DataError(f"Neighborhoods: edge {sources[twice[0]]} -> {targets[twice[0]]} is named twice")
+        self.n_in, self.n_out, self.n_edges = n_in, n_out, len(sources)
+        self.sources, self.targets = sources.astype(np.int32), targets.astype(np.int32)
+        self.starts = np.searchsorted(targets, np.arange(n_out + 1)).astype(np.int32)
+
+    @property
+    def lists(self) -> list[list[int]]:
+        """The nodes that feed each node."""
+        return [self.sources[a:b].tolist() for a, b in zip(self.starts, self.starts[1:], strict=False)]
+
+    def to_dense(self) -> np.ndarray:
+        """Return the 0/1 matrix of shape (n_in, n_out)."""
+        matrix = np.zeros((self.n_in, self.n_out), np.float32)
+        matrix[self.sources, self.targets] = 1
+        return matrix
+
+    def __repr__(self) -> str:
+        return f"Neighborhoods({self.n_in} -> {self.n_out}, {self.n_edges} edges)"
+
+
+@dataclass(frozen=True)
+class NeighborhoodMatMul(Op):
+    """Product with one weight for each edge: ``z_j = sum over the neighbours i of j of w_ij y_i`` (65.112).
+
+    Transposed, it goes against the edges: ``y_i = sum over the j that i feeds of w_ij z_j``.
+    """
+
+    name = "neighborhood_matmul"
+    rule = "dy_i = sum_j w_ij dz_j, dw_ij = sum over the batch of y_i dz_j, at the edges only"
+
+    neighborhoods: Neighborhoods
+    transposed: bool = False
+
+    @property
+    def label(self) -> str:
+        """The name with the number of edges."""
+        against = ", transposed" if self.transposed else ""
+        return f"{self.name}({self.neighborhoods.n_edges} edges{against})"
+
+    def check(self, *inputs: Tensor) -> None:
+        """Raise an error unless the batch has a column for each node and the weights one for each edge."""
+        check_dtypes(self, inputs)
+        n = self.neighborhoods.n_out if self.transposed else self.neighborhoods.n_in
+        y, w = inputs[0].shape, inputs[1].shape
+        if len(y) != 2 or y[1] != n:
+            raise ShapeError(f"{self.name}: expected a batch of shape (B, {n}), got {y}")
+        if w != (self.neighborhoods.n_edges,):
+            raise ShapeError(f"{self.name}: expected weights of shape ({self.neighborhoods.n_edges},), got {w}")
+
+    def forward(self, xp: Any, y: Array, w: Array, out: Array | None = None) -> Array:
+        return xp.spmm(y, w, self.neighborhoods, self.transposed)
+
+    def backward(self, dz: Tensor, z: Tensor, y: Tensor, w: Tensor) -> tuple[Gradient, ...]:
+        graph, back = self.neighborhoods, self.transposed
+        against = NeighborhoodMatMul(graph, not back)
+        edges = EdgeProduct(graph)
+        return lambda: against(dz, w), (lambda: edges(dz, y)) if back else (lambda: edges(y, dz))
+
+
+@dataclass(frozen=True)
+class EdgeProduct(Op):
+    """The product of a batch on either side, at the edges only: ``w_ij = sum over the batch of y_i z_j``."""
+
+    rule = "dy_i = sum_j dw_ij z_j, dz_j = sum_i dw_ij y_i"
+
+    neighborhoods: Neighborhoods
+
+    @property
+    def label(self) -> str:
+        """The name with the number of edges."""
+        return f"{self.name}({self.neighborhoods.n_edges} edges)"
+
+    def forward(self, xp: Any, y: Array, z: Array, out: Array | None = None) -> Array:
+        return xp.sddmm(y, z, self.neighborhoods)
+
+    def backward(self, dw: Tensor, w: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
+        graph = self.neighborhoods
+        return lambda: NeighborhoodMatMul(graph, True)(z, dw), lambda: NeighborhoodMatMul(graph, False)(y, dw)
+
+
+@documents(NeighborhoodMatMul)
+def neighborhood_matmul(y: Operand, w: Operand, neighborhoods: Neighborhoods) -> Tensor:
+    """Return the signals that nodes get from their neighbours (65.110)-(65.112).
+
+    Parameters
+    ----------
+    y : tensor of shape (B, n_in)
+    w : tensor of shape (n_edges,)
+        One weight for each edge, in the order of `Neighborhoods`.
+    neighborhoods : Neighborhoods
+
+    Returns
+    -------
+    tensor of shape (B, n_out)
+        ``z[b, j]`` is the sum of ``w[e] * y[b, i]`` over the edges e from i to j; 0 where there is none.
+
+    Raises
+    ------
+    ShapeError
+        If a size does not fit the neighbourhoods.
+    """
+    return NeighborhoodMatMul(neighborhoods)(y, w)

@@ -1,11 +1,13 @@
 """Modules, layers, initialisation, the fully-connected builder."""
 
+import copy
+
 import numpy as np
 import pytest
 
 import tinygraph as tg
 from tinygraph import losses, nn
-from tinygraph.errors import ArgumentError, DTypeError, ShapeError
+from tinygraph.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from tinygraph.models import fully_connected
 
 
@@ -203,3 +205,18 @@ def test_moving_to_another_backend_keeps_the_parameter_objects():
     assert W.backend.name == "strict"
     assert net(np.zeros((1, 3))).backend.name == "strict"
     assert net.to("numpy")(np.zeros((1, 3))).backend.name == "numpy"
+
+
+def test_a_deep_copy_is_a_network_of_its_own_with_the_same_sharing():
+    net = TwoBranches()
+    net.again = net.shared.W
+    twin = copy.deepcopy(net)
+    assert twin.again is twin.shared.W is not net.shared.W
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(twin(x).numpy(), net(x).numpy())
+    twin(x).sum().backward()
+    assert net.shared.W.grad is None
+    twin.shared.W.assign_(np.zeros((3, 3), np.float32))
+    assert net.shared.W.numpy().any()
+    with pytest.raises(GraphError, match="only leaves can be copied"):
+        copy.deepcopy(net(x))

@@ -46,7 +46,8 @@ def test_the_check_command_covers_every_differentiable_op():
                 yield sub
             yield from ops_below(sub)
 
-    inner = {"SoftmaxCrossEntropySlope", "IndexAdd", "Cast", "Descend", "EdgeProduct"}  # applied by rules and optimisers only
+    # Applied by rules and optimisers only:
+    inner = {"SoftmaxCrossEntropySlope", "IndexAdd", "Cast", "Descend", "EdgeProduct"}
     assert {op.__name__ for op in ops_below(tg.Op)} - {op.__name__ for op in used} == inner
 
 

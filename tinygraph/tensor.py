@@ -229,6 +229,14 @@ class Tensor:
         """Return a leaf with the same data that knows nothing of how it was made."""
         return Tensor(self.data, self.backend, name=self.name)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """Return a leaf of its own with a copy of the data, for ``copy.deepcopy`` of a network."""
+        if self.op is not None:
+            raise GraphError(f"deepcopy: only leaves can be copied; this tensor was made by {self.op.label}; detach it")
+        copy = Tensor(self.data.copy(), self.backend, requires_grad=self.requires_grad, name=self.name, role=self.role)
+        memo[id(self)] = copy
+        return copy
+
     def to(self, backend: str | Backend) -> Tensor:
         """Return a leaf with the same value on `backend` (this tensor, if it lives there already)."""
         target = get_backend(backend)
@@ -327,10 +335,10 @@ class Tensor:
         return functions.greater_equal(self, other)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return functions.equal(self, other)
+        return functions.equal(self, other) if _is_operand(other) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return functions.not_equal(self, other)
+        return functions.not_equal(self, other) if _is_operand(other) else NotImplemented
 
     __hash__ = object.__hash__  # a tensor is a node of a graph: as a key it is itself, whatever its value
 
@@ -463,6 +471,11 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
         if dtype.kind == "f" or isinstance(value, bool | int | np.integer | np.bool_):
             return _constant(value, math.copysign(1.0, value), dtype, backend)
     return Tensor(backend.asarray(_host_array(value)), backend)
+
+
+def _is_operand(value: object) -> bool:
+    """Whether `value` can stand beside a tensor in an operation; None and strings, say, cannot."""
+    return isinstance(value, Tensor | np.ndarray | np.generic | int | float | list | tuple)
 
 
 @lru_cache(maxsize=4096, typed=True)

@@ -59,6 +59,9 @@ class Backend:
     xp: Any
     array_type: type
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
+        return self  # a copied network lives where the original does
+
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         """Return `value` (host array, number, nested list or own array) as an array of this backend."""
         raise NotImplementedError

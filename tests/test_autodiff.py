@@ -294,6 +294,6 @@ def test_a_wide_graph_orders_by_creation():
 
 def test_comparing_with_what_is_no_number_is_plain_false():
     x = leaf([1.0])
-    assert not (x == None)  # noqa: E711
+    assert (x == None) is False  # noqa: E711
     assert x != "x"
     assert (x == 1.0).item() is True

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from typing import Any
+
+import numpy as np
 
 from tinygraph.train import History
 
@@ -16,12 +19,7 @@ def learning_curves(history: History, held_out: str) -> bytes:
     held_out : str
         What the validation set is called in the legend.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    mpl.rcParams["svg.hashsalt"] = "tinygraph"  # the same history gives the same bytes
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, errors = figure.subplots(1, 2)
+    picture, (losses, errors) = figure(2)
     epochs = history["epoch"]
     for axes, column, scale in ((losses, "loss", 1.0), (errors, "error", 100.0)):
         for name, values, style in (
@@ -32,11 +30,29 @@ def learning_curves(history: History, held_out: str) -> bytes:
                 axes.plot(epochs, [scale * v for v in values], label=name, **style)
         axes.set_xlabel("pass")
         axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     losses.set_title("loss", loc="left")
     errors.set_title("wrong decisions, %", loc="left")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="svg", metadata={"Date": None})
-    return picture.getvalue()
+    return svg(picture)
+
+
+def figure(panels: int = 1) -> tuple[Any, Any]:
+    """Return an empty figure with one or several panels side by side, and its axes."""
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(4.5 * max(panels, 1.4), 3.6), layout="constrained")
+    axes = made.subplots(1, panels)
+    for one in np.atleast_1d(axes):
+        one.grid(alpha=0.25)
+        one.spines[["top", "right"]].set_visible(False)
+    return made, axes
+
+
+def svg(picture: Any) -> bytes:
+    """Return a figure as an SVG file; the same figure gives the same bytes."""
+    import matplotlib as mpl
+
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "tinygraph"}):
+        picture.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()

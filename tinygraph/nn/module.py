@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -113,6 +113,10 @@ class Module:
             elif child.role is not None and child.name is None:
                 child.name = label
         object.__setattr__(self, name, value)
+
+    if TYPE_CHECKING:  # layers are often set by name
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def forward(self, *inputs: Any) -> Any:
         """Compute the output; every subclass writes its own."""

@@ -74,26 +74,28 @@ class Op:
 
     def __call__(self, *operands: Operand) -> Tensor:
         """Apply the operation to tensors, arrays or numbers; return its output as a tensor."""
+        backend: Any = None
+        wants_gradient = False
+        arrays = []
         for t in operands:
             if t.__class__ is not Tensor:
-                operands = _as_tensors(self, operands)
-                break
-        inputs: tuple[Tensor, ...] = operands
-        backend = inputs[0].backend
-        wants_gradient = False
-        for t in inputs:
+                return self(*_as_tensors(self, operands))
             if t.backend is not backend:
-                raise mixed_backends(self.label, inputs[0], t)
+                if backend is not None:
+                    raise mixed_backends(self.label, operands[0], t)
+                backend = t.backend
             if t.requires_grad:
                 wants_gradient = True
+            arrays.append(t.data)
+        inputs: tuple[Tensor, ...] = operands
         try:
             self.check(*inputs)
         except TinygraphError as error:
             raise _located(error) from None
-        data = self.forward(backend.xp, *[t.data for t in inputs])
+        data = self.forward(backend.xp, *arrays)
         if data.__class__ is not backend.array_type:  # NumPy returns scalars where no axis is left
             data = backend.asarray(data)
-        if data.dtype is not inputs[0].data.dtype:
+        if data.dtype is not arrays[0].dtype:
             check_result(self, inputs, data)
 
         y: Tensor = _new(Tensor)

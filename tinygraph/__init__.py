@@ -9,6 +9,7 @@ from . import data, losses, nn, optim
 from .autodiff import detect_anomaly, grad
 from .backend import backends, manual_seed, use, using
 from .checkpoint import load, save
+from .derivatives import hessian_diagonal, hvp, jacobian, jvp
 from .errors import (
     AnomalyError,
     ArgumentError,
@@ -85,6 +86,7 @@ from .ops import (
     var,
     where,
 )
+from .sensitivities import gradient_norms, sensitivities
 from .tensor import Tensor, no_grad, parameter, tensor
 from .train import History, evaluate, fit
 
@@ -129,10 +131,15 @@ __all__ = [
     "gate",
     "grad",
     "gradcheck",
+    "gradient_norms",
     "graph",
     "greater",
     "greater_equal",
+    "hessian_diagonal",
+    "hvp",
     "identity",
+    "jacobian",
+    "jvp",
     "leaky_relu",
     "less",
     "less_equal",
@@ -162,6 +169,7 @@ __all__ = [
     "reshape",
     "save",
     "scaled_tanh",
+    "sensitivities",
     "sigmoid",
     "sign",
     "softmax",

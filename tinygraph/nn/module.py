@@ -263,6 +263,41 @@ class Module:
         for name, value in values.items():
             own[name].assign_(value)
 
+    def activations(self, *inputs: Any) -> dict[str, Tensor]:
+        """Return every signal of a forward pass by name (65.31), (65.43).
+
+        Parameters
+        ----------
+        *inputs : tensors or arrays
+            What the network is called on; mode and state are left as they were.
+
+        Returns
+        -------
+        dict of str to tensor
+            "y1" is the (first) input; "z2", "y2", ..., "zL" in order of computation, as the chapter numbers the
+            layers; where the network has an output activation, "yL" is the prediction.
+        """
+        state = [(t, t.data.copy(), t.modified) for _, t in self.named_tensors() if t.role is None]
+        outer = mode.observer
+        made: list[Tensor] = []
+        mode.observer = lambda op, operands, y: made.append(y)
+        try:
+            result = self(*inputs)
+        finally:
+            mode.observer = outer
+            for t, data, modified in state:
+                t.backend.xp.copyto(t.data, data)
+                t.modified = modified
+        signals = [t for t in made if t.name in ("z", "y")]
+        named: dict[str, Tensor] = {"y1": self._as_tensors(inputs)[0]}
+        layer = 1
+        for t in signals:
+            layer += t.name == "z"
+            named[f"{t.name}{layer}"] = t
+        if self.output is not None and f"y{layer}" not in named:
+            named[f"y{layer}"] = self._output()[0](result)
+        return named
+
     # -- answers --------------------------------------------------------------------------------------
 
     def predict(self, *inputs: Any, train: bool = False) -> Tensor:

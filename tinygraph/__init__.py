@@ -5,7 +5,7 @@ pluggable backend. Equation numbers such as (65.82) point into a textbook chapte
 networks; the documentation maps them to names.
 """
 
-from . import data, losses, nn, optim
+from . import data, losses, metrics, nn, optim
 from .autodiff import detect_anomaly, grad
 from .backend import backends, manual_seed, use, using
 from .checkpoint import load, save
@@ -68,6 +68,7 @@ from .ops import (
     reshape,
     scaled_tanh,
     sigmoid,
+    sigmoid_cross_entropy,
     sign,
     softmax,
     softmax_cross_entropy,
@@ -152,6 +153,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "metrics",
     "min",
     "minimum",
     "multiply",
@@ -171,6 +173,7 @@ __all__ = [
     "scaled_tanh",
     "sensitivities",
     "sigmoid",
+    "sigmoid_cross_entropy",
     "sign",
     "softmax",
     "softmax_cross_entropy",

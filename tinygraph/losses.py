@@ -15,11 +15,14 @@ import numpy as np
 
 from .errors import ArgumentError, DataError, GraphError, ShapeError
 from .nn import Module
+from .ops.activation import softplus
 from .ops.elementwise import abs as absolute
-from .ops.elementwise import add, square
-from .ops.loss import softmax_cross_entropy
+from .ops.elementwise import add, equal, square, where
+from .ops.loss import sigmoid_cross_entropy, softmax_cross_entropy
 from .ops.loss import squared_error as squared_error_op
+from .ops.reduce import norm
 from .ops.reduce import sum as total
+from .ops.shape import reshape
 from .tensor import Operand, Tensor, as_tensor
 
 F = TypeVar("F", bound=Callable[..., Tensor])
@@ -32,6 +35,11 @@ def _of_logits(loss: F) -> F:
 
 def _of_prediction(loss: F) -> F:
     loss.takes_logits = False  # type: ignore[attr-defined]
+    return loss
+
+
+def _with_missing_labels(loss: F) -> F:
+    loss.missing_labels = True  # type: ignore[attr-defined]
     return loss
 
 
@@ -100,6 +108,117 @@ def _basis_vectors(logits: Tensor, target: Operand) -> Operand:
     return (target[:, None].astype(columns.dtype) == columns).astype(logits.dtype)
 
 
+@_of_logits
+@_with_missing_labels
+def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None = None) -> Tensor:
+    """Return the mean over the batch of the labels' binary cross-entropies, added up (65.125), (65.138).
+
+    Parameters
+    ----------
+    logits : tensor of shape (B, labels) or (B,)
+        The signals z_L before the sigmoids.
+    target : tensor or array of the same shape and dtype
+        0 or 1, or a probability; NaN marks a missing label.
+    valid : tensor or array of the same shape, optional
+        0 marks a missing label, 1 one that is there. A missing label adds nothing to loss or gradient.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ or the batch is empty.
+    """
+    z = as_tensor(logits)
+    t = as_tensor(target, z)
+    _check_same_shape("binary_cross_entropy", z, t)
+    known = equal(t, t)  # NaN is not equal to itself
+    if valid is not None:
+        known = where(known, as_tensor(valid, z) != 0, _false(known))
+    cost = sigmoid_cross_entropy(z, where(known, t, 0.0))
+    return total(where(known, cost, 0.0)) * (1.0 / z.shape[0])
+
+
+@_of_logits
+@_with_missing_labels
+def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
+    """Return the mean over the batch of the cross-entropies of T softmax pairs, added up (65.154)-(65.164).
+
+    Parameters
+    ----------
+    logits : tensor of shape (B, 2 T) or (B, T, 2)
+        The signals before the softmax pairs: task t has columns 2 t, for "no", and 2 t + 1, for "yes".
+    target : tensor or array of shape (B, T)
+        1 for "yes", 0 for "no", NaN for a missing label, which adds nothing to loss or gradient; a batch
+        without any label of a task, or of all, is fine.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit or the batch is empty.
+    """
+    z = as_tensor(logits)
+    t = as_tensor(target, z)
+    if z.ndim not in (2, 3) or t.ndim != 2 or z.size != 2 * t.size or z.shape[0] != t.shape[0]:
+        raise ShapeError(
+            f"multitask_cross_entropy: expected target (B, T) and logits (B, 2 T) or (B, T, 2), got {t.shape} and "
+            f"{z.shape}"
+        )
+    pairs = reshape(z, (*t.shape, 2))
+    # A softmax of two is a sigmoid of their difference.
+    return binary_cross_entropy(pairs[:, :, 1] - pairs[:, :, 0], t)
+
+
+@_of_prediction
+def huber(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
+    """Return the mean over the batch of the Huber loss of the error vector ``e = output - target`` (Problem 65.17).
+
+    It is ``|e|**2 / 2`` where ``|e| <= delta`` and ``delta (|e| - delta / 2)`` beyond, with the Euclidean norm of a
+    row; value and slope are continuous.
+
+    Parameters
+    ----------
+    output, target : tensors of one shape (B, n) or (B,)
+    delta : float
+        Positive.
+    """
+    output = as_tensor(output)
+    target = as_tensor(target, output)
+    _check_same_shape("huber", output, target)
+    if not _factor("huber: delta", delta):
+        raise ArgumentError("huber: delta must be above 0, got 0")
+    e = reshape(output - target, (output.shape[0], -1))
+    size = norm(e, -1)
+    cost = where(size <= delta, 0.5 * total(square(e), -1), delta * size - 0.5 * delta**2)
+    return total(cost) * (1.0 / e.shape[0])
+
+
+@_of_logits
+def logistic(output: Operand, sign: Operand) -> Tensor:
+    """Return the mean over the batch of ``log(1 + exp(-sign output))``, added up over columns (Problem 65.18).
+
+    Parameters
+    ----------
+    output : tensor of shape (B,) or (B, n)
+        The scores.
+    sign : tensor or array of the same shape and dtype
+        The labels, -1 or 1.
+    """
+    z = as_tensor(output)
+    labels = as_tensor(sign, z)
+    _check_same_shape("logistic", z, labels)
+    return total(softplus(-(labels * z))) * (1.0 / z.shape[0])
+
+
+def _check_same_shape(what: str, output: Tensor, target: Tensor) -> None:
+    if output.shape != target.shape:
+        raise ShapeError(f"{what}: output and target must have one shape, got {output.shape} and {target.shape}")
+    if not output.ndim or not output.size:
+        raise ShapeError(f"{what}: the batch is empty: output has shape {output.shape}")
+
+
+def _false(like: Tensor) -> Tensor:
+    return Tensor(like.backend.xp.zeros_like(like.data), like.backend)
+
+
 def _weights(net: Module, what: str) -> list[Tensor]:
     weights = [t for t in net.parameters() if t.role == "weight"]
     if not weights:
@@ -130,3 +249,8 @@ def l1(net: Module, alpha: float) -> Tensor:
     """Return ``alpha`` times the sum of the weights' absolute values, never biases (Problem 65.15)."""
     alpha = _factor("l1: alpha", alpha)
     return alpha * reduce(add, [total(absolute(W)) for W in _weights(net, "l1")])
+
+
+def elastic(net: Module, rho: float, alpha: float) -> Tensor:
+    """Return `l2` with factor `rho` and `l1` with factor `alpha` together: the elastic net."""
+    return l2(net, rho) + l1(net, alpha)

@@ -421,9 +421,20 @@ def _checked_pair(net: Module, loss_fn: Loss, pair: tuple[Any, Any], what: str) 
         check_finite(Y, f"{what}: Y")
     if loss_fn is losses.cross_entropy:
         Y = _class_rows(net, X, Y, what)
-    if like is not None and Y.dtype.kind in "fb":
+    if loss_fn in (losses.binary_cross_entropy, losses.multitask_cross_entropy):
+        _check_range(Y, (Y >= 0) & (Y <= 1) | (Y != Y), "from 0 to 1, or NaN where missing", what)
+    if loss_fn is losses.logistic:
+        _check_range(Y, np.abs(Y) == 1, "-1 or 1", what)
+    if like is not None and Y.dtype.kind in "fbiu":
         Y = Y.astype(like.dtype, copy=False)
     return X, Y
+
+
+def _check_range(Y: np.ndarray, fits: np.ndarray, allowed: str, what: str) -> None:
+    """Raise an error that names the first label that does not fit."""
+    if not fits.all():
+        at = tuple(np.argwhere(~fits)[0].tolist())
+        raise DataError(f"{what}: labels must be {allowed}; Y has {Y[at]} at {list(at)}")
 
 
 def _class_rows(net: Module, X: np.ndarray, Y: np.ndarray, what: str) -> np.ndarray:

@@ -75,6 +75,7 @@ def cases() -> dict[str, Case]:
         "matmul": (tg.matmul, [a, b.T.copy()]),
         "matmul of stacks": (tg.matmul, list(stacks)),
         "bias": (tg.bias, [a, row]),
+        "sigmoid_cross_entropy": (tg.sigmoid_cross_entropy, [a, target]),
         "squared_error": (tg.squared_error, [a, b]),
         "softmax_cross_entropy": (tg.softmax_cross_entropy, [a, target]),
     }

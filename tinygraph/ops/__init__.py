@@ -39,7 +39,7 @@ from .elementwise import (
     subtract,
     where,
 )
-from .loss import softmax_cross_entropy, squared_error
+from .loss import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from .matmul import bias, matmul
 from .neighborhood import Neighborhoods, neighborhood_matmul
 from .reduce import argmax, broadcast_to, max, mean, min, norm, sum, sum_to, var
@@ -88,6 +88,7 @@ __all__ = [
     "reshape",
     "scaled_tanh",
     "sigmoid",
+    "sigmoid_cross_entropy",
     "sign",
     "softmax",
     "softmax_cross_entropy",

@@ -13,7 +13,8 @@ from ..backend import Array
 from ..errors import ShapeError
 from ..op import Gradient, Op, check_dtypes, documents
 from ..tensor import Operand, Tensor
-from .elementwise import check_floating, negative
+from .activation import sigmoid
+from .elementwise import FloatingOp, check_floating, negative
 from .reduce import sum
 from .softmax import log_softmax, softmax
 
@@ -99,7 +100,20 @@ class SoftmaxCrossEntropySlope(Op):
         )
 
 
+class SigmoidCrossEntropy(FloatingOp):
+    """Entry by entry ``-t log s - (1 - t) log(1 - s)`` with ``s = sigmoid(z)``: sigmoid and cross-entropy as one."""
+
+    rule = "dz = dy (sigmoid(z) - t), dt = -dy z"
+
+    def forward(self, xp: Any, z: Array, t: Array, out: Array | None = None) -> Array:
+        return xp.add(xp.maximum(z, 0) - z * t, xp.log1p(xp.exp(-xp.abs(z))), out=out)
+
+    def backward(self, dy: Tensor, y: Tensor, z: Tensor, t: Tensor) -> tuple[Gradient, ...]:
+        return lambda: dy * (sigmoid(z) - t), lambda: negative(dy * z)
+
+
 _squared_error = SquaredError()
+_sigmoid_cross_entropy = SigmoidCrossEntropy()
 _softmax_cross_entropy, _softmax_cross_entropy_slope = SoftmaxCrossEntropy(), SoftmaxCrossEntropySlope()
 
 
@@ -124,3 +138,15 @@ def softmax_cross_entropy(z: Operand, target: Operand) -> Tensor:
         The signals before the softmax, and one row of class probabilities for each sample.
     """
     return _softmax_cross_entropy(z, target)
+
+
+@documents(SigmoidCrossEntropy)
+def sigmoid_cross_entropy(z: Operand, t: Operand) -> Tensor:
+    """Return ``-t log s - (1 - t) log(1 - s)`` with ``s = sigmoid(z)``, entry by entry; finite for every finite `z`.
+
+    Parameters
+    ----------
+    z, t : tensors whose shapes broadcast
+        The signals before the sigmoid, and what they should become, from 0 to 1.
+    """
+    return _sigmoid_cross_entropy(z, t)

@@ -137,3 +137,120 @@ def test_parameters_without_gradients_and_frozen_ones_stay():
 def test_optimisers_check_their_arguments(make, text):
     with pytest.raises(ArgumentError, match=text):
         make()
+
+
+def torch_walk(make, steps=30):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    optimizer = make(torch.optim, [x])
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (x * x * torch.tensor([1.0, 10.0], dtype=torch.float64)).sum().backward()
+        optimizer.step()
+    return x.detach().numpy()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda p: optim.SGD(p, 0.01), lambda o, p: o.SGD(p, 0.01)),
+        (lambda p: optim.SGD(p, 0.01, 0.8), lambda o, p: o.SGD(p, 0.01, 0.8)),
+        (
+            lambda p: optim.SGD(p, 0.01, 0.8, nesterov=True),
+            lambda o, p: o.SGD(p, 0.01, 0.8, nesterov=True),
+        ),
+        (lambda p: optim.Adam(p, 0.1, eps=1e-16), lambda o, p: o.Adam(p, 0.1, eps=1e-16)),
+        (
+            lambda p: optim.AdamW(p, 0.1, eps=1e-16, decay=0.3),
+            lambda o, p: o.AdamW(p, 0.1, eps=1e-16, weight_decay=0.3),
+        ),
+        (
+            lambda p: optim.RMSProp(p, 0.05, 0.9, eps=1e-6),
+            lambda o, p: o.RMSprop(p, 0.05, alpha=0.9, eps=1e-6),
+        ),
+    ],
+)
+def test_trajectories_are_pytorchs_where_the_rule_is_the_same(ours, theirs):
+    np.testing.assert_allclose(walk(ours, 30)[0], torch_walk(theirs), rtol=1e-10)
+
+
+MAKERS = [
+    lambda p: optim.SGD(p, 0.01, 0.9, nesterov=True),
+    lambda p: optim.Adam(p, 0.1),
+    lambda p: optim.AdamW(p, 0.1),
+    lambda p: optim.RMSProp(p, 0.01),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_resuming_any_optimiser_is_bit_for_bit(make):
+    whole, _ = walk(make, 20)
+    x, first = walk(make, 10)
+    y = tg.parameter(x)
+    second = make([y])
+    second.load_state_dict(first.state_dict())
+    for _ in range(10):
+        second.zero_grad()
+        quadratic(y).backward()
+        second.step()
+    np.testing.assert_array_equal(y.numpy(), whole)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_float32_stays_float32(make):
+    x = tg.parameter(np.array([1.0, 2.0], np.float32))
+    optimizer = make([x])
+    (x * x).sum().backward()
+    optimizer.step()
+    assert x.dtype == np.float32
+    assert {t.dtype for ts in optimizer.state().values() for t in ts} == {np.dtype(np.float32)}
+
+
+def test_adamw_decays_weights_and_not_biases():
+    w, b = tg.parameter([1.0]), tg.parameter([1.0], role="bias")
+    optimizer = optim.AdamW([w, b], 0.1, decay=0.5)
+    w.grad = b.grad = tg.tensor([0.0])
+    optimizer.step()
+    assert (w.item(), b.item()) == (pytest.approx(0.95), 1)
+
+
+def test_schedules_follow_their_formulas():
+    for make, formula in (
+        (lambda o: optim.StepDecay(o, 3, 0.5), lambda n: 0.5 ** (n // 3)),
+        (lambda o: optim.ExponentialDecay(o, 0.9), lambda n: 0.9**n),
+        (lambda o: optim.InverseTimeDecay(o, 4.0), lambda n: 1 / (1 + n / 4)),
+        (lambda o: optim.CosineDecay(o, 8, 0.1), lambda n: 0.1 + 0.9 * (1 + np.cos(np.pi * min(n, 8) / 8)) / 2),
+    ):
+        optimizer = optim.SGD([tg.parameter([0.0])], 0.2)
+        schedule = make(optimizer)
+        for n in range(1, 11):
+            schedule.step()
+            assert optimizer.lr == pytest.approx(0.2 * formula(n))
+
+
+def test_clipping():
+    a, b, c = tg.parameter([3.0, 0.0]), tg.parameter([4.0]), tg.parameter([1.0])
+    a.grad, b.grad = tg.tensor([3.0, 0.0]), tg.tensor([4.0])
+    assert optim.clip_grad_norm([a, b, c], 10.0) == pytest.approx(5)
+    assert a.grad.numpy().tolist() == [3, 0]
+    assert optim.clip_grad_norm([a, b, c], 1.0) == pytest.approx(5)
+    np.testing.assert_allclose([*a.grad.numpy(), *b.grad.numpy()], [0.6, 0, 0.8], rtol=1e-6)
+    optim.clip_grad_value([a, b, c], 0.7)
+    np.testing.assert_allclose([*a.grad.numpy(), *b.grad.numpy()], [0.6, 0, 0.7], rtol=1e-6)
+    assert c.grad is None
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda p: optim.Adam(p, 0.1, betas=(0.9, 1.0)), r"betas\[1\] must be below 1"),
+        (lambda p: optim.Adam(p, 0.1, betas=0.9), "betas must be a pair"),
+        (lambda p: optim.Adam(p, 0.1, eps=0), "eps: expected a finite number above 0"),
+        (lambda p: optim.SGD(p, 0.1, nesterov=True), "nesterov needs a momentum"),
+        (lambda p: optim.StepDecay(optim.SGD(p, 0.1), 0), "every must be a whole number of at least 1"),
+        (lambda p: optim.clip_grad_norm(p, 0), "max_norm: expected a finite number above 0"),
+    ],
+)
+def test_settings_are_checked(make, text):
+    with pytest.raises(ArgumentError, match=text):
+        make([tg.parameter([1.0])])

@@ -13,6 +13,8 @@ import numpy as np
 
 from .backend import Backend
 from .errors import ArgumentError
+from .ops.elementwise import clip, sqrt, square
+from .ops.reduce import norm
 from .ops.update import descend
 from .tensor import Operand, Tensor, no_grad
 
@@ -119,24 +121,269 @@ class SGD(Optimizer):
         The learning rate mu.
     momentum : float
         The factor m, at least 0 and below 1; 0: plain ``p <- p - mu g``.
+    nesterov : bool
+        Look ahead along the momentum: ``p <- p - mu (g + m v)``.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0) -> None:
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0, *, nesterov: bool = False) -> None:
         super().__init__(params, lr)
-        self.momentum = positive("SGD: momentum", momentum, zero=True)
-        if self.momentum >= 1:
-            raise ArgumentError(f"SGD: momentum must be below 1, got {momentum}")
-        self._velocities = [zeros_like(p) for p in self.params] if momentum else []
+        self.momentum = _factor_below_one("SGD: momentum", momentum)
+        self.nesterov = nesterov
+        if nesterov and not self.momentum:
+            raise ArgumentError("SGD: nesterov needs a momentum above 0")
+        self._velocities = [zeros_like(p) for p in self.params] if self.momentum else []
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         if self.momentum:
-            g = self._velocities[i].assign_(self.momentum * self._velocities[i] + g)
+            v = self._velocities[i].assign_(self.momentum * self._velocities[i] + g)
+            g = g + self.momentum * v if self.nesterov else v
         p.assign_(descend(p, self.rate(p), g))
 
     def state(self) -> dict[str, list[Tensor]]:
         """Return the velocities."""
         return {"velocity": self._velocities}
+
+
+class Adam(Optimizer):
+    """Adam as listed in (65.95)-(65.98), with forgetting factors of their own for the biases.
+
+    With n the number of the step, from 1, entry by entry::
+
+        m <- b1 m + (1 - b1) g
+        s <- b2 s + (1 - b2) g**2
+        p <- p - mu sqrt(1 - b2**n) / (1 - b1**n) * m / (sqrt(s) + eps)
+
+    eps is added before the bias is corrected; PyTorch adds it after, which is the same as an eps that is
+    ``sqrt(1 - b2**n)`` times as large here.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+    lr : float
+        The learning rate mu.
+    betas : pair of float
+        The factors b1 and b2, at least 0 and below 1.
+    bias_betas : pair of float, optional
+        Those for parameters of role "bias"; by default the same.
+    eps : float
+        Positive.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        bias_betas: tuple[float, float] | None = None,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, lr)
+        self.betas = _betas("betas", betas)
+        self.bias_betas = self.betas if bias_betas is None else _betas("bias_betas", bias_betas)
+        self.eps = positive(f"{type(self).__name__}: eps", eps)
+        self._first = [zeros_like(p) for p in self.params]
+        self._second = [zeros_like(p) for p in self.params]
+        self._powers = [(_one(p), _one(p)) for p in self.params]  # b1**n and b2**n
+
+    def update(self, i: int, p: Tensor, g: Tensor) -> None:
+        """Change parameter number `i`."""
+        b1, b2 = self.bias_betas if p.role == "bias" else self.betas
+        m = self._first[i].assign_(b1 * self._first[i] + (1 - b1) * g)
+        s = self._second[i].assign_(b2 * self._second[i] + (1 - b2) * square(g))
+        power1, power2 = (power.assign_(power * b) for power, b in zip(self._powers[i], (b1, b2), strict=True))
+        correction = sqrt(1.0 - power2) / (1.0 - power1)
+        p.assign_(descend(p, self.rate(p) * correction, m / (sqrt(s) + self.eps)))
+
+    def state(self) -> dict[str, list[Tensor]]:
+        """Return the moments and the powers of the factors."""
+        return {
+            "first": self._first,
+            "second": self._second,
+            "power1": [a for a, _ in self._powers],
+            "power2": [b for _, b in self._powers],
+        }
+
+
+class AdamW(Adam):
+    """Adam whose weights also decay by themselves: ``W <- (1 - mu d) W`` before each step, biases never.
+
+    Parameters
+    ----------
+    params, lr, betas, bias_betas, eps
+        As for `Adam`.
+    decay : float
+        The factor d, at least 0.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        bias_betas: tuple[float, float] | None = None,
+        eps: float = 1e-8,
+        decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, bias_betas, eps)
+        self.decay = positive("AdamW: decay", decay, zero=True)
+
+    def update(self, i: int, p: Tensor, g: Tensor) -> None:
+        """Change parameter number `i`."""
+        if self.decay and p.role == "weight":
+            p.assign_(descend(p, self.rate(p) * self.decay, p))
+        super().update(i, p, g)
+
+
+class RMSProp(Optimizer):
+    """Steps scaled by the recent size of the gradient: ``s <- a s + (1 - a) g**2, p <- p - mu g / (sqrt(s) + eps)``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+    lr : float
+        The learning rate mu.
+    smoothing : float
+        The factor a, at least 0 and below 1.
+    eps : float
+        Positive.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, smoothing: float = 0.99, eps: float = 1e-8) -> None:
+        super().__init__(params, lr)
+        self.smoothing = _factor_below_one("RMSProp: smoothing", smoothing)
+        self.eps = positive("RMSProp: eps", eps)
+        self._second = [zeros_like(p) for p in self.params]
+
+    def update(self, i: int, p: Tensor, g: Tensor) -> None:
+        """Change parameter number `i`."""
+        s = self._second[i].assign_(self.smoothing * self._second[i] + (1 - self.smoothing) * square(g))
+        p.assign_(descend(p, self.rate(p), g / (sqrt(s) + self.eps)))
+
+    def state(self) -> dict[str, list[Tensor]]:
+        """Return the mean squares."""
+        return {"second": self._second}
+
+
+class Schedule:
+    """A learning rate that changes with the number n of calls of `step`, from the optimiser's own at n = 0.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer, self.start, self.n = optimizer, optimizer.lr, 0
+
+    def factor(self, n: int) -> float:
+        """Return the n-th learning rate over the first."""
+        raise NotImplementedError(f"{type(self).__name__} has no factor")
+
+    def step(self) -> None:
+        """Go on by one, after a pass or after a step, as you count."""
+        self.n += 1
+        self.optimizer.lr = self.start * self.factor(self.n)
+
+
+class StepDecay(Schedule):
+    """Multiply the rate by `gamma` every `every` steps."""
+
+    def __init__(self, optimizer: Optimizer, every: int, gamma: float = 0.1) -> None:
+        super().__init__(optimizer)
+        self.every, self.gamma = _count("StepDecay: every", every), positive("StepDecay: gamma", gamma)
+
+    def factor(self, n: int) -> float:
+        """Return ``gamma ** (n // every)``."""
+        return self.gamma ** (n // self.every)
+
+
+class ExponentialDecay(Schedule):
+    """Multiply the rate by `gamma` every step."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        super().__init__(optimizer)
+        self.gamma = positive("ExponentialDecay: gamma", gamma)
+
+    def factor(self, n: int) -> float:
+        """Return ``gamma ** n``."""
+        return self.gamma**n
+
+
+class InverseTimeDecay(Schedule):
+    """A vanishing rate ``mu / (1 + n / tau)``, whose sum diverges and whose squares' sum does not."""
+
+    def __init__(self, optimizer: Optimizer, tau: float) -> None:
+        super().__init__(optimizer)
+        self.tau = positive("InverseTimeDecay: tau", tau)
+
+    def factor(self, n: int) -> float:
+        """Return ``1 / (1 + n / tau)``."""
+        return 1.0 / (1.0 + n / self.tau)
+
+
+class CosineDecay(Schedule):
+    """Half a cosine from the start to `floor` times it, over `steps` steps; `floor` from there on."""
+
+    def __init__(self, optimizer: Optimizer, steps: int, floor: float = 1e-3) -> None:
+        super().__init__(optimizer)
+        self.steps, self.floor = _count("CosineDecay: steps", steps), positive("CosineDecay: floor", floor)
+
+    def factor(self, n: int) -> float:
+        """Return ``floor + (1 - floor) (1 + cos(pi n / steps)) / 2``."""
+        share = min(n / self.steps, 1.0)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * share)) / 2
+
+
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients so that together they have at most the norm `max_norm`; return the norm they had.
+
+    Raises
+    ------
+    ArgumentError
+        If `max_norm` is not positive.
+    """
+    limit = positive("clip_grad_norm: max_norm", max_norm)
+    with_gradient = [p for p in dict.fromkeys(params) if p.grad is not None]
+    with no_grad():
+        size = math.sqrt(sum(float(norm(p.grad)) ** 2 for p in with_gradient if p.grad is not None))
+        if size > limit:
+            for p in with_gradient:
+                p.grad = p.grad * (limit / size) if p.grad is not None else None
+    return size
+
+
+def clip_grad_value(params: Iterable[Tensor], limit: float) -> None:
+    """Limit every entry of every gradient to the interval from ``-limit`` to ``limit``."""
+    limit = positive("clip_grad_value: limit", limit)
+    with no_grad():
+        for p in dict.fromkeys(params):
+            if p.grad is not None:
+                p.grad = clip(p.grad, -limit, limit)
+
+
+def _factor_below_one(what: str, value: Any) -> float:
+    number = positive(what, value, zero=True)
+    if number >= 1:
+        raise ArgumentError(f"{what} must be below 1, got {value}")
+    return number
+
+
+def _betas(what: str, pair: Any) -> tuple[float, float]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ArgumentError(f"Adam: {what} must be a pair of numbers, got {pair!r}")
+    return _factor_below_one(f"Adam: {what}[0]", pair[0]), _factor_below_one(f"Adam: {what}[1]", pair[1])
+
+
+def _count(what: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(f"{what} must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def _one(p: Tensor) -> Tensor:
+    """Return the number 1 of the dtype and on the backend of `p`."""
+    return Tensor(p.backend.asarray(np.array(1, p.dtype)), p.backend)
 
 
 def zeros_like(p: Tensor) -> Tensor:

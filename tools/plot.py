@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.sensitivities import LayerNorms
 from tinygraph.train import History
 
 
@@ -56,3 +57,20 @@ def svg(picture: Any) -> bytes:
     with mpl.rc_context({"svg.hashsalt": "tinygraph"}):
         picture.savefig(content, format="svg", metadata={"Date": None})
     return content.getvalue()
+
+
+def norms_by_layer(norms: dict[str, LayerNorms]) -> bytes:
+    """Return sensitivities and gradients by layer as an SVG picture (65.165)-(65.166).
+
+    Parameters
+    ----------
+    norms : dict of str to LayerNorms
+        As `tinygraph.gradient_norms` returns it.
+    """
+    picture, axes = figure()
+    layers = list(norms)
+    axes.semilogy(layers, [n.sensitivity for n in norms.values()], "o-", color="#0072B2", label="sensitivity")
+    axes.semilogy(layers, [n.gradient for n in norms.values()], "s--", color="#D55E00", label="gradient of the weights")
+    axes.set_ylabel("norm")
+    axes.legend(frameon=False)
+    return svg(picture)

@@ -1,0 +1,41 @@
+"""Metrics against counts by hand."""
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import metrics
+from tinygraph.errors import DataError
+
+
+def test_error_rate_accuracy_and_confusion():
+    decision, target = [0, 1, 2, 2, 1], [0, 2, 2, 2, 0]
+    assert metrics.error_rate(decision, target) == pytest.approx(2 / 5)
+    assert metrics.accuracy(tg.tensor(np.eye(3)[decision]), np.eye(3)[target]) == pytest.approx(3 / 5)
+    np.testing.assert_array_equal(metrics.confusion_matrix(decision, target), [[1, 1, 0], [0, 0, 0], [0, 1, 2]])
+    assert metrics.confusion_matrix([0], [0], n_classes=4).shape == (4, 4)
+
+
+def test_precision_and_recall_of_labels_leave_out_missing_ones():
+    decision = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    target = np.array([[1, 0, 0], [0, np.nan, 0], [1, 1, 0]])
+    precision, recall = metrics.precision_recall(decision, target)
+    np.testing.assert_array_equal(precision, [1 / 2, 1, np.nan])
+    np.testing.assert_array_equal(recall, [1 / 2, 1, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: metrics.error_rate([], []), "at least 1: got 0 and 0"),
+        (lambda: metrics.error_rate([0], [0, 1]), "got 1 and 2"),
+        (lambda: metrics.error_rate([0.5], [0]), "expected class indices"),
+        (lambda: metrics.confusion_matrix([3], [0], 2), "classes must be from 0 to 1"),
+        (lambda: metrics.precision_recall([1], [1]), r"two arrays \(n, labels\)"),
+        (lambda: metrics.log_loss([[1.2, 0]], [0]), "probabilities must be from 0 to 1"),
+        (lambda: metrics.log_loss([[1.0, 0]], [0, 1]), "probabilities of 2 samples"),
+    ],
+)
+def test_what_does_not_fit_is_told(call, text):
+    with pytest.raises(DataError, match=text):
+        call()

@@ -6,99 +6,111 @@ All are built on `grad`, whose results can be differentiated again, so all of th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
-import numpy as np
-
-from .autodiff import ancestors, grad
-from .errors import ArgumentError, DTypeError, GraphError, ShapeError
+from .autodiff import _depending_on, grad
+from .errors import ArgumentError, DTypeError, ShapeError
+from .ops.activation import identity
+from .ops.elementwise import add
 from .ops.reduce import sum as total
 from .ops.shape import reshape, stack
-from .tensor import Tensor, as_tensor, no_grad
+from .tensor import Tensor, as_tensor, describe, mixed_backends
+from .tensor import mode as state
 
 MANY_ENTRIES = 10_000  # above this many, `hessian_diagonal` warns that it takes a pass for each
 
 
 def jacobian(y: Tensor, x: Tensor, mode: str = "reverse") -> Tensor:
-    """Return the derivative of every entry of `y` with respect to every entry of `x`.
+    """Return the derivative of every entry of `y` with respect to every entry of `x` (Problem 65.10).
 
     Parameters
     ----------
-    y : tensor
+    y : floating tensor
         Computed from `x`.
-    x : tensor
+    x : floating tensor
+        A leaf or an inner tensor of the graph of `y`.
     mode : {"reverse", "forward"}
-        "reverse" takes a backward pass for each entry of `y`, "forward" one for each entry of `x`; the result
-        is the same, and can be differentiated again.
+        "reverse" takes a backward pass for each entry of `y`, "forward" a forward pass for each entry of `x`.
+        The result is the same and can be differentiated again, unless this runs in `no_grad`.
 
     Returns
     -------
-    tensor of shape ``y.shape + x.shape``
+    tensor of shape ``y.shape + x.shape`` and the dtype of `x` (of `y` in forward mode)
 
     Raises
     ------
     GraphError
         If `y` does not depend on `x`.
+    ArgumentError
+        For another mode.
+    DTypeError
+        If `x` or `y` is not floating.
+
+    Examples
+    --------
+    >>> x = tg.tensor([1.0, 2.0])
+    >>> tg.jacobian(x * x, x).numpy().tolist()
+    [[2.0, 0.0], [0.0, 4.0]]
     """
+    if mode not in ("reverse", "forward"):
+        raise ArgumentError(f'jacobian: mode must be "reverse" or "forward", got {mode!r}')
     shape = y.shape + x.shape
     if mode == "reverse":
-        rows = [grad(y, [x], basis)[0] for basis in _basis(y)]
-        return reshape(stack(rows), shape) if rows else Tensor(y.backend.xp.zeros(shape, y.dtype), y.backend)
-    if mode != "forward":
-        raise ArgumentError(f'jacobian: mode must be "reverse" or "forward", got {mode!r}')
-    columns = [_push_forward(y, [x], [basis]) for basis in _basis(x)]
-    if not columns:
+        if not y.size:
+            return Tensor(y.backend.xp.zeros(shape, x.dtype), y.backend)
+        return reshape(stack([grad(y, [x], dy)[0] for dy in _basis(y)]), shape)
+    if not x.size:
         return Tensor(y.backend.xp.zeros(shape, y.dtype), y.backend)
+    u = _dummy(y)
+    with _recording():
+        (pulled,) = grad(y, [x], u)
+    columns = [_gradients(pulled, [u], dx)[0] for dx in _basis(x)]
     return reshape(stack(columns, axis=-1), shape)
 
 
 def jvp(fn: Callable[..., Tensor], x: Any, v: Any) -> tuple[Tensor, Tensor]:
-    """Return ``fn(x)`` and the product of its Jacobian at `x` with `v`.
+    """Return ``fn(x)`` and the Jacobian of `fn` at `x` times `v`, without building the Jacobian.
+
+    Exact. A backward pass is linear in the gradient u it starts from, ``g(u) = J' u``, so the gradient of
+    ``<g(u), v>`` with respect to u is ``J v``, whatever u is.
 
     Parameters
     ----------
     fn : callable
-        A function of tensors with one tensor as its result.
-    x, v : tensor or array, or tuples of them
-        Where, and in which direction; of one shape and dtype.
+        A function of as many tensors as `x` has; returns one tensor.
+    x, v : floating tensor or array, or tuples of them
+        Where, and in which direction; shapes and dtypes match.
 
     Returns
     -------
     y : tensor
-    Jv : tensor of the shape of `y`
+    Jv : tensor of the shape and dtype of `y`
 
     Raises
     ------
-    ShapeError
-        If `v` has not the shape of `x`.
+    ShapeError, DTypeError, BackendError
+        If `v` does not fit `x`.
+    GraphError
+        If ``fn(x)`` depends on none of its inputs.
+    ArgumentError
+        If `fn` returns anything but a tensor, or as many directions as inputs are not given.
     """
-    points = [as_tensor(t) for t in (x if isinstance(x, tuple) else (x,))]
-    directions = [as_tensor(t) for t in (v if isinstance(v, tuple) else (v,))]
-    if [t.shape for t in points] != [t.shape for t in directions]:
-        said = f"{[t.shape for t in points]} and {[t.shape for t in directions]}"
-        raise ShapeError(f"jvp: x and v must have the same shapes, got {said}")
-    y = fn(*points)
-    return y, _push_forward(y, points, directions)
-
-
-def _push_forward(y: Tensor, points: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
-    """Return the Jacobian of `y` times the directions.
-
-    The backward pass is linear in the gradient u it starts from, ``g(u) = J' u``; so ``<g(u), v>`` has the
-    gradient ``J v`` with respect to u, whatever u is.
-    """
-    u = Tensor(y.backend.xp.zeros_like(y.data), y.backend)
-    reached = set(ancestors([y]))
-    used = [(x, v) for x, v in zip(points, directions, strict=True) if x in reached]
-    if not used:
-        raise GraphError("jvp: the result does not depend on x")
-    pulled = grad(y, [x for x, _ in used], u)
-    products = [total(g * v) for g, (_, v) in zip(pulled, used, strict=True)]
-    inner = sum(products[1:], products[0])
-    if u not in set(ancestors([inner])):  # no rule passes anything on: the derivative is zero
-        return u
-    return grad(inner, [u])[0]
+    xs = [as_tensor(t) for t in (x if isinstance(x, tuple) else (x,))]
+    directions = _directions("jvp", xs, v if isinstance(v, tuple) else (v,))
+    with _recording():
+        points = [identity(t) for t in xs]  # nodes of their own, so that a tensor may be given twice
+        y = fn(*points)
+        if not isinstance(y, Tensor):
+            raise ArgumentError(f"jvp: fn must return one tensor, got {type(y).__name__}")
+        u = _dummy(y)
+        reached = _depending_on(points, y)
+        used = [i for i, t in enumerate(points) if t in reached] or [0]  # with none of them, grad says so
+        inner = _inner(grad(y, [points[i] for i in used], u), [directions[i] for i in used])
+    Jv = _gradients(inner, [u])[0]
+    return (y, Jv) if state.recording else (y.detach(), Jv)
 
 
 def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> Any:
@@ -107,73 +119,113 @@ def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> Any:
     Parameters
     ----------
     loss : tensor with one entry
-    x : tensor, or list of tensors
-        What `loss` was computed from.
-    v : tensor or array of the shape of `x`, or a list of them
+    x : tensor, or list or tuple of tensors
+        What `loss` was computed from; several are taken together as one long vector.
+    v : tensor or array of the shape and dtype of `x`, or as many of them
 
     Returns
     -------
     tensor of the shape of `x`, or a list of them
+        Zero where the gradient does not depend on `x`. It can be differentiated again, unless in `no_grad`.
 
     Raises
     ------
     GraphError
         If `loss` does not depend on `x`.
-    ShapeError
-        If `v` has not the shape of `x`.
+    ShapeError, DTypeError, BackendError
+        If `v` does not fit `x`, or `loss` has several entries.
     """
     single = isinstance(x, Tensor)
     points: list[Tensor] = [x] if isinstance(x, Tensor) else list(x)
-    directions = [as_tensor(t, p) for t, p in zip([v] if single else v, points, strict=True)]
-    for p, d in zip(points, directions, strict=True):
-        if p.shape != d.shape:
-            raise ShapeError(f"hvp: x has shape {p.shape}, v has {d.shape}")
-    products = [total(g * d) for g, d in zip(grad(loss, points), directions, strict=True)]
-    inner = sum(products[1:], products[0])
-    reached = set(ancestors([inner]))
-    found = [p for p in points if p in reached]
-    second = dict(zip(found, grad(inner, found), strict=True)) if found else {}
-    results = [second.get(p, _zeros(p)) for p in points]
+    directions = _directions("hvp", points, [v] if single else v)
+    with _recording():
+        inner = _inner(grad(loss, points), directions)
+    results = _gradients(inner, points)
     return results[0] if single else results
 
 
 def hessian_diagonal(loss: Tensor, x: Tensor) -> Tensor:
     """Return the second derivative of `loss` with respect to each entry of `x`, exact (Problems 65.12-65.14).
 
-    Each entry takes a product with the Hessian; above 10,000 entries a warning says how many.
+    Each entry takes a product with the Hessian; above 10,000 entries a warning says how many. (The recursions
+    of the problems take one pass, but leave out the terms that mix the nodes of a layer.)
 
     Parameters
     ----------
     loss : tensor with one entry
-    x : tensor
+    x : floating tensor
 
     Returns
     -------
-    tensor of the shape of `x`
-        Values only, without a graph.
+    tensor of the shape and dtype of `x`
+        It can be differentiated again, unless in `no_grad`, which takes much less memory.
+
+    Raises
+    ------
+    GraphError
+        If `loss` does not depend on `x`.
     """
     if x.size > MANY_ENTRIES:
         warnings.warn(f"hessian_diagonal: {x.size} entries take as many products with the Hessian", stacklevel=2)
-    (first,) = grad(loss, [x])
-    values = np.zeros(x.size, x.dtype)
-    if x in set(ancestors([first])):
-        with no_grad():
-            for i, basis in enumerate(_basis(x)):
-                values[i] = grad(first, [x], basis)[0].numpy().ravel()[i]
-    return Tensor(x.backend.asarray(values.reshape(x.shape)), x.backend)
+    with _recording():
+        (gradient,) = grad(loss, [x])
+    if not x.size or x not in _depending_on([x], gradient):
+        return _zeros(x)
+    entries = [total(grad(gradient, [x], dx)[0] * dx) for dx in _basis(x)]
+    return reshape(stack(entries), x.shape)
 
 
-def _basis(t: Tensor) -> list[Tensor]:
-    """Return the tensors of the shape of `t` with a single 1."""
+@contextmanager
+def _recording() -> Iterator[None]:
+    """Record inside a ``with`` block, even within `no_grad`: what comes out is differentiated once more."""
+    outer = state.recording
+    state.recording = True
+    try:
+        yield
+    finally:
+        state.recording = outer
+
+
+def _basis(t: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors like `t` that hold a single 1, one at a time."""
     if t.dtype.kind != "f":
-        raise DTypeError(f"only floating tensors have derivatives, got {t.dtype}")
-    found = []
-    for i in range(t.size):
-        host = np.zeros(t.size, t.dtype)
-        host[i] = 1
-        found.append(Tensor(t.backend.asarray(host.reshape(t.shape)), t.backend))
-    return found
+        raise DTypeError(f"jacobian: only floating tensors have derivatives, {describe(t)} is {t.dtype}")
+    places = t.backend.xp.arange(t.size).reshape(t.shape)
+    return (Tensor((places == i).astype(t.dtype), t.backend) for i in range(t.size))
+
+
+def _dummy(y: Tensor) -> Tensor:
+    """Return a gradient of `y` to differentiate with respect to; its value does not matter."""
+    return _zeros(y)
 
 
 def _zeros(t: Tensor) -> Tensor:
     return Tensor(t.backend.xp.zeros_like(t.data), t.backend)
+
+
+def _inner(gradients: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
+    """Return the inner product of gradients and directions, a tensor with one entry."""
+    return reduce(add, [total(g * v) for g, v in zip(gradients, directions, strict=True)])
+
+
+def _gradients(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) -> list[Tensor]:
+    """Return the gradients of `y`, as `grad` does; zero with respect to what it does not depend on."""
+    reached = _depending_on(inputs, y)
+    found = [x for x in inputs if x in reached] if y in reached else []
+    by_input = dict(zip(found, grad(y, found, dy), strict=True)) if found else {}
+    return [by_input[x] if x in by_input else _zeros(x) for x in inputs]
+
+
+def _directions(what: str, points: Sequence[Tensor], given: Sequence[Any]) -> list[Tensor]:
+    """Return directions as tensors, checked against the points they belong to."""
+    if len(points) != len(given):
+        raise ArgumentError(f"{what}: expected a direction for each of the {len(points)} inputs, got {len(given)}")
+    directions = [as_tensor(v, x) for x, v in zip(points, given, strict=True)]
+    for x, v in zip(points, directions, strict=True):
+        if v.backend is not x.backend:
+            raise mixed_backends(what, x, v)
+        if v.shape != x.shape:
+            raise ShapeError(f"{what}: x and v must have the same shapes, got {x.shape} and {v.shape}")
+        if v.dtype != x.dtype:
+            raise DTypeError(f"{what}: v must be {x.dtype} as x is, got {v.dtype}")
+    return directions

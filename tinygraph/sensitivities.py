@@ -10,62 +10,13 @@ from dataclasses import dataclass
 from .autodiff import ancestors, grad
 from .errors import GraphError
 from .nn import Module, Scope
+from .nn.signals import name_signals
 from .ops.reduce import norm
 from .tensor import Tensor, no_grad
 
 
-def signals(outputs: Tensor, net: Module) -> dict[str, Tensor]:
-    """Return the signals ``z_2 ... z_L`` before the activations in the graph of `outputs`, by name.
-
-    Parameters
-    ----------
-    outputs : tensor
-        Computed with `net`.
-    net : Module
-
-    Returns
-    -------
-    dict of str to tensor
-        Keys "z2", "z3", ... in order of computation, as the chapter numbers the layers. In a module that was
-        called several times the key has its path and the call: "branch.z2#1", "branch.z2#2".
-    """
-    inside = {module for _, module in net.named_modules()}
-    found: dict[tuple[str, int], list[Tensor]] = {}
-    calls: dict[str, int] = {}
-    for t in ancestors([outputs]):
-        if t.name == "z" and t.op is not None and isinstance(t.scope, Scope) and t.scope.module in inside:
-            around = _repeated(t.scope)
-            path = "" if around is None else around.path
-            call = 1 if around is None else around.call
-            calls[path] = max(calls.get(path, 1), call)
-            found.setdefault((path, call), []).append(t)
-    several = {path for path, count in calls.items() if count > 1}
-    named: dict[str, Tensor] = {}
-    layer = 2
-    for (path, call), tensors in found.items():
-        if path in several:
-            named |= {f"{path}.z{l}#{call}": t for l, t in enumerate(tensors, 2)}
-        else:
-            named |= {f"z{l}": t for l, t in enumerate(tensors, layer)}
-            layer += len(tensors)
-    return named
-
-
-def _repeated(scope: Scope) -> Scope | None:
-    """Return the outermost call, below the network itself, of a module that was called more than once."""
-    chain = []
-    inner: Scope | None = scope
-    while inner is not None and inner.parent is not None:
-        chain.append(inner)
-        inner = inner.parent
-    for call in reversed(chain):
-        if call._calls[call.module] > 1:
-            return call
-    return None
-
-
 def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:
-    """Return ``delta_l = dQ / dz_l`` of every layer and sample, by name (65.50)-(65.64).
+    """Return ``delta_l = dQ / dz_l`` of every layer and sample, by name (65.50)-(65.64), Table 65.2.
 
     Parameters
     ----------
@@ -76,19 +27,21 @@ def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to tensor
-        Keys as `signals` gives them, "z2" to "zL". Row b is the derivative of sample b's own Q: the batch
-        size times the gradient of the batch mean. Regularisers contribute nothing.
+        Keys "z2" to "zL" as the chapter numbers the layers; "branch.z2#1", "branch.z2#2" where a module was
+        called several times (see `tinygraph.nn.signals.name_signals`). Each is of the shape and dtype of its z;
+        row b is the derivative of sample b's own Q: the batch size times the gradient of the batch mean.
+        Where z is batch normalised, the derivative is taken at the activation's input v (65.200).
+        Regularisers contribute nothing. The tensors can be differentiated again, unless in `no_grad`.
 
     Raises
     ------
     GraphError
         If no signal of `net` leads to `loss`.
+    ShapeError
+        If `loss` has several entries.
     """
-    found = signals(loss, net)
-    if not found:
-        raise GraphError("sensitivities: the loss was not computed with this network")
-    gradients = grad(loss, list(found.values()))
-    return {name: g * float(g.shape[0]) for name, g in zip(found, gradients, strict=True)}
+    points = {name: v for name, (_, v) in _signals(loss, net).items()}
+    return _per_sample(points, grad(loss, list(points.values())))
 
 
 @dataclass(frozen=True)
@@ -100,7 +53,7 @@ class LayerNorms:
     sensitivity : float
         Root mean square over the batch of the norm of delta_l.
     gradient : float
-        Norm of the gradient with respect to the layer's weights.
+        Norm of the gradient of the loss with respect to the weights that lead to z_l.
     """
 
     sensitivity: float
@@ -113,26 +66,63 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
     Parameters
     ----------
     loss : tensor with one entry
+        The batch mean of Q, computed with `net`; regularisers count in the gradients, not in the sensitivities.
     net : Module
-        Its layers are dense, each with weights of its own.
+        For a module called several times the gradient is that of the shared weights, under each of its names.
 
     Returns
     -------
     dict of str to LayerNorms
-        Keys "z2" to "zL".
+        Keys as those of `sensitivities`.
+
+    Raises
+    ------
+    GraphError
+        If no signal of `net` leads to `loss`, or a signal comes from a module without weights.
     """
-    found = signals(loss, net)
-    weights = [next(t for t in _scope_module(z).parameters() if t.role == "weight") for z in found.values()]
-    deltas = sensitivities(loss, net)
-    gradients = grad(loss, weights)
+    signals = _signals(loss, net)
+    points = {name: v for name, (_, v) in signals.items()}
+    weights = [_weight(name, z) for name, (z, _) in signals.items()]
     with no_grad():
+        gradients = grad(loss, [*points.values(), *weights])
+        deltas = _per_sample(points, gradients[: len(points)])
         return {
-            name: LayerNorms(float(norm(delta)) / delta.shape[0] ** 0.5, float(norm(g)))
-            for (name, delta), g in zip(deltas.items(), gradients, strict=True)
+            name: LayerNorms(float(norm(delta)) / _samples(delta) ** 0.5, float(norm(g)))
+            for (name, delta), g in zip(deltas.items(), gradients[len(points) :], strict=True)
         }
 
 
-def _scope_module(t: Tensor) -> Module:
-    if not isinstance(t.scope, Scope):
-        raise GraphError("gradient_norms: a signal was made outside of a module")
-    return t.scope.module
+def _signals(loss: Tensor, net: Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return, under the name of each z in the graph of `loss`, z and the input of the activation."""
+    named = name_signals(ancestors([loss]), net)
+    found = {}
+    for name, z in named.items():
+        path, dot, signal = name.rpartition(".")
+        if signal.startswith("z"):
+            found[name] = z, named.get(f"{path}{dot}{signal.replace('z', 'v')}", z)
+    if not found:
+        raise GraphError("sensitivities: the loss was not computed with this network, or within no_grad")
+    return found
+
+
+def _per_sample(points: dict[str, Tensor], gradients: list[Tensor]) -> dict[str, Tensor]:
+    """Return the gradients of the batch mean as those of the samples' own terms, named after their z."""
+    deltas = {}
+    for name, gradient in zip(points, gradients, strict=True):
+        deltas[name] = gradient * float(_samples(gradient))
+        deltas[name].name = f"delta {name}"
+    return deltas
+
+
+def _samples(t: Tensor) -> int:
+    return t.shape[0] if t.ndim > 1 else 1
+
+
+def _weight(name: str, z: Tensor) -> Tensor:
+    """Return the weights that lead to `z`."""
+    module = z.scope.module if isinstance(z.scope, Scope) else None
+    weights = [] if module is None else [t for t in vars(module).values() if isinstance(t, Tensor)]
+    found = next((t for t in weights if t.role == "weight"), None)
+    if found is None:
+        raise GraphError(f"gradient_norms: {name} comes from a module without weights")
+    return found

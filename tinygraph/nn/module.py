@@ -11,11 +11,13 @@ import numpy as np
 
 from ..backend import Backend, get_backend
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..op import Op
 from ..ops.activation import identity, sigmoid, tanh
 from ..ops.elementwise import sign
 from ..ops.reduce import argmax
 from ..ops.softmax import softmax
 from ..tensor import Operand, Tensor, as_tensor, mode
+from .signals import name_signals
 
 
 class Scope:
@@ -274,29 +276,36 @@ class Module:
         Returns
         -------
         dict of str to tensor
-            "y1" is the (first) input; "z2", "y2", ..., "zL" in order of computation, as the chapter numbers the
-            layers; where the network has an output activation, "yL" is the prediction.
+            "y1" is the input ("y1#1", "y1#2" of several); "z2", "y2", ..., "zL" in order of computation, as the
+            chapter numbers the layers (see `tinygraph.nn.signals.name_signals` for shared modules); where the
+            network has an output activation, "yL" is the prediction.
         """
+        points = self._as_tensors(inputs)
         state = [(t, t.data.copy(), t.modified) for _, t in self.named_tensors() if t.role is None]
-        outer = mode.observer
+        observer, recording = mode.observer, mode.recording
         made: list[Tensor] = []
-        mode.observer = lambda op, operands, y: made.append(y)
+
+        def note(op: Op, operands: tuple[Tensor, ...], y: Tensor) -> None:
+            made.append(y)
+            if observer is not None:
+                observer(op, operands, y)
+
+        mode.observer, mode.recording = note, True
         try:
-            result = self(*inputs)
+            result = self(*points)
+            outcome = None if self.output is None else self._output()[0](result)
         finally:
-            mode.observer = outer
+            mode.observer, mode.recording = observer, recording
             for t, data, modified in state:
-                t.backend.xp.copyto(t.data, data)
-                t.modified = modified
-        signals = [t for t in made if t.name in ("z", "y")]
-        named: dict[str, Tensor] = {"y1": self._as_tensors(inputs)[0]}
-        layer = 1
-        for t in signals:
-            layer += t.name == "z"
-            named[f"{t.name}{layer}"] = t
-        if self.output is not None and f"y{layer}" not in named:
-            named[f"y{layer}"] = self._output()[0](result)
-        return named
+                if t.modified != modified:
+                    t.backend.xp.copyto(t.data, data)
+                    t.modified = modified
+        named = {f"y1#{i}" if len(points) > 1 else "y1": t for i, t in enumerate(points, 1)}
+        named |= name_signals([*points, *made], self)
+        last = next(reversed(named))
+        if outcome is not None and last.startswith("z"):
+            named[last.replace("z", "y")] = outcome
+        return named if recording else {name: t.detach() for name, t in named.items()}
 
     # -- answers --------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..ops import activation as activations
 from ..ops.matmul import bias as subtract_bias
 from ..ops.matmul import matmul
 from ..ops.neighborhood import Neighborhoods, neighborhood_matmul
+from ..ops.shape import concatenate, take
 from ..tensor import Operand, Tensor, parameter
 from .init import INITIALIZERS
 from .module import Module, choose
@@ -31,8 +32,8 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def find_activation(activation: str | Activation | None) -> Activation | None:
-    """Return the activation function called `activation`; a function is returned as it is.
+def find_activation(activation: str | Activation | Sequence[str | Activation] | None) -> Activation | None:
+    """Return the activation function called `activation`, `PerNode` for a list; a function as it is.
 
     Raises
     ------
@@ -41,8 +42,58 @@ def find_activation(activation: str | Activation | None) -> Activation | None:
     """
     if activation is None or callable(activation):
         return activation
+    if isinstance(activation, list | tuple):
+        return PerNode(activation)
     found: Activation = choose("activation", activation, ACTIVATIONS)
     return found
+
+
+class PerNode(Module):
+    """A different activation for each node of a layer (Problem 65.6).
+
+    Nodes with the same function are computed together.
+
+    Parameters
+    ----------
+    activations : sequence of str or callable
+        One for each node, in their order; names of `ACTIVATIONS` or functions of a tensor of shape (..., nodes)
+        that keep its shape.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none, or no activation has one of the names.
+    """
+
+    def __init__(self, activations: Sequence[str | Activation]) -> None:
+        found = [find_activation(a) for a in activations]
+        functions = [f for f in found if f is not None]
+        if not found or len(functions) < len(found):
+            raise ArgumentError(f"PerNode: expected an activation for every node, got {list(activations)!r}")
+        self.functions = functions
+        groups: dict[Any, list[int]] = {}
+        for node, function in enumerate(functions):
+            groups.setdefault(function, []).append(node)
+        self._groups = list(groups.items())
+        order = [node for _, nodes in self._groups for node in nodes]
+        self._places = sorted(range(len(order)), key=order.__getitem__)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the output of every node's own activation for `z` of shape (..., nodes)."""
+        nodes = len(self.functions)
+        if not z.shape or z.shape[-1] != nodes:
+            raise ShapeError(f"PerNode: expected {nodes} nodes along the last axis, got shape {z.shape}")
+        parts = []
+        for function, members in self._groups:
+            part = take(z, members, axis=-1)
+            parts.append(function(part))
+            if parts[-1].shape != part.shape:
+                raise ShapeError(f"PerNode: an activation changed the shape from {part.shape} to {parts[-1].shape}")
+        return take(concatenate(parts, axis=-1), self._places, axis=-1)
+
+    def describe(self) -> str:
+        """Return the names of the activations."""
+        return ", ".join(_name(f) for f in self.functions)
 
 
 class Dense(Module):
@@ -52,8 +103,8 @@ class Dense(Module):
     ----------
     n_in, n_out : int
         How many nodes feed it, and how many it has.
-    activation : str or callable, optional
-        A name of `ACTIVATIONS` or a function of a tensor; None: the signal ``z`` itself.
+    activation : str or callable, or a list with one for each node, optional
+        A name of `ACTIVATIONS` or a function of a tensor; None: the signal ``z`` itself. See `PerNode` for lists.
     bias : bool
         Whether there is a `theta`; it starts at 0.
     init : str
@@ -75,7 +126,7 @@ class Dense(Module):
         self,
         n_in: int,
         n_out: int,
-        activation: str | Activation | None = None,
+        activation: str | Activation | Sequence[str | Activation] | None = None,
         bias: bool = True,
         init: str = "normal",
         *,
@@ -94,7 +145,7 @@ class Dense(Module):
         if bias:
             start = draw_bias(generator(seed, "theta"), (n_out,), n_in, n_out)
             self.theta = parameter(start.astype(dtype), name="theta", role="bias")
-        self.activation = find_activation(activation)
+        self.activation = _activation_of(type(self).__name__, activation, n_out)
 
     def forward(self, y: Operand) -> Tensor:
         """Return ``f(y W - theta)`` for `y` of shape (B, n_in): (B, n_out)."""
@@ -114,15 +165,30 @@ def _bias_and_activation(layer: Dense | NeighborhoodDense, z: Tensor) -> Tensor:
     if layer.activation is None:
         return z
     y = layer.activation(z)
+    if y is z:
+        return z
     if y.shape != z.shape:
         raise ShapeError(f"{type(layer).__name__}: the activation changed the shape from {z.shape} to {y.shape}")
     y.name = "y"
     return y
 
 
+def _activation_of(
+    what: str, activation: str | Activation | Sequence[str | Activation] | None, nodes: int
+) -> Activation | None:
+    """Return the activation of a layer, a list of them checked against the number of nodes."""
+    if isinstance(activation, list | tuple) and len(activation) != nodes:
+        raise ArgumentError(f"{what}: expected one activation for each of the {nodes} nodes, got {len(activation)}")
+    return find_activation(activation)
+
+
+def _name(activation: Activation) -> str:
+    name: str = getattr(activation, "__name__", type(activation).__name__)
+    return name
+
+
 def _said(activation: Activation | None) -> str:
-    name = getattr(activation, "__name__", type(activation).__name__)
-    return f", activation={name}" if activation is not None else ""
+    return f", activation={_name(activation)}" if activation is not None else ""
 
 
 class NeighborhoodDense(Module):
@@ -149,7 +215,7 @@ class NeighborhoodDense(Module):
         neighborhoods: Neighborhoods,
         n_in: int | None = None,
         n_out: int | None = None,
-        activation: str | Activation | None = None,
+        activation: str | Activation | Sequence[str | Activation] | None = None,
         bias: bool = True,
         init: str = "normal",
         *,
@@ -173,7 +239,7 @@ class NeighborhoodDense(Module):
         if bias:
             start = draw_bias(generator(seed, "theta"), (nodes,), fan_in, fan_out)
             self.theta = parameter(start.astype(dtype), name="theta", role="bias")
-        self.activation = find_activation(activation)
+        self.activation = _activation_of(type(self).__name__, activation, nodes)
 
     def forward(self, y: Operand) -> Tensor:
         """Return ``f(z - theta)`` for `y` of shape (B, n_in): (B, n_out)."""

@@ -56,10 +56,10 @@ def name_signals(tensors: Iterable[Tensor], net: Module) -> dict[str, Tensor]:
         alone = [number[m] for m in by_module if repeated.get(m) == around].count(number[module]) == 1
         path = (around or "") if alone else paths[module]
         for call, z in enumerate(zs, 1):
-            for kind, t in {"z": z, "v": followers.get(("v", z)), "y": followers.get(("y", z))}.items():
-                if t is not None:
+            for kind, signal in (("z", z), ("v", followers.get(("v", z))), ("y", followers.get(("y", z)))):
+                if signal is not None:
                     key = f"{path}.{kind}{number[module]}" if path else f"{kind}{number[module]}"
-                    named[f"{key}#{call}" if len(zs) > 1 else key] = t
+                    named[f"{key}#{call}" if len(zs) > 1 else key] = signal
     return dict(sorted(named.items(), key=lambda item: item[1].index))
 
 

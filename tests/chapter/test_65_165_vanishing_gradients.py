@@ -22,6 +22,24 @@ def test_sensitivities_shrink_by_the_slope_of_the_sigmoid(rng):
     assert found["z2"].gradient < 1e-3 * found["z10"].gradient
 
 
+def test_each_layer_takes_at_most_a_quarter_times_the_norm_of_its_weights_65_165(rng):
+    _, loss, net = norms("sigmoid", "normal", rng)
+    deltas = tg.sensitivities(loss, net)
+    for l in range(2, 10):
+        bound = 0.25 * np.linalg.norm(getattr(net, f"layer{l}").W.numpy(), 2)
+        before, after = (np.linalg.norm(deltas[f"z{k}"].numpy(), axis=1) for k in (l, l + 1))
+        assert (before <= bound * after * (1 + 1e-12)).all()
+        assert (before > 0).all()
+
+
+def test_they_fade_geometrically_with_depth(rng):
+    found, _, _ = norms("sigmoid", "normal", rng)
+    logs = np.log([found[f"z{l}"].sensitivity for l in range(2, 10)])
+    slope, intercept = np.polyfit(range(8), logs, 1)
+    assert slope > np.log(2)
+    np.testing.assert_allclose(logs, intercept + slope * np.arange(8), atol=0.6)  # a straight line, over e**10
+
+
 def test_rectifiers_do_not_fade_so(rng):
     sigmoid, _, _ = norms("sigmoid", "he_normal", rng)
     relu, _, _ = norms("relu", "he_normal", rng)

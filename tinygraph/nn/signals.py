@@ -38,16 +38,18 @@ def name_signals(tensors: Iterable[Tensor], net: Module) -> dict[str, Tensor]:
     for t in tensors:
         before = max((x for x in t.inputs if x in layer), key=layer.__getitem__, default=None)
         layer[t], last[t] = (1, None) if before is None else (layer[before], last[before])
-        if t.op is None or not any(scope.module in paths for scope in _chain(t)):
-            continue
         z = last[t]
-        if t.name == "z" and _chain(t)[-1].module in paths:
+        if t.op is None or (t.name not in ("z", "v", "y") and t.op.name != "batch_norm"):
+            continue
+        chain = [scope.module for scope in _chain(t)]
+        if t.name == "z" and chain and chain[-1] in paths:
             layer[t], last[t] = layer[t] + 1, t
-            by_module.setdefault(_chain(t)[-1].module, []).append(t)
-        elif t.name == "y" and z is not None:
-            followers.setdefault(("y", z), t)
-        elif t.op.name == "batch_norm" and z is not None and t.inputs[0] is z:
-            followers.setdefault(("v", z), t)
+            by_module.setdefault(chain[-1], []).append(t)
+        elif z is not None and not paths.keys().isdisjoint(chain):
+            if t.name == "y":
+                followers.setdefault(("y", z), t)
+            elif z is t.inputs[0] or (t.name == "v" and z in _given_to_the_call(t)):
+                followers.setdefault(("v", z), t)
     number = {module: layer[zs[0]] for module, zs in by_module.items()}
     repeated = _repeated(by_module, paths)
     named: dict[str, Tensor] = {}
@@ -71,6 +73,20 @@ def _chain(t: Tensor) -> list[Any]:
         chain.append(scope)
         scope = scope.parent
     return chain[::-1]
+
+
+def _given_to_the_call(t: Tensor) -> set[Tensor]:
+    """Return what `t` was computed from that was not made in the same module call."""
+    seen, stack = {t}, [t]
+    given: set[Tensor] = set()
+    while stack:
+        for x in stack.pop().inputs:
+            if x.scope is not t.scope or x.op is None:
+                given.add(x)
+            elif x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return given
 
 
 def _repeated(by_module: dict[Any, list[Tensor]], paths: dict[Any, str]) -> dict[Any, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from .autodiff import ancestors, grad
 from .backend import current, generator
 from .errors import ArgumentError, GradientError
+from .ops.random import stream_restored
 from .ops.reduce import sum as total
 from .tensor import Tensor
 
@@ -32,7 +33,7 @@ def gradcheck(
     Parameters
     ----------
     fn : callable
-        Must return the same for the same input, so no fresh random masks; a tensor of any shape.
+        Must return the same for the same input (random masks are held fixed); a tensor of any shape.
     *tensors : tensors or arrays
         Whole numbers and truth values are passed on unchecked.
     rtol, atol : float
@@ -69,7 +70,8 @@ def gradcheck(
 
 def _check(compute: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: float, second: bool) -> float:
     def value() -> Tensor:
-        return _as_number(compute())
+        with stream_restored():  # the same masks each time
+            return _as_number(compute())
 
     def slope() -> Tensor:
         gradients = _gradients(value(), leaves)

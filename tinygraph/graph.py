@@ -22,6 +22,7 @@ from .autodiff import ancestors, grad
 from .backend import current
 from .errors import ArgumentError, GraphError, RenderError
 from .op import Op
+from .ops.random import stream_restored
 from .tensor import Scope, Tensor, mode
 
 Kind = Literal["input", "parameter", "constant", "op"]
@@ -315,7 +316,8 @@ def _looking(target: Any) -> Iterator[None]:
     before = [(t, t.data.copy(), t.modified) for t in state]
     mode.recording, mode.scope, mode.observer = True, None, None
     try:
-        yield
+        with stream_restored():
+            yield
     finally:
         mode.recording, mode.scope, mode.observer = outer
         for t, data, modified in before:

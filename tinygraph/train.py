@@ -22,6 +22,7 @@ from .errors import ArgumentError, DataError
 from .nn import Module
 from .nn.module import OUTPUTS
 from .ops.elementwise import sign
+from .ops.random import set_stream_state, stream_state
 from .optim import Optimizer, positive
 from .tensor import Tensor, as_tensor, no_grad
 
@@ -320,6 +321,7 @@ class _State:
     def __init__(self, net: Module, optimizer: Optimizer, settings: dict[str, Any], patience: int | None) -> None:
         self.net, self.optimizer, self.settings, self.patience = net, optimizer, settings, patience
         self.history = History()
+        self.backend = next((p.backend for p in net.parameters()), None)
         self.pocket: dict[str, Any] | None = None
         self.best = math.inf
         self.best_epoch = 0
@@ -351,6 +353,8 @@ class _State:
         arrays = {f"net.{name}": t.numpy() for name, t in self.net.state_dict().items()}
         arrays |= {f"optimizer.{name}": value for name, value in optimizer.items() if name != "lr"}
         arrays |= {f"pocket.{name}": as_tensor(t).numpy() for name, t in (self.pocket or {}).items()}
+        if self.backend is not None:
+            arrays["random.key"] = stream_state(self.backend)
         facts = {
             "settings": self.settings,
             "lr": optimizer["lr"],
@@ -375,6 +379,8 @@ class _State:
         self.net.load_state_dict(part("net."))
         self.optimizer.load_state_dict({"lr": facts["lr"], **part("optimizer.")})
         self.pocket = part("pocket.") or None
+        if self.backend is not None:
+            set_stream_state(self.backend, arrays["random.key"])
         self.best = math.inf if facts["best"] is None else facts["best"]
         self.best_epoch = facts["best_epoch"]
         self.history.rows, self.history.stopped = facts["rows"], facts["stopped"]

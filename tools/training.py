@@ -56,6 +56,7 @@ class Settings:
 
 def run(settings: Settings, out: Path | None, *, resume: bool) -> Iterator[str]:
     """Train as `settings` say, write the results to `out`, and yield lines for the terminal."""
+    tg.manual_seed(settings.seed)
     data_set = data.load(settings.data)
     net = settings.build(data_set.n_features, data_set.n_classes)
     optimizer = optim.SGD(net.parameters(), settings.lr, settings.momentum)

@@ -126,6 +126,12 @@ def sddmm(y: np.ndarray, z: np.ndarray, edges: EdgeList) -> np.ndarray:
     return result
 
 
+def bernoulli(key: np.ndarray, p_off: float, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return zeros with probability `p_off` and ones otherwise, by Philox 4x64-10 with the key `key`."""
+    draws = np.random.Generator(np.random.Philox(key=key)).random(shape)
+    return (draws >= p_off).astype(dtype)
+
+
 class NumpyBackend(Backend):
     """Arrays of NumPy, products of SciPy's BLAS."""
 
@@ -133,7 +139,9 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
 
     def __init__(self) -> None:
-        self.xp = make_namespace(np, matmul=matmul, erf=erf, index_add=index_add, spmm=spmm, sddmm=sddmm)
+        self.xp = make_namespace(
+            np, matmul=matmul, erf=erf, index_add=index_add, spmm=spmm, sddmm=sddmm, bernoulli=bernoulli
+        )
         self.xp.sum, self.xp.max = sum, max
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:

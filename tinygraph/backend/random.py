@@ -20,6 +20,7 @@ class _Stream:
 
     seed: int | None = None
     draws = itertools.count()
+    generation = 0  # how often it was seeded
 
 
 def manual_seed(seed: int) -> None:
@@ -32,6 +33,14 @@ def manual_seed(seed: int) -> None:
     """
     _Stream.seed = check_seed(seed)
     _Stream.draws = itertools.count()
+    _Stream.generation += 1
+
+
+def stream_seed() -> tuple[int, int]:
+    """Return the seed in force, taken from the system where none was given, and how often it was set."""
+    if _Stream.seed is None:
+        _Stream.seed = secrets.randbits(64)
+    return _Stream.seed, _Stream.generation
 
 
 def check_seed(seed: int) -> int:
@@ -52,9 +61,7 @@ def generator(seed: int | None = None, *purpose: str | int) -> np.random.Generat
         What the numbers are for, ``("init", "layer1.W")`` say; other purposes get independent numbers.
     """
     if seed is None:
-        if _Stream.seed is None:
-            _Stream.seed = secrets.randbits(64)
-        seed, purpose = _Stream.seed, ("draw", next(_Stream.draws))
+        seed, purpose = stream_seed()[0], ("draw", next(_Stream.draws))
     text = repr((check_seed(seed), *purpose))
     key = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
     return np.random.Generator(np.random.Philox(key=key))

@@ -4,6 +4,17 @@ from .batches import Batches, batches
 from .checks import check_finite, check_labels, one_hot
 from .dataset import Dataset
 from .datasets import load
+from .pairs import balanced_pairs
 from .tables import read_table
 
-__all__ = ["Batches", "Dataset", "batches", "check_finite", "check_labels", "load", "one_hot", "read_table"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "balanced_pairs",
+    "batches",
+    "check_finite",
+    "check_labels",
+    "load",
+    "one_hot",
+    "read_table",
+]

@@ -40,10 +40,14 @@ from .elementwise import (
     where,
 )
 from .loss import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+from .mask import mask
 from .matmul import bias, matmul
 from .neighborhood import Neighborhoods, neighborhood_matmul
+from .normalize import batch_norm
+from .random import bernoulli
 from .reduce import argmax, broadcast_to, max, mean, min, norm, sum, sum_to, var
 from .shape import concatenate, pad, reshape, split, stack, take, transpose
+from .similarity import cosine_similarity
 from .softmax import log_softmax, softmax
 
 __all__ = [
@@ -52,10 +56,13 @@ __all__ = [
     "add",
     "argmax",
     "astype",
+    "batch_norm",
+    "bernoulli",
     "bias",
     "broadcast_to",
     "clip",
     "concatenate",
+    "cosine_similarity",
     "divide",
     "divide_or_zero",
     "elu",
@@ -71,6 +78,7 @@ __all__ = [
     "less_equal",
     "log",
     "log_softmax",
+    "mask",
     "matmul",
     "max",
     "maximum",

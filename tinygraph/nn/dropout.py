@@ -1,0 +1,44 @@
+"""Dropout (65.120)-(65.124)."""
+
+from __future__ import annotations
+
+from ..errors import ArgumentError
+from ..ops.mask import mask
+from ..ops.random import bernoulli
+from ..tensor import Operand, Tensor, as_tensor
+from .module import Module
+
+
+class Dropout(Module):
+    """Nodes put to sleep at random in training; in testing all are awake and signals are scaled.
+
+    In training a node's signal is 0 with probability `p` and passes unscaled otherwise. In testing signals are
+    multiplied by ``1 - p``, which equals scaling the weights that follow, as in (65.124); their biases are not
+    scaled, since the source of a bias never sleeps.
+
+    Parameters
+    ----------
+    p : float
+        The probability of sleep, at least 0 and below 1.
+    shared : bool
+        Whether a mini-batch shares one mask, as the chapter lists it; else each sample has its own.
+    """
+
+    def __init__(self, p: float, shared: bool = True) -> None:
+        if not isinstance(p, int | float) or not 0 <= p < 1:
+            raise ArgumentError(f"Dropout: p must be at least 0 and below 1, got {p!r}")
+        self.p, self.shared = float(p), shared
+
+    def forward(self, y: Operand) -> Tensor:
+        """Return the masked or scaled signals for `y` of shape (B, ...)."""
+        signals = as_tensor(y)
+        if not self.p:
+            return signals
+        if not self.training:
+            return signals * (1 - self.p)
+        shape = (1, *signals.shape[1:]) if self.shared else signals.shape
+        return mask(signals, bernoulli(self.p, shape, signals.dtype, signals.backend))
+
+    def describe(self) -> str:
+        """Return the probability and what a mask covers."""
+        return f"{self.p}" + ("" if self.shared else ", shared=False")

@@ -1,0 +1,48 @@
+"""How alike two vectors are, whatever their lengths: the cosine of the angle between them (Problem 65.22)."""
+
+from __future__ import annotations
+
+from ..errors import ShapeError
+from ..tensor import Operand, Tensor, as_tensor
+from .elementwise import divide_or_zero
+from .reduce import norm
+from .reduce import sum as total
+
+
+def cosine_similarity(u: Operand, v: Operand, axis: int = -1) -> Tensor:
+    """Return ``u'v / (|u| |v|)`` along `axis` (Problem 65.22).
+
+    Parameters
+    ----------
+    u, v : floating tensors of one dtype
+        Of one shape, or of shapes that broadcast with the same length along `axis`.
+    axis : int
+        Along which the entries of a vector lie.
+
+    Returns
+    -------
+    tensor without `axis`
+        From -1 to 1; 0, with derivative 0, where one of the vectors is 0.
+
+    Raises
+    ------
+    ShapeError
+        If the vectors differ in length.
+
+    Examples
+    --------
+    >>> tg.cosine_similarity([[3.0, 4.0], [1.0, 1.0]], [[6.0, 8.0], [0.0, 0.0]]).numpy().round(6).tolist()
+    [1.0, 0.0]
+    """
+    u = as_tensor(u, v if isinstance(v, Tensor) else None)
+    v = as_tensor(v, u)
+    if not u.ndim or not v.ndim or u.shape[axis] != v.shape[axis]:
+        raise ShapeError(
+            f"cosine_similarity: expected vectors of one length along axis {axis}, got shapes {u.shape} and {v.shape}"
+        )
+    return total(_unit(u, axis) * _unit(v, axis), axis)
+
+
+def _unit(u: Tensor, axis: int) -> Tensor:
+    """Return the vectors at length 1, and 0 for 0: lengths are divided out first, so no product overflows."""
+    return divide_or_zero(u, norm(u, axis, keepdims=True))

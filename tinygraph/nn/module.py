@@ -14,6 +14,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..op import Op
 from ..ops.activation import identity, sigmoid, tanh
 from ..ops.elementwise import sign
+from ..ops.random import stream_restored
 from ..ops.reduce import argmax
 from ..ops.softmax import softmax
 from ..tensor import Operand, Tensor, as_tensor, mode
@@ -292,7 +293,8 @@ class Module:
 
         mode.observer, mode.recording = note, True
         try:
-            result = self(*points)
+            with stream_restored():
+                result = self(*points)
             outcome = None if self.output is None else self._output()[0](result)
         finally:
             mode.observer, mode.recording = observer, recording

@@ -65,8 +65,11 @@ class BatchNorm(Module):
         """Return the normalised signals for `z` of shape (B, n)."""
         if not self.training:
             signals = as_tensor(z, self.a)
-            return (signals - self.mean) * (self.a / sqrt(self.variance + self.eps)) - self.theta
+            v = (signals - self.mean) * (self.a / sqrt(self.variance + self.eps)) - self.theta
+            v.name = "v"
+            return v
         v = batch_norm(z, self.a, self.theta, self.eps, self.ddof)
+        v.name = "v"
         with no_grad():
             keep = self.smoothing
             self.mean.assign_(keep * self.mean + (1 - keep) * mean(z, 0))

@@ -1,5 +1,23 @@
 """Builders for the chapter's networks, composed from public modules; each file defines one network."""
 
+from .autoencoder import Autoencoder, TiedDense, autoencoder
 from .fully_connected import FullyConnected, fully_connected
+from .graph_neighborhood import graph_neighborhood
+from .multitask import Multitask, multitask
+from .siamese import Siamese, siamese
+from .transfer import Transfer, transfer
 
-__all__ = ["FullyConnected", "fully_connected"]
+__all__ = [
+    "Autoencoder",
+    "FullyConnected",
+    "Multitask",
+    "Siamese",
+    "TiedDense",
+    "Transfer",
+    "autoencoder",
+    "fully_connected",
+    "graph_neighborhood",
+    "multitask",
+    "siamese",
+    "transfer",
+]

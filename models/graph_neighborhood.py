@@ -1,0 +1,88 @@
+"""The network over neighbourhoods (65.110)-(65.119): every node is fed by its neighbours only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ArgumentError
+from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
+from tinygraph.nn.layers import Activation
+from tinygraph.ops import Neighborhoods
+
+from .seeds import layer_seed
+
+
+def graph_neighborhood(
+    neighborhoods_per_layer: Sequence[Neighborhoods | Sequence[Iterable[int]] | None],
+    sizes: Sequence[int],
+    activation: str | Activation = "relu",
+    output: str = "softmax",
+    *,
+    init: str = "normal",
+    init_bias: str = "zeros",
+    seed: int | None = None,
+    dtype: Any = np.float32,
+) -> Sequential:
+    """Build a network whose layers have one weight for each edge (65.110)-(65.119).
+
+    Parameters
+    ----------
+    neighborhoods_per_layer : sequence
+        For each layer but the input: `Neighborhoods`, or a list of the nodes that feed each node, or None for
+        a fully-connected layer (a classifier's last one, say). A node without neighbours sends ``f(-theta)``.
+    sizes : sequence of int
+        How many nodes each layer has, input first: one more than there are neighbourhoods.
+    activation : str or callable
+        Of the hidden layers.
+    output, init, init_bias, seed, dtype
+        As for `fully_connected`.
+
+    Returns
+    -------
+    Sequential
+        Returns z_L for inputs of shape (B, n_1).
+
+    Raises
+    ------
+    ArgumentError
+        If neighbourhoods and sizes do not agree, or a name is unknown.
+    DataError
+        If lists name a node that is not there, or one twice.
+
+    Examples
+    --------
+    Every hidden node sees 3 x 3 pixels:
+
+    >>> net = graph_neighborhood([Neighborhoods.grid((8, 8)), None], [64, 64, 10], seed=0)
+    >>> net(np.zeros((5, 64), np.float32)).shape
+    (5, 10)
+    """
+    depth = len(neighborhoods_per_layer)
+    if isinstance(sizes, int) or len(sizes) != depth + 1 or not depth:
+        raise ArgumentError(
+            f"graph_neighborhood: sizes must be one more than the {depth} layers' neighbourhoods, at least 2, got "
+            f"{sizes!r}"
+        )
+    layers: list[Module] = []
+    for l, (given, n_in, n_out) in enumerate(zip(neighborhoods_per_layer, sizes, sizes[1:], strict=False), 1):
+        options: dict[str, Any] = {
+            "activation": activation if l < depth else None,
+            "init": init,
+            "init_bias": init_bias,
+            "seed": layer_seed(seed, l),
+            "dtype": dtype,
+        }
+        if given is None:
+            layers.append(Dense(n_in, n_out, **options))
+            continue
+        edges = given if isinstance(given, Neighborhoods) else Neighborhoods(given, n_in)
+        if (edges.n_in, edges.n_out) != (n_in, n_out):
+            raise ArgumentError(
+                f"graph_neighborhood: layer {l} leads from {n_in} to {n_out} nodes, but its neighbourhoods from "
+                f"{edges.n_in} to {edges.n_out}"
+            )
+        layers.append(NeighborhoodDense(edges, **options))
+    return Sequential(*layers, output=output)

@@ -1,0 +1,96 @@
+"""The multitask network (65.154)-(65.164): a softmax pair for each task on layers that all tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tinygraph.data.checks import whole_number
+from tinygraph.errors import ArgumentError
+from tinygraph.nn import Dense, Module, Sequential
+from tinygraph.nn.layers import Activation
+from tinygraph.ops import reshape
+from tinygraph.tensor import Tensor
+
+from .seeds import layer_seed
+
+
+class Multitask(Module):
+    """Shared layers, then two nodes for each of T tasks (65.154); returns their signals z_L, (B, T, 2).
+
+    ``[:, t, 0]`` is "no" and ``[:, t, 1]`` is "yes", as `tinygraph.losses.multitask_cross_entropy` takes them;
+    `predict` applies the softmax to each pair, `decide` gives the larger of each.
+
+    Attributes
+    ----------
+    shared : Sequential
+        The layers that all tasks learn from.
+    pairs : Dense
+        From the last of them to the 2 T output nodes.
+    tasks : int
+    """
+
+    output = "softmax"
+
+    def __init__(self, shared: Sequential, pairs: Dense, tasks: int) -> None:
+        self.shared, self.pairs, self.tasks = shared, pairs, tasks
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return z_L of shape (B, T, 2) for `x` of shape (B, n_in)."""
+        return reshape(self.pairs(self.shared(x)), (-1, self.tasks, 2))
+
+    def describe(self) -> str:
+        """Return the number of tasks."""
+        return f"tasks={self.tasks}"
+
+
+def multitask(
+    hidden: Sequence[int],
+    tasks: int,
+    n_in: int,
+    *,
+    activation: str | Activation = "relu",
+    init: str = "normal",
+    seed: int | None = None,
+    dtype: Any = np.float32,
+) -> Multitask:
+    """Build a network for several yes-or-no tasks on shared layers (65.154)-(65.164).
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        How many nodes each shared layer has: ``[64, 32]``.
+    tasks : int
+        T, how many tasks there are.
+    n_in : int
+        How many inputs.
+    activation : str or callable
+        Of the shared layers.
+    init, seed, dtype
+        As for `fully_connected`.
+
+    Raises
+    ------
+    ArgumentError
+        For sizes that are not whole positive numbers, or unknown names.
+
+    Examples
+    --------
+    Missing labels are NaN:
+
+    >>> net = multitask([64, 32], tasks=2, n_in=100, seed=0)
+    >>> loss = losses.multitask_cross_entropy(net(np.zeros((1, 100), np.float32)), [[1.0, np.nan]])
+    """
+    tasks = whole_number("multitask: tasks", tasks, 1)
+    if isinstance(hidden, int):
+        raise ArgumentError(f"multitask: hidden must list the shared layers' sizes, got {hidden!r}; say [{hidden}]")
+    sizes = [n_in, *hidden]
+    options: dict[str, Any] = {"init": init, "dtype": dtype}
+    shared = [
+        Dense(a, b, activation, seed=layer_seed(seed, l), **options) for l, (a, b) in enumerate(pairwise(sizes), 1)
+    ]
+    pairs = Dense(sizes[-1], 2 * tasks, seed=layer_seed(seed, len(sizes)), **options)
+    return Multitask(Sequential(*shared), pairs, tasks)

@@ -1,0 +1,156 @@
+"""Transfer (Example 65.11): new last layers on a trained network whose earlier layers are frozen."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tinygraph.data.checks import whole_number
+from tinygraph.errors import ArgumentError
+from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
+from tinygraph.nn.layers import Activation
+from tinygraph.tensor import Operand, Tensor, no_grad
+
+from .fully_connected import FullyConnected
+from .seeds import layer_seed
+
+Step = Callable[[Any], Any]
+
+
+class Transfer(Module):
+    """A trunk of trained layers and a head of new ones (Example 65.11); returns z_L.
+
+    As long as the trunk is frozen it runs in evaluation mode, and no gradient reaches into it; `unfreeze`
+    lets all of it learn.
+
+    Attributes
+    ----------
+    trunk : Sequential
+        The trained network's earlier layers.
+    head : Sequential
+        The new layers; a network of its own that can be trained on `features`.
+    """
+
+    def __init__(self, trunk: Sequential, head: Sequential, output: str) -> None:
+        self.trunk, self.head, self.output = trunk.freeze(), head, output
+        self.head.output = output
+        self._output()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether no parameter of the trunk learns."""
+        return not any(t.requires_grad for t in self.trunk.parameters())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return z_L for `x`, one sample a row."""
+        with self.trunk._in_mode(self.training and not self.frozen):
+            y = self.trunk(x)
+        z: Tensor = self.head(y)
+        return z
+
+    def features(self, X: Operand, batch_size: int = 1024) -> np.ndarray:
+        """Return the trunk's output for the rows of `X`, computed once, in evaluation mode, without a graph.
+
+        Training `head` on it is training this network with its trunk frozen, without the trunk's work::
+
+            tg.fit(net.head, losses.cross_entropy, (net.features(X), Y), optim.Adam(net.head.parameters(), 1e-3))
+        """
+        whole_number("features: batch_size", batch_size, 1)
+        with no_grad(), self.trunk._in_mode(False):
+            parts = [self.trunk(X[i : i + batch_size]).numpy() for i in range(0, max(1, len(X)), batch_size)]
+        return np.concatenate(parts)
+
+
+def transfer(
+    trained: Module,
+    new_layers: Sequence[int],
+    *,
+    replace: int | None = None,
+    output: str | None = None,
+    activation: str | Activation = "relu",
+    init: str = "normal",
+    seed: int | None = None,
+) -> Transfer:
+    """Build a network from the earlier layers of a trained one, frozen, and new last layers (Example 65.11).
+
+    Parameters
+    ----------
+    trained : FullyConnected or Sequential
+        Its layers are copied; it is left as it is.
+    new_layers : sequence of int
+        How many nodes each new layer has: ``[10]``.
+    replace : int, optional
+        How many of the last layers with weights the new ones replace; by default as many as there are new.
+    output : str, optional
+        The output activation of `predict`; by default that of `trained`.
+    activation : str or callable
+        Of the new layers but the last.
+    init, seed
+        As for `fully_connected`.
+
+    Returns
+    -------
+    Transfer
+        ``.unfreeze()`` lets the whole network learn, to fine-tune it at a small learning rate.
+
+    Raises
+    ------
+    ArgumentError
+        If `trained` is no row of layers, or none of its layers would be kept.
+
+    Examples
+    --------
+    >>> net = transfer(fully_connected([64, 32, 5], seed=0), new_layers=[10], seed=1)
+    >>> [name for name, t in net.named_parameters() if t.requires_grad]
+    ['head.0.W', 'head.0.theta']
+    """
+    if isinstance(new_layers, int) or not len(new_layers):
+        raise ArgumentError(f"transfer: new_layers must list the sizes of at least one new layer, got {new_layers!r}")
+    steps = _steps(trained)
+    weighted = [i for i, step in enumerate(steps) if isinstance(step, Dense | NeighborhoodDense)]
+    replace = whole_number("transfer: replace", len(new_layers) if replace is None else replace, 1)
+    if replace >= len(weighted):
+        raise ArgumentError(
+            f"transfer: the trained network has {len(weighted)} layers with weights and at least one must be kept, so "
+            f"at most {len(weighted) - 1} can be replaced, got replace={replace}"
+        )
+    cut = weighted[-replace]
+    output = output or trained.output
+    if output is None:
+        raise ArgumentError("transfer: the trained network has no output activation; pass output=")
+    first = steps[cut]
+    sizes = [_fan_in(first), *new_layers]
+    head = [
+        Dense(
+            a,
+            b,
+            activation if l < len(new_layers) else None,
+            init=init,
+            seed=layer_seed(seed, l),
+            dtype=next(t.dtype for t in trained.parameters()),
+        )
+        for l, (a, b) in enumerate(pairwise(sizes), 1)
+    ]
+    net = Transfer(Sequential(*copy.deepcopy(steps[:cut])), Sequential(*head), output)
+    return net.to(next(t.backend for t in trained.parameters()))
+
+
+def _steps(trained: Module) -> list[Step]:
+    """Return what a network applies to its input, one after the other."""
+    if isinstance(trained, FullyConnected):
+        return [getattr(trained, step) if isinstance(step, str) else step for step in trained._steps]
+    if isinstance(trained, Sequential):
+        return [trained[i] for i in range(len(trained))]
+    raise ArgumentError(
+        f"transfer: expected a network of layers in a row, made by fully_connected or nn.Sequential, got "
+        f"{type(trained).__name__}"
+    )
+
+
+def _fan_in(layer: Any) -> int:
+    """Return how many nodes feed a layer."""
+    return int(layer.neighborhoods.n_in if isinstance(layer, NeighborhoodDense) else layer.W.shape[0])

@@ -1,0 +1,152 @@
+"""Example 65.11: new last layers on a frozen trunk, the trunk's output once, then fine-tuning."""
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import data, losses, nn, optim
+from tinygraph.errors import ArgumentError
+from tinygraph.models import autoencoder, fully_connected, transfer
+from tinygraph.tensor import mode
+
+
+@pytest.fixture
+def trained():
+    return fully_connected([6, 5, 4, 3], seed=0, dtype=np.float64)
+
+
+def ops_of(function):
+    """The names of the ops that run during a call, with the modules they belong to."""
+    made = []
+    mode.observer = lambda op, inputs, y: made.append((op.name, y.scope.path if y.scope else ""))
+    try:
+        function()
+    finally:
+        mode.observer = None
+    return made
+
+
+def test_earlier_layers_are_kept_and_the_last_replaced(rng, trained):
+    net, x = transfer(trained, new_layers=[10], seed=1), rng.normal(size=(7, 6))
+    z = net(x).numpy()
+    W, theta = net.head[0].W.numpy(), net.head[0].theta.numpy()
+    signals = trained.activations(x)
+    assert W.shape == (4, 10)
+    np.testing.assert_allclose(z, signals["y3"].numpy() @ W - theta, rtol=1e-12)
+    assert transfer(trained, [8, 10])(x).shape == (7, 10)
+    assert transfer(trained, [8, 10]).head[0].W.shape == (5, 8)  # two new layers replace two
+    assert transfer(trained, [8, 10], replace=1).head[0].W.shape == (4, 8)
+
+
+def test_the_frozen_trunk_gets_no_gradient_and_no_gradient_work(rng, trained):
+    net, x = transfer(trained, [10], seed=1), rng.normal(size=(7, 6))
+    target = np.eye(10)[rng.integers(0, 10, 7)]
+    loss = losses.cross_entropy(net(x), target)
+    work = ops_of(loss.backward)
+    assert all(t.grad is None for t in net.trunk.parameters())
+    assert all(t.grad is not None for t in net.head.parameters())
+    assert [path for _, path in work if path.startswith("trunk")] == []
+    assert [name for name, path in work if path.startswith("head")].count("matmul") == 1  # that of dW
+    net.unfreeze()
+    loss = losses.cross_entropy(net(x), target)
+    thawed = ops_of(loss.backward)
+    assert [name for name, path in thawed if path.startswith("trunk")].count("matmul") == 3
+    assert all(t.grad is not None for t in net.parameters())
+
+
+def test_training_changes_the_head_only_until_the_net_is_unfrozen(rng, trained):
+    X, Y = rng.normal(size=(20, 6)), np.eye(10)[rng.integers(0, 10, 20)]
+    net, source = transfer(trained, [10], seed=1), trained.state_dict()
+    before = {name: t.numpy() for name, t in net.state_dict().items()}
+    optimizer = optim.SGD(net.parameters(), 0.1)
+    tg.fit(net, losses.cross_entropy, (X, Y), optimizer, epochs=1, l2=0.01, progress=False)
+    changed = {name for name, t in net.state_dict().items() if (t.numpy() != before[name]).any()}
+    assert changed == {"head.0.W", "head.0.theta"}
+    net.unfreeze()
+    tg.fit(net, losses.cross_entropy, (X, Y), optimizer, epochs=1, progress=False)
+    changed = {name for name, t in net.state_dict().items() if (t.numpy() != before[name]).any()}
+    assert changed == set(before)
+    for name, t in trained.state_dict().items():  # what was transferred from is left as it was
+        np.testing.assert_array_equal(t.numpy(), source[name].numpy())
+    assert all(t.requires_grad for t in trained.parameters())
+
+
+def test_the_head_trained_on_precomputed_features_is_the_one_trained_in_place(rng, trained):
+    X, Y = rng.normal(size=(20, 6)), np.eye(10)[rng.integers(0, 10, 20)]
+    nets = [transfer(trained, [10], seed=1) for _ in range(2)]
+    options = {"epochs": 3, "batch_size": 4, "progress": False}
+    tg.fit(nets[0], losses.cross_entropy, (X, Y), optim.SGD(nets[0].head.parameters(), 0.1), **options)
+    F = nets[1].features(X, batch_size=3)
+    assert F.shape == (20, 4)
+    work = ops_of(
+        lambda: tg.fit(nets[1].head, losses.cross_entropy, (F, Y), optim.SGD(nets[1].head.parameters(), 0.1), **options)
+    )
+    assert not any(path.startswith("trunk") for _, path in work)
+    for a, b in zip(*(net.head.parameters() for net in nets), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10)
+
+
+def test_rows_of_modules_and_functions_are_transferred_too(rng):
+    trained = nn.Sequential(nn.Dense(4, 3, seed=0), tg.tanh, nn.Dense(3, 2, seed=1), output="softmax")
+    x = rng.normal(size=(5, 4)).astype(np.float32)
+    net = transfer(trained, [6], seed=2)
+    np.testing.assert_array_equal(net.features(x), np.tanh(trained[0](x).numpy()))
+    assert net.predict(x).shape == (5, 6)
+
+
+def test_a_frozen_trunk_runs_in_evaluation_mode(rng):
+    tg.manual_seed(0)
+    trained = fully_connected([6, 50, 3], dropout=[0.0, 0.5], batch_norm=True, seed=0, dtype=np.float64)
+    net, x = transfer(trained, [4], seed=1), rng.normal(size=(7, 6))
+    before = {name: t.numpy() for name, t in net.state_dict().items()}
+    z = net.train()(x).numpy()
+    np.testing.assert_allclose(z, net.head(net.features(x)).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(z, net.eval()(x).numpy(), rtol=1e-12)
+    for name, t in net.state_dict().items():  # no running average moved
+        np.testing.assert_array_equal(t.numpy(), before[name])
+    assert (net.train().unfreeze()(x).numpy() != z).any()
+
+
+@pytest.mark.host
+def test_from_digits_0_to_4_to_digits_5_to_9_with_ten_samples_a_class_and_finer_by_tuning():
+    digits = data.load("digits")
+    X, labels = digits.train[0], digits.labels_train
+    old, new = labels < 5, digits.labels_test >= 5
+    source = fully_connected([64, 64, 32, 5], seed=0)
+    learn(source, (X[old], labels[old]), 3e-3, 30)
+    held_out = digits.test[0][new], digits.labels_test[new] - 5
+    frozen, tuned = [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        few = np.concatenate([rng.choice(np.flatnonzero(labels == c), 10, replace=False) for c in range(5, 10)])
+        small = X[few], labels[few] - 5
+        net = transfer(source, [5], replace=2, seed=seed)
+        learn(net, small, 3e-3, 40)
+        frozen.append(tg.evaluate(net, losses.cross_entropy, held_out)[1])
+        learn(net.unfreeze(), small, 1e-3, 40)
+        tuned.append(tg.evaluate(net, losses.cross_entropy, held_out)[1])
+    assert np.mean(frozen) < 0.25  # guessing: 0.8
+    assert np.mean(tuned) < np.mean(frozen)
+
+
+def learn(net, train_set, lr, epochs):
+    optimizer = optim.Adam(net.parameters(), lr)
+    tg.fit(net, losses.cross_entropy, train_set, optimizer, epochs, batch_size=10, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: transfer(autoencoder([4, 2, 4]), [3]), "a network of layers in a row, .* got Autoencoder"),
+        (lambda: transfer(fully_connected([4, 3, 2]), [3, 3]), "2 layers with weights .* at most 1 .* replace=2"),
+        (lambda: transfer(fully_connected([4, 3, 2]), []), "at least one new layer"),
+        (lambda: transfer(fully_connected([4, 3, 2]), 3), "must list the sizes of at least one new layer, got 3"),
+        (lambda: transfer(fully_connected([4, 3, 2]), [0]), "at least 1, got 0"),
+        (lambda: transfer(nn.Sequential(nn.Dense(2, 2), nn.Dense(2, 2)), [3]), "no output activation; pass output="),
+        (lambda: transfer(fully_connected([4, 3, 2]), [3], output="soft"), "output 'soft' is not known"),
+    ],
+)
+def test_networks_that_do_not_fit_are_named_in_one_line(make, text):
+    with pytest.raises(ArgumentError, match=text) as caught:
+        make()
+    assert "\n" not in str(caught.value)

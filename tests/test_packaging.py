@@ -27,15 +27,20 @@ def packages():
 def test_every_folder_with_code_is_listed():
     found = {
         str(path.parent.relative_to(ROOT)).replace(os.sep, ".")
-        for path in (ROOT / "tinygraph").rglob("__init__.py")
+        for path in (ROOT / "tinygraph").rglob("*.py")
         if "tinygraph/models" not in str(path) and "tinygraph/tools" not in str(path)
     }
     found |= {
         "tinygraph." + str(path.parent.relative_to(ROOT)).replace(os.sep, ".")
         for top in ("models", "tools")
-        for path in (ROOT / top).rglob("__init__.py")
+        for path in (ROOT / top).rglob("*.py")
     }
     assert sorted(packages()) == sorted(found)
+
+
+def test_every_listed_package_says_that_it_is_one():
+    folders = [ROOT / name.replace(".", os.sep) for name in packages()]
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
 def test_models_and_tools_are_the_folders_at_the_top():
@@ -80,6 +85,6 @@ def test_a_wheel_in_an_empty_environment_imports_all_and_trains(tmp_path):
     command = python.with_name("tinygraph")
     said = run(command, "train", "--epochs", "1", "--out", tmp_path / "run", cwd=tmp_path, env=environment)
     assert "test error" in said.splitlines()[-1]
-    assert {"history.csv", "curves.svg", "weights.safetensors", "run.json"} <= {
-        p.name for p in (tmp_path / "run").iterdir()
-    }
+    written = {p.name for p in (tmp_path / "run").iterdir()}
+    assert {"history.csv", "curves.svg", "weights.safetensors", "run.json"} <= written
+    assert written & {"graph.svg", "graph.dot"}  # the source, where nothing can render it

@@ -23,7 +23,8 @@ from .nn import Module
 from .nn.module import OUTPUTS
 from .ops.elementwise import sign
 from .ops.random import set_stream_state, stream_state
-from .optim import Optimizer, positive
+from .optim import SGD, Optimizer, positive
+from .sleeping import awake_weights
 from .tensor import Tensor, as_tensor, no_grad
 
 Loss = Callable[..., Tensor]
@@ -96,6 +97,7 @@ def fit(
     checkpoint: PathLike | None = None,
     progress: bool = True,
     seed: int = 0,
+    freeze_sleeping: bool = False,
 ) -> History:
     """Train `net` by mini-batches (65.82), (65.87), (65.149), (65.150); return what happened.
 
@@ -129,6 +131,9 @@ def fit(
         Show a bar, if standard error is a terminal.
     seed : int
         Decides the order of the samples in each pass.
+    freeze_sleeping : bool
+        Keep `l2` and `l1` from changing the weights from and to nodes that dropout has put to sleep, as the text
+        of (65.124) says; exact for gradient descent without momentum, and refused for other optimisers.
 
     Returns
     -------
@@ -147,7 +152,10 @@ def fit(
         raise ArgumentError("fit: early_stopping is a number of passes of at least 1 and needs a validation set")
     if stop_tolerance is not None:
         positive("fit: stop_tolerance", stop_tolerance, zero=True)
+    if freeze_sleeping and (type(optimizer) is not SGD or optimizer.momentum):
+        raise ArgumentError("fit: freeze_sleeping is exact for SGD without momentum only; other optimisers remember")
     objective = _Objective(net, loss_fn, positive("fit: l2", l2, zero=True), positive("fit: l1", l1, zero=True))
+    objective.freeze_sleeping = freeze_sleeping
     batches = _as_batches(net, loss_fn, train_set, batch_size, seed)
     held_out = None if validation is None else _checked_pair(net, loss_fn, validation, "validation")
     state = _State(net, optimizer, _settings(objective, batch_size, seed), early_stopping)
@@ -224,7 +232,7 @@ def _train_pass(
         optimizer.zero_grad()
         loss, decision = objective(x, y)
         loss.backward()
-        objective.add_regulariser_gradients()
+        objective.add_regulariser_gradients(loss)
         optimizer.step()
         value = tally.add(loss, decision, y)
         if not math.isfinite(value):
@@ -245,6 +253,7 @@ class _Objective:
 
     def __init__(self, net: Module, loss_fn: Loss, rho: float, alpha: float) -> None:
         self.net, self.loss_fn, self.rho, self.alpha = net, loss_fn, rho, alpha
+        self.freeze_sleeping = False
         self.takes_logits = losses.takes_logits(loss_fn)
         self.weights = [t for t in net.parameters() if t.role == "weight" and t.requires_grad]
         self.like = next(iter(net.parameters()), None)
@@ -269,16 +278,19 @@ class _Objective:
             value = float(losses.l2(self.net, self.rho)) if self.rho else 0.0
             return value + (float(losses.l1(self.net, self.alpha)) if self.alpha else 0.0)
 
-    def add_regulariser_gradients(self) -> None:
+    def add_regulariser_gradients(self, loss: Tensor) -> None:
         """Add the gradients of the regularisers, ``2 rho W`` and ``alpha sign(W)``, to those of the weights."""
         if not self.rho and not self.alpha:
             return
         with no_grad():
+            awake = awake_weights(loss) if self.freeze_sleeping else {}
             for W in self.weights:
-                if W.grad is not None and self.rho:
-                    W.grad = W.grad + (2.0 * self.rho) * W
-                if W.grad is not None and self.alpha:
-                    W.grad = W.grad + self.alpha * sign(W)
+                if W.grad is None:
+                    continue
+                pull = (2.0 * self.rho) * W
+                if self.alpha:
+                    pull = pull + self.alpha * sign(W)
+                W.grad = W.grad + (pull * awake[W] if W in awake else pull)
 
 
 def _decide(output: str | None, z: np.ndarray) -> np.ndarray:

@@ -127,3 +127,39 @@ def test_a_run_with_dropout_continues_bit_for_bit(tmp_path, rng):
     run(2, checkpoint=tmp_path / "c")
     tg.manual_seed(99)
     np.testing.assert_array_equal(run(4, checkpoint=tmp_path / "c"), whole)
+
+
+def one_pass(rng, **options):
+    """The weights before and after one step with the masks of seed 3, and the masks."""
+    net = fully_connected([3, 4, 2], "tanh", "linear", dropout=[0.4, 0.5], seed=0, dtype=np.float64)
+    before = net.layer1.W.numpy(), net.layer2.W.numpy()
+    batch = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
+    tg.manual_seed(3)
+    masks = tg.bernoulli(0.4, (1, 3)).numpy()[0], tg.bernoulli(0.5, (1, 4)).numpy()[0]
+    assert 0 in masks[0]
+    assert 0 in masks[1]
+    tg.manual_seed(3)
+    tg.fit(net, losses.squared_error, [batch], optim.SGD(net.parameters(), 0.1), 1, l2=0.1, l1=0.01, **options)
+    return before, (net.layer1.W.numpy(), net.layer2.W.numpy()), masks
+
+
+def test_sleeping_weights_are_frozen_under_regularisation_on_request(rng):
+    before, after, (m1, m2) = one_pass(rng, freeze_sleeping=True)
+    asleep = np.outer(m1 == 0, np.ones(4, bool)) | np.outer(np.ones(3, bool), m2 == 0)
+    np.testing.assert_array_equal(after[0][asleep], before[0][asleep])
+    assert (after[0][~asleep] != before[0][~asleep]).all()
+    np.testing.assert_array_equal(after[1][m2 == 0], before[1][m2 == 0])
+    assert (after[1][m2 == 1] != before[1][m2 == 1]).all()
+
+
+def test_by_default_regularisation_reaches_sleeping_weights_as_65_124_has_it(rng):
+    before, after, (_, m2) = one_pass(rng)
+    W = before[1][m2 == 0]
+    np.testing.assert_allclose(after[1][m2 == 0], W - 0.1 * (2 * 0.1 * W + 0.01 * np.sign(W)), rtol=1e-12)
+
+
+def test_freezing_is_refused_where_it_would_not_be_exact(rng):
+    net = fully_connected([3, 2], dropout=[0.5])
+    for optimizer in (optim.SGD(net.parameters(), 0.1, 0.9), optim.Adam(net.parameters(), 0.1)):
+        with pytest.raises(ArgumentError, match="exact for SGD without momentum only"):
+            tg.fit(net, losses.cross_entropy, (np.zeros((2, 3)), [0, 1]), optimizer, freeze_sleeping=True)

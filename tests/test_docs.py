@@ -1,25 +1,45 @@
-"""Every Python block of the README and of the documentation runs as it stands."""
+"""Every Python block of the README and of the documentation runs, and prints what the page says it prints."""
 
+import html
+import importlib
 import re
+import runpy
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import tinygraph as tg
+
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PICTURES = runpy.run_path(str(ROOT / "docs" / "images" / "draw.py"))["PICTURES"]
+MODULES = ["", ".nn", ".losses", ".optim", ".metrics", ".data", ".models"]
 
 
 def blocks(page):
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    """The fenced blocks of a page: pairs of language and content."""
+    return FENCED.findall(page.read_text())
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
-def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+def python(page):
+    return [code for language, code in blocks(page) if language == "python"]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if python(p)], ids=lambda p: p.name)
+def test_the_code_of_a_page_runs_and_prints_what_stands_below_it(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
-    for number, block in enumerate(blocks(page), 1):
-        exec(compile(block, f"{page.name}, block {number}", "exec"), names)
+    printed = ""
+    for number, (language, content) in enumerate(blocks(page), 1):
+        if language == "python":
+            exec(compile(content, f"{page.name}, block {number}", "exec"), names)
+            printed = capsys.readouterr().out
+        elif language == "text":
+            assert printed == content, f"{page.name}, block {number}"
 
 
 def test_links_between_pages_lead_somewhere():
@@ -28,7 +48,62 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(p.name for p in (ROOT / "docs").glob("*.md"))
+
+
 def test_the_readme_names_the_commands_that_ci_runs():
     text = (ROOT / "README.md").read_text()
     for name in ("install", "test"):
         assert re.search(rf"^<!-- ci: {name} -->\n```bash\n.+?^```", text, re.MULTILINE | re.DOTALL)
+
+
+def sections():
+    """What the reference shows: the module of each section, and the members it is limited to (None: all)."""
+    text = (ROOT / "docs" / "api.md").read_text()
+    found = {}
+    for module, members in re.findall(r"^::: (\S+)(?:\n    options:\n      members: \[(.*?)\])?", text, re.MULTILINE):
+        found[module] = members.split(", ") if members else None
+    return found
+
+
+def is_shown(thing):
+    for where, members in sections().items():
+        if members is None and thing.__module__ == where:
+            return True
+        if any(getattr(importlib.import_module(where), name, None) is thing for name in members or ()):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("place", MODULES, ids=lambda place: place or "tinygraph")
+def test_the_reference_has_every_public_name(place):
+    module = importlib.import_module(f"tinygraph{place}")
+    own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__ and n[0] != "_"]
+    names = getattr(module, "__all__", own)
+    things = {name: getattr(module, name) for name in names}
+    documented = {name: t for name, t in things.items() if hasattr(t, "__module__")}  # not modules, not tables
+    assert len(documented) > 3
+    assert [name for name, t in documented.items() if not is_shown(t)] == []
+
+
+def test_the_sections_of_the_reference_name_what_is_there():
+    for where, members in sections().items():
+        module = importlib.import_module(where)
+        assert [n for n in members or () if not hasattr(module, n)] == [], where
+
+
+def words(svg):
+    return Counter(html.unescape(text) for text in re.findall(r"<text [^>]*>([^<]*)</text>", svg))
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs the program dot")
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_says_what_would_be_drawn_now(name, tmp_path):
+    fresh = PICTURES[name]().render(tmp_path / "now.svg")
+    assert words((ROOT / "docs" / "images" / f"{name}.svg").read_text()) == words(fresh.read_text())
+
+
+def test_the_version_is_the_one_in_the_changelog():
+    assert f"## {tg.__version__} " in (ROOT / "CHANGELOG.md").read_text()

@@ -1,0 +1,60 @@
+"""Draw the pictures of the documentation: ``python docs/images/draw.py``.
+
+`tests/test_docs.py` compares what the pictures say with what would be drawn now.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+import tinygraph as tg
+from tinygraph import losses
+from tinygraph.models import fully_connected
+
+IMAGES = Path(__file__).resolve().parent
+
+
+def first_block(page):
+    """Run the first Python block of a page; return the names it defines."""
+    names = {"__name__": "page"}
+    text = (IMAGES.parent / page).read_text()
+    exec(re.search(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL).group(1), names)
+    return names
+
+
+def with_gradients():
+    """Return what ``tinygraph render --backward --hidden 32`` draws."""
+    net = fully_connected([64, 32, 10], seed=0)
+
+    def loss(x):
+        return losses.cross_entropy(net(x), np.full((len(x), 10), 0.1, np.float32))
+
+    return tg.graph(loss, input_shape=(None, 64), backward=True)
+
+
+def first_network():
+    """Return the network that ``tinygraph train`` trains."""
+    return tg.graph(fully_connected([64, 64, 10], seed=0), input_shape=(None, 64))
+
+
+def one_node():
+    """Return the loss of one node with its gradients."""
+    return tg.graph(first_block("how-it-works.md")["Q"], backward=True)
+
+
+def two_branches():
+    """Return a network of one's own, with a branch that is called twice."""
+    return tg.graph(first_block("custom-architecture.md")["net"], input_shape=(None, 64))
+
+
+PICTURES = {
+    "readme-graph": with_gradients,
+    "first-network": first_network,
+    "one-node": one_node,
+    "two-branches": two_branches,
+}
+
+if __name__ == "__main__":
+    for name, make in PICTURES.items():
+        make().render(IMAGES / f"{name}.svg")

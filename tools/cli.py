@@ -19,38 +19,46 @@ app = typer.Typer(
     help="Build, train and see feedforward networks as computational graphs.",
 )
 
-Model = Annotated[str, typer.Argument(help="Which network: fully_connected.")]
-Data = Annotated[str, typer.Option("--data", help="Which data set: digits.")]
-Sizes = Annotated[str, typer.Option(help="Nodes of the hidden layers, separated by commas; '' for none.")]
-Activation = Annotated[str, typer.Option(help="Activation of the hidden layers.")]
+Model = Annotated[str, typer.Argument(help="Which network: the name of a builder.")]
+Data = Annotated[str | None, typer.Option("--data", help="Which data set [default: the network's own task].")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the files of data sets.")]
+Sizes = Annotated[str | None, typer.Option(help="Nodes of the hidden layers, separated by commas; '' for none.")]
+Activation = Annotated[str | None, typer.Option(help="Activation of the hidden layers.")]
+Head = Annotated[str | None, typer.Option(help="How a Siamese net compares: cosine, absolute_difference, relation.")]
 
 
 @app.command()
 def train(
     model: Model = "fully_connected",
-    data: Data = "digits",
-    hidden: Sizes = "64",
-    activation: Activation = "relu",
-    init: Annotated[str, typer.Option(help="How the initial weights are drawn.")] = "normal",
-    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 40,
-    batch_size: Annotated[int, typer.Option(help="Samples in a mini-batch.")] = 32,
-    lr: Annotated[float, typer.Option(help="Learning rate mu.")] = 0.05,
-    momentum: Annotated[float, typer.Option(help="Momentum of the gradient descent.")] = 0.9,
-    l2: Annotated[float, typer.Option(help="Factor rho of the squared weights.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Decides initial weights and the order of the data.")] = 0,
-    backend: Annotated[str, typer.Option(help="Where the numbers live.")] = "numpy",
+    data: Data = None,
+    hidden: Sizes = None,
+    activation: Activation = None,
+    head: Head = None,
+    init: Annotated[str | None, typer.Option(help="How the initial weights are drawn.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd or adam.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a mini-batch.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate mu.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Momentum of the gradient descent.")] = None,
+    l2: Annotated[float | None, typer.Option(help="Factor rho of the squared weights.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides initial weights and the order of the data.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Where the numbers live.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [default: a new one in runs/].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Train a network and write its history, curves, weights and drawing to a folder."""
-    from tinygraph.tools.training import Settings, run
+    from tinygraph.tools.experiments import settings_of
+    from tinygraph.tools.training import run
 
-    settings = Settings(
-        model=model,
+    settings = settings_of(
+        model,
         data=data,
         hidden=hidden,
         activation=activation,
+        head=head,
         init=init,
+        optimizer=optimizer,
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -59,7 +67,7 @@ def train(
         seed=seed,
         backend=backend,
     )
-    for line in run(settings, out, resume=resume):
+    for line in run(settings, out, resume=resume, data_dir=data_dir):
         typer.echo(line)
 
 
@@ -67,29 +75,34 @@ def train(
 def predict(
     run: Annotated[Path, typer.Argument(help="A folder that `tinygraph train` wrote.")],
     file: Annotated[Path, typer.Argument(metavar="INPUT", help="A .csv, .npy or .npz file, one sample a row.")],
+    data_dir: DataDir = None,
 ) -> None:
     """Print the decision on each row of a file, and the probability given to it."""
     from tinygraph.tools.training import predictions
 
-    for line in predictions(run, file):
+    for line in predictions(run, file, data_dir):
         typer.echo(line)
 
 
 @app.command()
 def render(
     model: Model = "fully_connected",
-    data: Data = "digits",
-    hidden: Sizes = "64",
-    activation: Activation = "relu",
+    data: Data = None,
+    hidden: Sizes = None,
+    activation: Activation = None,
+    head: Head = None,
     backward: Annotated[bool, typer.Option("--backward", help="Draw the gradients as well.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="A name ending in .svg, .png, .pdf or .dot.")] = Path(
         "net.svg"
     ),
+    data_dir: DataDir = None,
 ) -> None:
     """Draw a network's graph."""
-    from tinygraph.tools.training import Settings, draw
+    from tinygraph.tools.experiments import settings_of
+    from tinygraph.tools.training import draw
 
-    typer.echo(draw(Settings(model=model, data=data, hidden=hidden, activation=activation), output, backward))
+    settings = settings_of(model, data=data, hidden=hidden, activation=activation, head=head)
+    typer.echo(draw(settings, output, backward, data_dir))
 
 
 @app.command()

@@ -5,101 +5,43 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import tinygraph as tg
-from tinygraph import data, losses, optim
+from tinygraph import data
 from tinygraph.checkpoint import write_file
 from tinygraph.errors import ArgumentError, DataError, RenderError
-from tinygraph.models import FullyConnected, fully_connected
-from tinygraph.optim import positive
+from tinygraph.tools.experiments import Experiment, Settings, prepare
 from tinygraph.tools.info import versions
 from tinygraph.tools.plot import learning_curves
 
-MODELS = {"fully_connected": fully_connected}
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What defines a run; written to run.json."""
-
-    model: str = "fully_connected"
-    data: str = "digits"
-    hidden: str = "64"
-    activation: str = "relu"
-    init: str = "normal"
-    epochs: int = 40
-    batch_size: int = 32
-    lr: float = 0.05
-    momentum: float = 0.9
-    l2: float = 1e-3
-    seed: int = 0
-    backend: str = "numpy"
-
-    def build(self, n_in: int, n_out: int) -> FullyConnected:
-        """Return the network these settings describe."""
-        if self.model not in MODELS:
-            raise ArgumentError(f"model {self.model!r} is not known; known: {', '.join(MODELS)}")
-        try:
-            hidden = [int(n) for n in self.hidden.split(",") if n.strip()]
-        except ValueError:
-            raise ArgumentError(
-                f"hidden: expected whole numbers separated by commas, such as 64,32, got {self.hidden!r}"
-            ) from None
-        with tg.using(self.backend):
-            return MODELS[self.model]([n_in, *hidden, n_out], self.activation, init=self.init, seed=self.seed)
-
-
-def run(settings: Settings, out: Path | None, *, resume: bool) -> Iterator[str]:
+def run(settings: Settings, out: Path | None, *, resume: bool, data_dir: Path | None = None) -> Iterator[str]:
     """Train as `settings` say, write the results to `out`, and yield lines for the terminal."""
-    tg.manual_seed(settings.seed)
-    data_set = data.load(settings.data)
-    net = settings.build(data_set.n_features, data_set.n_classes)
-    optimizer = optim.SGD(net.parameters(), settings.lr, settings.momentum)
-    if settings.epochs < 1:
-        raise ArgumentError(f"epochs: expected a whole number of at least 1, got {settings.epochs}")
-    if settings.batch_size < 1:
-        raise ArgumentError(f"batch-size: expected a whole number of at least 1, got {settings.batch_size}")
-    positive("l2", settings.l2, zero=True)
+    experiment = prepare(settings, data_dir)
+    net = experiment.net
+    experiment.optimizer()  # its arguments are checked before anything is written
     folder = _run_folder(settings, out, resume)
     yield (
-        f"training {settings.model} {_sizes(net)} on {settings.data}: {len(data_set.train[0])} samples, "
+        f"training {settings.model} {experiment.title}, "
         f"{sum(p.size for p in net.parameters())} parameters, backend {settings.backend}"
     )
-    history = tg.fit(
-        net,
-        losses.cross_entropy,
-        data_set.train,
-        optimizer,
-        settings.epochs,
-        settings.batch_size,
-        l2=settings.l2,
-        validation=data_set.test,
-        checkpoint=folder / "checkpoint.safetensors",
-        seed=settings.seed,
-    )
-    loss, error = tg.evaluate(net, losses.cross_entropy, data_set.test)
+    history = experiment.train(folder / "checkpoint.safetensors")
+    results = experiment.results()
     history.save_csv(folder / "history.csv")
     write_file(folder / "curves.svg", learning_curves(history, "test"))
     tg.save(folder / "weights.safetensors", net)
-    drawing, remark = _draw_or_write_dot(net, data_set.n_features, folder / "graph.svg")
-    results = {"test_error": error, "test_loss": loss, "seconds": history.times[-1], "stopped": history.stopped}
+    drawing, remark = _draw_or_write_dot(experiment, folder / "graph.svg")
+    results |= {"seconds": history.times[-1], "stopped": history.stopped}
     facts = {"settings": asdict(settings), "results": results, "versions": versions()}
     write_file(folder / "run.json", (json.dumps(facts, indent=2) + "\n").encode())
     yield f"{len(history)} passes in {history.times[-1]:.1f} s"
     yield f"wrote {folder}: history.csv, curves.svg, weights.safetensors, {drawing.name}, run.json"
     if remark:
         yield remark
-    yield f"test error {100 * (error or 0.0):.1f} %"
-
-
-def _sizes(net: FullyConnected) -> list[int]:
-    weights = [t for t in net.parameters() if t.role == "weight"]
-    return [weights[0].shape[0], *(W.shape[1] for W in weights)]
+    yield from experiment.summary(results)
 
 
 def _run_folder(settings: Settings, out: Path | None, resume: bool) -> Path:
@@ -142,9 +84,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _draw_or_write_dot(net: FullyConnected, n_features: int, path: Path) -> tuple[Path, str]:
+def _draw_or_write_dot(experiment: Experiment, path: Path) -> tuple[Path, str]:
     """Draw the network; without a renderer write its DOT source, and return a line that says so."""
-    graph = tg.graph(net, input_shape=(None, n_features))
+    graph = experiment.graph()
     try:
         graph.render(path)
     except RenderError as error:
@@ -154,20 +96,9 @@ def _draw_or_write_dot(net: FullyConnected, n_features: int, path: Path) -> tupl
     return path, ""
 
 
-def draw(settings: Settings, path: Path, backward: bool) -> str:
+def draw(settings: Settings, path: Path, backward: bool, data_dir: Path | None = None) -> str:
     """Draw the network that `settings` describe; return a line that says where."""
-    data_set = data.load(settings.data)
-    net = settings.build(data_set.n_features, data_set.n_classes)
-    shape = (None, data_set.n_features)
-    if backward:
-        classes = data_set.n_classes
-
-        def loss(x: tg.Tensor) -> tg.Tensor:
-            return losses.cross_entropy(net(x), np.full((len(x), classes), 1 / classes, np.float32))
-
-        graph = tg.graph(loss, input_shape=shape, backward=True)
-    else:
-        graph = tg.graph(net, input_shape=shape)
+    graph = prepare(settings, data_dir).graph(backward)
     if path.suffix == ".dot":
         write_file(path, graph.to_dot().encode())
     else:
@@ -175,22 +106,17 @@ def draw(settings: Settings, path: Path, backward: bool) -> str:
     return f"wrote {path}: {len(graph)} nodes"
 
 
-def predictions(folder: Path, file: Path) -> Iterator[str]:
+def predictions(folder: Path, file: Path, data_dir: Path | None = None) -> Iterator[str]:
     """Yield CSV lines with the decision on each row of `file` by the network in `folder`."""
     facts = _read_json(folder / "run.json")
     try:
         settings = Settings(**facts["settings"])
     except (KeyError, TypeError):
         raise DataError(f"{folder / 'run.json'}: damaged or of another version (no settings)") from None
-    data_set = data.load(settings.data)
-    net = settings.build(data_set.n_features, data_set.n_classes)
-    tg.load(folder / "weights.safetensors", net)
+    experiment = prepare(settings, data_dir)
+    tg.load(folder / "weights.safetensors", experiment.net)
     rows = data.read_table(file)
     rows = rows.reshape(len(rows), -1)
-    if rows.shape[1] != data_set.n_features:
-        raise DataError(f"{file}: expected {data_set.n_features} numbers a row, got {rows.shape[1]}")
-    with tg.no_grad():
-        probabilities = net.predict(rows).numpy()
-    yield "row,class,probability"
-    for i, p in enumerate(probabilities):
-        yield f"{i},{int(np.argmax(p))},{p.max():.4f}"
+    if rows.shape[1] != experiment.n_features:
+        raise DataError(f"{file}: expected {experiment.n_features} numbers a row, got {rows.shape[1]}")
+    yield from experiment.decisions(rows)

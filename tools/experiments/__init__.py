@@ -1,0 +1,35 @@
+"""The experiments that ``tinygraph train`` runs: one for each builder, by the builder's name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import tinygraph as tg
+from tinygraph.errors import ArgumentError
+from tinygraph.tools.experiments.experiment import Experiment, Settings
+from tinygraph.tools.experiments.fully_connected import FullyConnectedExperiment
+
+__all__ = ["EXPERIMENTS", "Experiment", "Settings", "prepare", "settings_of"]
+
+EXPERIMENTS: dict[str, type[Experiment]] = {
+    "fully_connected": FullyConnectedExperiment,
+}
+
+
+def settings_of(model: str, **given: Any) -> Settings:
+    """Return the settings of the experiment called `model`: its defaults, and what is given and not None."""
+    if model not in EXPERIMENTS:
+        near = get_close_matches(model, list(EXPERIMENTS), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ArgumentError(f"model {model!r} is not known; known: {', '.join(EXPERIMENTS)}{hint}")
+    return replace(EXPERIMENTS[model].defaults, **{k: v for k, v in given.items() if v is not None})
+
+
+def prepare(settings: Settings, data_dir: Path | None = None) -> Experiment:
+    """Return the experiment that `settings` define, its data loaded and its network built, not yet trained."""
+    tg.manual_seed(settings.seed)
+    with tg.using(settings.backend):
+        return EXPERIMENTS[settings.model](settings, data_dir)

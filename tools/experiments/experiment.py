@@ -1,0 +1,144 @@
+"""What an experiment is: a builder's network on a task with real data, and what to report about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+import tinygraph as tg
+from tinygraph import nn, optim
+from tinygraph.errors import ArgumentError
+
+OPTIMIZERS = ("sgd", "adam")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What defines a run; written to settings.json and run.json."""
+
+    model: str
+    data: str
+    hidden: str = "64"
+    activation: str = "relu"
+    init: str = "normal"
+    head: str = ""
+    optimizer: str = "sgd"
+    epochs: int = 40
+    batch_size: int = 32
+    lr: float = 0.05
+    momentum: float = 0.9
+    l2: float = 0.0
+    seed: int = 0
+    backend: str = "numpy"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ArgumentError(f"epochs: expected a whole number of at least 1, got {self.epochs}")
+        if self.batch_size < 1:
+            raise ArgumentError(f"batch-size: expected a whole number of at least 1, got {self.batch_size}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ArgumentError(f"optimizer {self.optimizer!r} is not known; known: {', '.join(OPTIMIZERS)}")
+        optim.positive("l2", self.l2, zero=True)
+
+    @property
+    def hidden_sizes(self) -> list[int]:
+        """The numbers of hidden nodes, from text such as ``64,32``."""
+        try:
+            return [int(n) for n in self.hidden.split(",") if n.strip()]
+        except ValueError:
+            raise ArgumentError(
+                f"hidden: expected whole numbers separated by commas, such as 64,32, got {self.hidden!r}"
+            ) from None
+
+
+class Experiment(ABC):
+    """A builder's network on a task; a subclass loads the data and builds the network when it is made.
+
+    Attributes
+    ----------
+    defaults : Settings
+        What is used where the command line says nothing; `model` and `data` are in it.
+    data_sets : tuple of str
+        The data sets it can run on.
+    net : Module
+    loss : callable
+        As `tinygraph.fit` takes it.
+    train_set, validation : pairs of arrays
+        As `tinygraph.fit` takes them; `validation` may be None.
+    n_features : int
+        How many numbers a row of the input has.
+    """
+
+    defaults: ClassVar[Settings]
+    data_sets: ClassVar[tuple[str, ...]]
+
+    net: nn.Module
+    loss: Callable[..., tg.Tensor]
+    train_set: tuple[Any, Any]
+    validation: tuple[Any, Any] | None = None
+    n_features: int
+
+    def __init__(self, settings: Settings, data_dir: Path | None = None) -> None:
+        self.settings = settings
+        self.data_dir = data_dir
+        if settings.data not in self.data_sets:
+            near = get_close_matches(settings.data, self.data_sets, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ArgumentError(
+                f"data set {settings.data!r} is not known to {settings.model}; known: {', '.join(self.data_sets)}{hint}"
+            )
+
+    @abstractmethod
+    def results(self) -> dict[str, Any]:
+        """Return what the trained network achieved, by name; numbers, written to run.json."""
+
+    @abstractmethod
+    def summary(self, results: dict[str, Any]) -> list[str]:
+        """Return the results as lines for the terminal, the most important one last."""
+
+    @abstractmethod
+    def decisions(self, rows: np.ndarray) -> Iterator[str]:
+        """Yield a line of CSV with the names of the columns, and one for each row of input."""
+
+    @property
+    def title(self) -> str:
+        """Sizes and data in words: ``[64, 32, 10] on digits: 1442 samples``."""
+        weights = [t for t in self.net.parameters() if t.role == "weight"]
+        sizes = [weights[0].shape[0], *(W.shape[-1] for W in weights)]
+        return f"{sizes} on {self.settings.data}: {len(self.train_set[0])} samples"
+
+    def optimizer(self) -> optim.Optimizer:
+        """Return the optimiser that the settings name, for the parameters that learn."""
+        learning = [p for p in self.net.parameters() if p.requires_grad]
+        if self.settings.optimizer == "adam":
+            return optim.Adam(learning, self.settings.lr)
+        return optim.SGD(learning, self.settings.lr, self.settings.momentum)
+
+    def train(self, checkpoint: Path) -> tg.History:
+        """Train the network; with a `checkpoint` that exists, go on from it."""
+        s = self.settings
+        return tg.fit(
+            self.net,
+            self.loss,
+            self.train_set,
+            self.optimizer(),
+            s.epochs,
+            s.batch_size,
+            l2=s.l2,
+            validation=self.validation,
+            checkpoint=checkpoint,
+            seed=s.seed,
+        )
+
+    def graph(self, backward: bool = False) -> tg.Graph:
+        """Return the network's graph, or with `backward` that of its loss and gradients."""
+        if not backward:
+            return tg.graph(self.net, input_shape=(None, self.n_features))
+        x, y = (np.asarray(part[:2]) for part in self.train_set)
+        return tg.graph(self.loss(self.net(x), y), backward=True)

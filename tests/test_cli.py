@@ -143,7 +143,7 @@ def test_no_arguments_show_the_commands(tinygraph):
     ("arguments", "text"),
     [
         (["train", "--activation", "rleu"], "activation 'rleu' is not known; known: .*did you mean 'relu'"),
-        (["train", "--data", "mnits"], "data set 'mnits' is not known to fully_connected; known: .*'mnist'\?"),
+        (["train", "--data", "mnits"], "data set 'mnits' is not known to fully_connected; known: .*'mnist'"),
         (["train", "fully_conected"], "model 'fully_conected' is not known"),
         (["train", "--backend", "cuda"], "backend 'cuda' is not known"),
         (["train", "--hidden", "64,x"], "hidden: expected whole numbers"),

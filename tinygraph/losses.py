@@ -101,7 +101,7 @@ def _basis_vectors(logits: Tensor, target: Operand) -> Operand:
         if host.size and not 0 <= host.min() <= host.max() < classes:
             wrong = int(host[(host < 0) | (host >= classes)][0])
             raise DataError(f"cross_entropy: class {wrong} is outside 0 to {classes - 1}")
-        target = Tensor(logits.backend.asarray(host), logits.backend)
+        target = as_tensor(target, logits)
     if target.shape != logits.shape[:1]:
         raise ShapeError(f"cross_entropy: expected {logits.shape[0]} class indices, got shape {target.shape}")
     columns = Tensor(logits.backend.xp.arange(classes), logits.backend)

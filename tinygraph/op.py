@@ -39,6 +39,7 @@ class Op:
     name: ClassVar[str] = "op"  # shown in drawings and errors; the class name in snake case unless given
     rule: ClassVar[str] = ""  # the backward rule in words
     differentiable: ClassVar[bool] = True  # False: the output carries no gradient (a comparison, an index)
+    view: ClassVar[bool] = False  # True: the output is the first input's memory, seen in another way
 
     def __init_subclass__(cls) -> None:
         if "name" not in vars(cls):
@@ -101,7 +102,7 @@ class Op:
         y: Tensor = _new(Tensor)
         y.data = data
         y.backend = backend
-        y.name = y.role = y.grad = None
+        y.name = y.role = y._grad = None
         y.modified = 0
         y.index = next_index()
         y.scope = mode.scope

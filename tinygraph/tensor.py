@@ -11,6 +11,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -26,6 +27,7 @@ Role = Literal["weight", "bias", "scale"]
 Operand = Any  # a Tensor, a NumPy array, a number, or nested lists of numbers
 Axis = int | tuple[int, ...] | None
 
+CONSTANT = -1  # `Tensor.modified` of a number that operations share
 next_index = itertools.count(1).__next__  # places in the order of creation
 
 
@@ -49,12 +51,48 @@ class Scope(Protocol):
         """The call during which this one happened."""
 
 
+class Tracer(Protocol):
+    """Who records a function's run to replay it later, and must hear of all that is not an operation."""
+
+    def reads(self, t: Tensor, how: str) -> None:
+        """The value of `t` is read on the host."""
+
+    def assigns(self, t: Tensor, source: Tensor) -> None:
+        """The value of `source` is about to be written into the leaf `t`."""
+
+    def adopts(self, array: np.ndarray, t: Tensor) -> None:
+        """A host array became the leaf `t`."""
+
+    def shares(self, t: Tensor) -> None:
+        """Another tensor is about to share the memory of `t`."""
+
+    def makes(self) -> None:
+        """A leaf is made of host values by `tensor` or `parameter`."""
+
+    def reads_grad(self, t: Tensor) -> None:
+        """The attribute `grad` of `t` is read."""
+
+    def writes_grad(self, t: Tensor) -> None:
+        """The attribute `grad` of `t` is about to be set."""
+
+    def enters(self, module: Any, inputs: tuple[Any, ...], like: Tensor | None) -> tuple[Any, ...]:
+        """A module is called; return its inputs, plain arguments of the function made like `like`."""
+
+
 class _Mode(threading.local):
     """What holds for the operations that the current thread applies."""
 
     recording: bool = True  # whether results remember their operation and inputs
     scope: Scope | None = None  # the module call under way
     observer: Callable[[Op, tuple[Tensor, ...], Tensor], None] | None = None  # is shown every application
+    tracer: Tracer | None = None  # the recording of a compiled function under way
+
+
+@dataclass(frozen=True)
+class InsidePlan:
+    """Stands for a gradient that a compiled function computed and did not give out."""
+
+    dropped: bool  # the function set it to None afterwards, so the next `backward` inside starts anew
 
 
 mode = _Mode()
@@ -84,14 +122,15 @@ class Tensor:
     backend : Backend
         Where `data` lives.
     index, modified : int
-        Its place in the order of creation, and that of its last assignment (0: never assigned).
+        Its place in the order of creation, and that of its last assignment (0: never assigned; `CONSTANT`: a
+        number that operations share, which cannot be).
     """
 
     __slots__ = (
         "__weakref__",
+        "_grad",
         "backend",
         "data",
-        "grad",
         "index",
         "inputs",
         "modified",
@@ -109,7 +148,7 @@ class Tensor:
     op: Op | None
     inputs: tuple[Tensor, ...]
     requires_grad: bool
-    grad: Tensor | None
+    _grad: Tensor | InsidePlan | None
     name: str | None
     role: Role | None
     scope: Scope | None
@@ -130,7 +169,7 @@ class Tensor:
         self.op = None
         self.inputs = ()
         self.requires_grad = requires_grad
-        self.grad = None
+        self._grad = None
         self.name = name
         self.role = role
         self.scope = mode.scope
@@ -167,6 +206,31 @@ class Tensor:
         """Whether no recorded operation made it."""
         return self.op is None
 
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` has accumulated in this leaf; None before.
+
+        Raises
+        ------
+        GraphError
+            If a compiled function computed it for itself only.
+        """
+        if mode.tracer is not None:
+            mode.tracer.reads_grad(self)
+        grad = self._grad
+        if grad.__class__ is InsidePlan:
+            raise GraphError(
+                f"grad: the gradient of {describe(self)} stayed inside a compiled function that calls zero_grad; "
+                "return it from there to see it, or call zero_grad() to start anew"
+            )
+        return grad  # type: ignore[return-value]
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if mode.tracer is not None:
+            mode.tracer.writes_grad(self)
+        self._grad = value
+
     def __len__(self) -> int:
         if not self.data.shape:
             raise ShapeError("len(tensor): a tensor with no axes has no length; use .item() for its number")
@@ -189,6 +253,8 @@ class Tensor:
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the value as a NumPy array."""
+        if mode.tracer is not None:
+            mode.tracer.reads(self, "numpy()")
         return np.array(self.backend.to_host(self.data))
 
     def item(self) -> float | int | bool:
@@ -199,6 +265,8 @@ class Tensor:
         ShapeError
             If there is not exactly one entry.
         """
+        if mode.tracer is not None:
+            mode.tracer.reads(self, "item()")
         if self.size != 1:
             raise ShapeError(f"item: expected a tensor with one entry, got shape {self.shape}; use .numpy()")
         value: float | int | bool = self.backend.to_host(self.data).item()
@@ -218,6 +286,8 @@ class Tensor:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
+        if mode.tracer is not None:
+            mode.tracer.reads(self, "__dlpack__()")
         return self.data.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> Any:
@@ -227,6 +297,8 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """Return a leaf with the same data that knows nothing of how it was made."""
+        if mode.tracer is not None:
+            mode.tracer.shares(self)
         return Tensor(self.data, self.backend, name=self.name)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -264,6 +336,8 @@ class Tensor:
         """
         if self.op is not None:
             raise GraphError(f"assign_: only leaves can be assigned; this tensor was made by {self.op.label}")
+        if self.modified == CONSTANT:
+            raise GraphError("assign_: this tensor is a number that operations share; make a tensor of your own")
         source = value if isinstance(value, Tensor) else as_tensor(value, self)
         if source.shape != self.shape and source.size != 1:
             raise ShapeError(f"assign_: {describe(self)} has shape {self.shape}, the value has {source.shape}")
@@ -271,6 +345,8 @@ class Tensor:
             raise DTypeError(f"assign_: {describe(self)} is {self.dtype}, the value is {source.dtype}")
         if source.backend is not self.backend:
             raise mixed_backends("assign_", self, source)
+        if mode.tracer is not None:
+            mode.tracer.assigns(self, source)
         self.backend.xp.copyto(self.data, source.data)
         self.modified = next_index()
         return self
@@ -465,12 +541,18 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
     if isinstance(value, np.ndarray) and not value.ndim:
         value = value[()]
     if isinstance(value, backend.array_type):
-        return Tensor(value, backend)
+        made = Tensor(value, backend)
+        if mode.tracer is not None:
+            mode.tracer.adopts(value, made)
+        return made
     if like is not None and isinstance(value, bool | int | float | np.generic):
         dtype = like.data.dtype
         if dtype.kind == "f" or isinstance(value, bool | int | np.integer | np.bool_):
             return _constant(value, math.copysign(1.0, value), dtype, backend)
-    return Tensor(backend.asarray(_host_array(value)), backend)
+    made = Tensor(backend.asarray(_host_array(value)), backend)
+    if mode.tracer is not None and isinstance(value, np.ndarray):
+        mode.tracer.adopts(value, made)
+    return made
 
 
 def _is_operand(value: object) -> bool:
@@ -481,7 +563,9 @@ def _is_operand(value: object) -> bool:
 @lru_cache(maxsize=4096, typed=True)
 def _constant(value: Any, sign: float, dtype: Any, backend: Backend) -> Tensor:
     """Return a number as a tensor, made once; `sign` keeps 0.0 and -0.0 apart."""
-    return Tensor(backend.asarray(np.array(value, dtype)), backend)
+    made = Tensor(backend.asarray(np.array(value, dtype)), backend)
+    made.modified = CONSTANT
+    return made
 
 
 def _host_array(value: Any) -> np.ndarray:
@@ -524,6 +608,8 @@ def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, 
         If `array_like` holds anything but numbers, or `requires_grad` is asked of integers.
     """
     backend = current()
+    if mode.tracer is not None:
+        mode.tracer.makes()
     if isinstance(array_like, Tensor):
         array_like = array_like.to(backend).data
     data: Any

@@ -82,6 +82,14 @@ class Backend:
         """
         raise NotImplementedError
 
+    def arena(self, size: int) -> Any:
+        """Return memory of `size` bytes, aligned to 64, for `array_at`."""
+        raise NotImplementedError
+
+    def array_at(self, arena: Any, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array that lies in memory made by `arena`, `offset` bytes after its start."""
+        raise NotImplementedError
+
     def synchronize(self) -> None:
         """Wait until everything asked for is computed (nothing to do where calls are synchronous)."""
 

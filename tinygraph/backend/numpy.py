@@ -152,3 +152,11 @@ class NumpyBackend(Backend):
 
     def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
         return gemm(a, b, out, alpha, beta)
+
+    def arena(self, size: int) -> np.ndarray:
+        memory = np.zeros(size + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        return memory[start : start + size]
+
+    def array_at(self, arena: np.ndarray, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+        return np.ndarray(shape, dtype, arena.data, offset)

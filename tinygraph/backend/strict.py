@@ -143,3 +143,9 @@ class StrictBackend(Backend):
     def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
         result = host.gemm(_unwrap(a), _unwrap(b), _unwrap(out), alpha, beta)
         return StrictArray(result) if out is None else out
+
+    def arena(self, size: int) -> np.ndarray:
+        return np.zeros(size, np.uint8)
+
+    def array_at(self, arena: np.ndarray, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+        return StrictArray(np.ndarray(shape, dtype, arena.data, offset))

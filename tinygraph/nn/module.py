@@ -133,6 +133,8 @@ class Module:
                 break
         outer = mode.scope
         mode.scope = Scope(self, outer)
+        if mode.tracer is not None:
+            inputs = mode.tracer.enters(self, inputs, next(iter(self.parameters()), None))
         try:
             return self.forward(*inputs, **options)
         finally:

@@ -116,6 +116,7 @@ class Identity(Op):
     """Identity ``y = z``: the linear activation of regression."""
 
     rule = "dz = dy"
+    view = True
 
     def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
         return z

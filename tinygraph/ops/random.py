@@ -15,9 +15,9 @@ import numpy as np
 
 from ..backend import Array, Backend, current
 from ..backend.random import stream_seed
-from ..errors import ArgumentError
+from ..errors import ArgumentError, GraphError
 from ..op import Op
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor, mode, no_grad
 from .elementwise import add
 
 
@@ -35,39 +35,64 @@ class Bernoulli(Op):
         return xp.bernoulli(key, self.p_off, self.shape, self.dtype)
 
 
-_keys: dict[Backend, tuple[int, Tensor]] = {}  # by backend: the generation of the seed, and the key
+@dataclass
+class _Stream:
+    """The masks of one backend: the key of the next draw, and which seeding it belongs to."""
+
+    key: Tensor
+    next: Tensor  # what a draw adds to the key
+    generation: int
 
 
-def _key(backend: Backend) -> Tensor:
+_streams: dict[Backend, _Stream] = {}
+
+
+def _stream(backend: Backend) -> _Stream:
+    """Return the stream of a backend, begun anew if it was seeded since; the key keeps its memory."""
     seed, generation = stream_seed()
-    if backend not in _keys or _keys[backend][0] != generation:
-        start = np.array([seed, 0], np.uint64)
-        _keys[backend] = generation, Tensor(backend.asarray(start), backend, name="random key")
-    return _keys[backend][1]
+    stream = _streams.get(backend)
+    if stream is None:
+        start, step = (backend.asarray(np.array(pair, np.uint64)) for pair in ([seed, 0], [0, 1]))
+        stream = _Stream(Tensor(start, backend, name="random key"), Tensor(step, backend), generation)
+        _streams[backend] = stream
+    elif stream.generation != generation:
+        if mode.tracer is not None:
+            raise GraphError("manual_seed: called inside a compiled function, which it cannot be part of")
+        stream.key.assign_(np.array([seed, 0], np.uint64))
+        stream.generation = generation
+    return stream
+
+
+def refresh_streams() -> None:
+    """Let masks follow `manual_seed`; a compiled function calls this first, since it holds the keys."""
+    for backend in list(_streams):
+        _stream(backend)
 
 
 @contextmanager
 def stream_restored() -> Iterator[None]:
     """Return a ``with`` block after which the streams of masks go on as if it had not been."""
-    before = [(key, key.data.copy(), key.modified) for key in map(_key, list(_keys))]
-    known = set(_keys)
+    refresh_streams()
+    before = [(stream.key, stream.key.data.copy(), stream.key.modified) for stream in _streams.values()]
+    known = set(_streams)
     try:
         yield
     finally:
         for key, data, modified in before:
-            key.data, key.modified = data, modified
-        for backend in set(_keys) - known:  # its stream was begun inside
-            del _keys[backend]
+            key.backend.xp.copyto(key.data, data)
+            key.modified = modified
+        for backend in set(_streams) - known:  # its stream was begun inside
+            del _streams[backend]
 
 
 def stream_state(backend: Backend) -> np.ndarray:
     """Return the key of the next draw on `backend`: uint64 of shape (2,), the seed and the number of the draw."""
-    return _key(backend).numpy()
+    return _stream(backend).key.numpy()
 
 
 def set_stream_state(backend: Backend, state: np.ndarray) -> None:
     """Let the next draw on `backend` be the one with the key `state`."""
-    _key(backend).assign_(np.asarray(state, np.uint64))
+    _stream(backend).key.assign_(np.asarray(state, np.uint64))
 
 
 def bernoulli(
@@ -92,8 +117,8 @@ def bernoulli(
     if not 0 <= p_off <= 1:
         raise ArgumentError(f"bernoulli: p_off must be from 0 to 1, got {p_off!r}")
     lengths = (shape,) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
-    key = _key(current() if backend is None else backend)
-    drawn = Bernoulli(float(p_off), lengths, np.dtype(dtype).name)(key)
+    stream = _stream(current() if backend is None else backend)
+    drawn = Bernoulli(float(p_off), lengths, np.dtype(dtype).name)(stream.key)
     with no_grad():
-        key.assign_(add(key, key.backend.asarray(np.array([0, 1], np.uint64))))
+        stream.key.assign_(add(stream.key, stream.next))
     return drawn

@@ -140,6 +140,7 @@ class BroadcastTo(Op):
     """Entries repeated along axes of length 1 or none."""
 
     rule = "dx = dy, summed over the repeated axes"
+    view = True
     shape: Shape
 
     def check(self, *inputs: Tensor) -> None:

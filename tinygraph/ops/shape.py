@@ -23,6 +23,7 @@ class Reshape(Op):
     """The same entries in another shape."""
 
     rule = "dx = dy, reshaped back"
+    view = True
     shape: Shape
 
     def check(self, *inputs: Tensor) -> None:
@@ -44,6 +45,7 @@ class Transpose(Op):
     """The axes in another order."""
 
     rule = "dx = dy, axes in the old order"
+    view = True
     axes: tuple[int, ...] | None = None
 
     def check(self, *inputs: Tensor) -> None:
@@ -95,6 +97,11 @@ class Index(Op):
 
     rule = "dx = dy at the picked places, 0 elsewhere; places picked twice add up"
     key: Key
+
+    @property
+    def view(self) -> bool:  # type: ignore[override]
+        """Whether the entries are a regular part of the memory: no arrays of indices."""
+        return ARRAY_KEY not in self.key
 
     @property
     def label(self) -> str:
@@ -283,8 +290,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 def _index_tensor(value: Any, x: Tensor) -> Tensor:
     """Return indices as a tensor on the backend of `x`, checked where they are on the host."""
     if not isinstance(value, Tensor):
-        value = np.asarray(value, None if np.size(value) else np.int64)
-        value = Tensor(x.backend.asarray(value), x.backend)
+        value = as_tensor(value if np.size(value) else np.asarray(value, np.int64), x)
     if value.dtype.kind not in "iub":
         raise DTypeError(f"index: expected whole numbers or truth values, got {value.dtype}")
     indices: Tensor = value

@@ -1,0 +1,204 @@
+"""`compile`: a function that works on tensors, recorded once and replayed as a plan."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import update_wrapper
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend, current
+from ..errors import GraphError
+from ..ops.random import refresh_streams
+from ..tensor import InsidePlan, Tensor, mode, next_index
+from .plan import Plan
+from .trace import LEAF_KINDS, GradAccess, Trace, fill, map_leaves
+
+
+class Compiled:
+    """A compiled function; made by `compile`.
+
+    Attributes
+    ----------
+    plan : Plan
+        What the latest call ran: print it, draw it.
+    plans : list of Plan
+        All that were made, one for each kind of arguments and state.
+    """
+
+    def __init__(self, function: Callable[..., Any], check: bool, passes: tuple[str, ...] | None) -> None:
+        update_wrapper(self, function)
+        self.function, self.check, self.passes = function, check, passes
+        self.plans: list[Plan] = []
+        self._latest: Plan | None = None
+        self._replays: list[_Bound] = []
+        self._lock = threading.RLock()
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the latest call."""
+        if self._latest is None:
+            raise GraphError("plan: the compiled function has not been called yet; call it once with real arguments")
+        return self._latest
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the function returns, computed by a plan if one fits, recorded otherwise."""
+        if mode.tracer is not None:  # part of another compiled function
+            return self.function(*args, **kwargs)
+        with self._lock:
+            refresh_streams()
+            given: list[Any] = []
+            shape = _flatten((args, kwargs) if kwargs else args, given)
+            for bound in self._replays:
+                if bound.fits(shape, given):
+                    self._latest = bound.plan
+                    return bound.replay(given)
+            return self._record(args, kwargs, shape, given)
+
+    def _record(self, args: Any, kwargs: Any, shape: Any, given: list[Any]) -> Any:
+        trace = Trace()
+        try:
+            structure, copies = trace.outcome(trace.run(self.function, args, kwargs))
+            bound = _Bound(trace, structure, shape, given, self.passes)
+        except BaseException:
+            trace.undo()
+            raise
+        self._replays.append(bound)
+        self.plans.append(bound.plan)
+        self._latest = bound.plan
+        return copies
+
+
+class _Bound:
+    """A plan with the conditions under which it holds, and the way from arguments to results."""
+
+    def __init__(
+        self, trace: Trace, structure: Any, shape: Any, given: list[Any], passes: tuple[str, ...] | None
+    ) -> None:
+        self.shape, self.structure = shape, structure
+        self.specs = [_spec(x) for x in given]
+        self.backend, self.recording = current(), mode.recording
+        self.grads = [(leaf, _kind(access)) for leaf, access in trace.grads.items()]
+        arguments = {id(a.tensor): a.position for a in trace.inputs}
+        self.grad_targets = [arguments.get(id(leaf), leaf) for leaf, _ in trace.grad_outputs]
+        handed_out = {leaf for leaf, _ in trace.grad_outputs}
+        self.hidden = [
+            (arguments.get(id(leaf), leaf), leaf._grad is None) for leaf in trace.grads if leaf not in handed_out
+        ]
+        positions = [a.position for a, _ in trace.arguments]
+        program = trace.program()
+        self.modules = [(vars(m), tuple(vars(m).values())) for m in trace.modules]
+        self.members = [
+            (x, tuple(x.values() if isinstance(x, dict) else x))
+            for _, values in self.modules
+            for x in values
+            if isinstance(x, list | dict)
+        ]
+        states = dict.fromkeys([v.leaf for v in program.states() if v.leaf is not None] + list(program.stores))
+        self.leaves = [(leaf, leaf.data, leaf.requires_grad) for leaf in states]
+        self.plan = Plan(program, passes)
+        self.assigned = list(program.stores)
+        arrays = self.plan.replay.arrays
+        self.copy_in = [
+            (position, arrays[v])
+            for position, v in zip(positions, program.arguments, strict=False)
+            if v in arrays
+        ]
+        self.grads_in = [(v.leaf, arrays[v]) for v in program.arguments[len(positions) :] if v in arrays]
+        count = len(program.outputs) - len(self.grad_targets)
+        self.results = [arrays[v] for v in self.plan.program.outputs[:count]]
+        self.grad_results = [arrays[v] for v in self.plan.program.outputs[count:]]
+
+    def fits(self, shape: Any, given: list[Any]) -> bool:
+        """Whether the plan computes what the function would now."""
+        if shape != self.shape or mode.recording is not self.recording or current() is not self.backend:
+            return False
+        for x, spec in zip(given, self.specs, strict=True):
+            if _spec(x) != spec:
+                return False
+        for leaf, data, requires_grad in self.leaves:
+            if leaf.data is not data or leaf.requires_grad is not requires_grad:
+                return False
+        for attributes, values in self.modules:
+            if len(attributes) != len(values) or not all(map(is_, attributes.values(), values)):
+                return False
+        for members, items in self.members:
+            now = members.values() if isinstance(members, dict) else members
+            if len(members) != len(items) or not all(map(is_, now, items)):
+                return False
+        return all(_same_grad(leaf, kind) for leaf, kind in self.grads)
+
+    def replay(self, given: list[Any]) -> Any:
+        """Compute the results for these arguments."""
+        backend = self.plan.program.backend
+        copyto = backend.xp.copyto
+        for position, array in self.copy_in:
+            _copy_in(backend, copyto, array, given[position])
+        for leaf, array in self.grads_in:
+            copyto(array, leaf._grad.data)
+        self.plan.replay.run()
+        for leaf in self.assigned:
+            leaf.modified = next_index()
+        for target, array in zip(self.grad_targets, self.grad_results, strict=True):
+            leaf = given[target] if isinstance(target, int) else target
+            leaf._grad = Tensor(array.copy(), backend)
+        for target, dropped in self.hidden:
+            leaf = given[target] if isinstance(target, int) else target
+            if isinstance(leaf, Tensor):
+                leaf._grad = InsidePlan(dropped)
+        return fill(self.structure, [Tensor(array.copy(), backend) for array in self.results])
+
+
+def _copy_in(backend: Backend, copyto: Any, array: Any, x: Any) -> None:
+    """Write an argument to its place in the plan."""
+    if isinstance(x, Tensor):
+        copyto(array, x.data)
+    elif isinstance(x, backend.array_type):
+        copyto(array, x)
+    else:
+        copyto(array, backend.asarray(np.asarray(x, array.dtype)))
+
+
+def _kind(access: GradAccess) -> str:
+    """Return what a plan relies on of a gradient's state at the start."""
+    if not access.read_first:
+        return "any"
+    return "tensor" if isinstance(access.before, Tensor) else "none"
+
+
+def _same_grad(leaf: Tensor, kind: str) -> bool:
+    if kind == "any":
+        return True
+    grad = leaf._grad
+    if kind == "tensor":
+        return isinstance(grad, Tensor)
+    return grad is None or (isinstance(grad, InsidePlan) and grad.dropped)
+
+
+def _flatten(tree: Any, given: list[Any]) -> Any:
+    """Append the tensors and arrays in nested arguments to `given`; return what else the arguments are."""
+    if isinstance(tree, LEAF_KINDS):
+        given.append(tree)
+        return None
+    if isinstance(tree, list | tuple):
+        return (type(tree), *[_flatten(item, given) for item in tree])
+    if isinstance(tree, dict):
+        return (dict, *[(key, _flatten(item, given)) for key, item in tree.items()])
+    return (type(tree), tree)
+
+
+def _spec(x: Any) -> Any:
+    """Return what must be the same of an argument for a plan to fit."""
+    if isinstance(x, Tensor):
+        return x.data.shape, x.data.dtype, x.backend, x.requires_grad
+    return x.shape, x.dtype, type(x)
+
+
+def compile(
+    fn: Callable[..., Any], *, check: bool = False, passes: tuple[str, ...] | None = None
+) -> Compiled:
+    """Return a function that computes what `fn` does, by replaying a recording of it."""
+    return Compiled(fn, check, passes)

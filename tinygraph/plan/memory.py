@@ -1,0 +1,182 @@
+"""Where the values of a program are kept: in leaves, in each other's memory, or at a place in one arena.
+
+Liveness decides: a place is free again after the last instruction that reads what is there. A value that a leaf
+takes at the end is written into the leaf itself as soon as nothing wants the old content any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..op import ElementwiseOp
+from ..ops.elementwise import (
+    Abs,
+    Add,
+    Divide,
+    Exp,
+    Log,
+    Maximum,
+    Minimum,
+    Multiply,
+    Negative,
+    Sign,
+    Sqrt,
+    Square,
+    Subtract,
+)
+from ..ops.activation import Tanh
+from ..ops.reduce import BroadcastTo
+from ..ops.shape import Index, Transpose
+from ..tensor import Tensor
+from .operations import Function, Gemm
+from .program import Instruction, Program, Value
+
+ALIGNMENT = 64  # bytes: a cache line
+
+# One function of matching entries each: the output may be written over an input while it is read.
+ENTRY_BY_ENTRY: tuple[type[ElementwiseOp], ...] = (
+    *(Add, Subtract, Multiply, Divide, Negative, Maximum, Minimum, Exp, Log, Sqrt, Square, Abs, Sign, Tanh, Function),
+)
+
+
+@dataclass
+class Layout:
+    """Where everything is.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of the arena.
+    offsets : dict of Value to int
+        Places in the arena.
+    views : dict of Value to Instruction
+        Values that are another value's memory, and the instruction that says how.
+    homes : dict of Value to Tensor
+        Values written into the memory of a leaf.
+    copies : dict of Tensor to Value
+        Leaves that take a value by a copy at the end.
+    """
+
+    size: int = 0
+    offsets: dict[Value, int] = field(default_factory=dict)
+    views: dict[Value, Instruction] = field(default_factory=dict)
+    homes: dict[Value, Tensor] = field(default_factory=dict)
+    copies: dict[Tensor, Value] = field(default_factory=dict)
+
+
+def lay_out(program: Program, in_place: bool = True) -> Layout:
+    """Return where the values of `program` are kept.
+
+    Parameters
+    ----------
+    in_place : bool
+        Whether outputs may be written over inputs that are read for the last time.
+    """
+    layout = Layout()
+    base = _bases(program, layout)
+    end = len(program.instructions)
+    last: dict[Value, int] = {}
+    for position, i in enumerate(program.instructions):
+        for v in i.inputs:
+            last[base.get(v, v)] = position
+    for v in program.outputs:
+        last[base.get(v, v)] = end
+    _store(program, layout, base, last, in_place)
+    for v in layout.copies.values():
+        last[base.get(v, v)] = end
+    _place(program, layout, last, in_place)
+    return layout
+
+
+def _bases(program: Program, layout: Layout) -> dict[Value, Value]:
+    """Tell which values are views; return for each the value whose memory it is."""
+    base: dict[Value, Value] = {}
+    scattered: set[Value] = set()  # views whose entries do not lie one after the other
+    for i in program.instructions:
+        if not i.op.view:
+            continue
+        x = i.inputs[0]
+        moved = isinstance(i.op, Transpose | BroadcastTo | Index) and i.output.size > 1
+        if not moved and x in scattered and i.output.shape != x.shape:
+            continue  # a new shape of entries that are scattered: a copy
+        layout.views[i.output] = i
+        base[i.output] = base.get(x, x)
+        if moved or x in scattered:
+            scattered.add(i.output)
+    return base
+
+
+def _store(
+    program: Program, layout: Layout, base: dict[Value, Value], last: dict[Value, int], in_place: bool
+) -> None:
+    """Decide which values are written into leaves, and which are copied there at the end."""
+    makers = {i.output: position for position, i in enumerate(program.instructions)}
+    states = {id(v.array): v for v in program.states()}
+    for leaf, value in program.stores.items():
+        old = states.get(id(leaf.data))
+        position = makers.get(value, -1)
+        free = old is None or last.get(old, -1) < position
+        if not free and in_place and last.get(old, -1) == position:
+            free = may_overwrite(program.instructions[position], old)
+        if position >= 0 and value not in base and free and value not in layout.homes:
+            layout.homes[value] = leaf
+        else:
+            layout.copies[leaf] = value
+
+
+def may_overwrite(i: Instruction, x: Value) -> bool:
+    """Whether the output of an instruction may be written over its input `x` while it runs."""
+    if isinstance(i.op, Gemm):
+        a, b, c, s, t = i.op.split(i.inputs)
+        return x is c and x not in (a, b, s, t) and x.shape == i.output.shape
+    return (
+        isinstance(i.op, ENTRY_BY_ENTRY)
+        and x in i.inputs
+        and x.shape == i.output.shape
+        and x.dtype == i.output.dtype
+    )
+
+
+def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: bool) -> None:
+    """Give places in the arena to arguments and results, each from where it is made to where it is last read."""
+    ends: dict[int, list[Value]] = {}
+    taken: dict[Value, tuple[int, int]] = {}  # offset and end of what is alive
+
+    def put(v: Value) -> None:
+        need = -(-v.nbytes // ALIGNMENT) * ALIGNMENT
+        offset, best = 0, None
+        for start, stop in sorted(taken.values()):
+            if start - offset >= need and (best is None or start - offset < best[1]):
+                best = offset, start - offset
+            offset = max(offset, stop)
+        place = best[0] if best is not None else offset
+        taken[v] = place, place + need
+        layout.offsets[v] = place
+        layout.size = max(layout.size, place + need)
+
+    for v in program.arguments:
+        if v in last:
+            put(v)
+            ends.setdefault(last[v], []).append(v)
+    for position, i in enumerate(program.instructions):
+        y = i.output
+        if y not in layout.views and y not in layout.homes:
+            inherited = next(
+                (
+                    x
+                    for x in i.inputs
+                    if in_place and x in taken and last[x] == position and may_overwrite(i, x)
+                ),
+                None,
+            )
+            if inherited is not None:
+                taken[y] = taken.pop(inherited)
+                layout.offsets[y] = layout.offsets[inherited]
+            else:
+                put(y)
+            ends.setdefault(last.get(y, position), []).append(y)
+        for x in ends.pop(position, []):
+            taken.pop(x, None)
+
+

@@ -1,0 +1,98 @@
+"""Running a program over and over: its arrays, made once, and the code that works on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, Backend
+from .kernels import Names, lines_for
+from .kernels_numpy import lines_for_numpy
+from .memory import Layout
+from .program import Program, Value
+
+
+class Replay:
+    """A program bound to memory.
+
+    Attributes
+    ----------
+    arrays : dict of Value to array
+        Where each value is while it is alive.
+    source : str
+        The Python code that runs it, one line or a few for each instruction.
+    run : callable
+        Does it.
+    """
+
+    def __init__(self, program: Program, layout: Layout) -> None:
+        self.program, self.layout = program, layout
+        self.arrays = self._bind()
+        self.names = Names()
+        self.lines: list[list[str]] = [self._lines(i) for i in program.instructions]
+        copies = [
+            f"{self.names(program.backend.xp.copyto, 'copyto')}({self.names(leaf.data, 'leaf')}, "
+            f"{self.names(self.arrays[v], 'y')})"
+            for leaf, v in layout.copies.items()
+        ]
+        body = [line for lines in self.lines for line in lines] + copies
+        self.source = "\n".join(body)
+        self.run: Callable[[], None] = self.function("def run():", body)["run"]
+
+    def _lines(self, i: Any) -> list[str]:
+        if i.output in self.layout.views:
+            return []
+        emit = lines_for_numpy if self.program.backend.name == "numpy" else lines_for
+        return emit(self.program.backend, i, [self.arrays[v] for v in i.inputs], self.arrays[i.output], self.names)
+
+    def function(self, head: str, body: list[str], **more: Any) -> dict[str, Any]:
+        """Return the namespace in which the lines `body` have been defined as a function."""
+        space = {**self.names.objects, **more}
+        arguments = ", ".join(f"{name}={name}" for name in space)
+        text = head.replace("()", f"({arguments})") + "\n" + "\n".join(f"    {line}" for line in body or ["pass"])
+        exec(compile(text, "<plan>", "exec"), space)
+        return space
+
+    def _bind(self) -> dict[Value, Array]:
+        """Make the arena, and an array for every value."""
+        program, layout = self.program, self.layout
+        backend = program.backend
+        arena = Arena(backend, layout.size)
+        arrays: dict[Value, Array] = {}
+
+        def array(v: Value) -> Array:
+            if v not in arrays:
+                if v in layout.offsets:
+                    arrays[v] = arena.array(layout.offsets[v], v)
+                elif v in layout.homes:
+                    arrays[v] = layout.homes[v].data
+                else:
+                    arrays[v] = v.array
+            return arrays[v]
+
+        for v in program.arguments:
+            if v in layout.offsets:
+                array(v)
+        for i in program.instructions:
+            inputs = [array(v) for v in i.inputs]
+            if i.output in layout.views:
+                arrays[i.output] = i.op.forward(backend.xp, *inputs)
+            else:
+                array(i.output)
+        for v in program.results:
+            array(v)
+        return arrays
+
+
+class Arena:
+    """One piece of memory, and arrays at places in it."""
+
+    def __init__(self, backend: Backend, size: int) -> None:
+        self.backend = backend
+        self.memory = backend.arena(size)
+
+    def array(self, offset: int, v: Value) -> Array:
+        """Return an array of the shape and dtype of `v` at a place."""
+        return self.backend.array_at(self.memory, offset, v.shape, v.dtype)

@@ -1,18 +1,17 @@
-"""What composite operations are made of, so that passes can share the parts and replays need no memory of their own.
+"""Lowering: composite operations become their parts, which passes can share and replays need no own memory for.
 
 Each entry of `PARTS` writes an operation as simpler ones, which give the same numbers up to rounding.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
-from ..backend import Backend
-from ..op import Op
-from ..ops.activation import Elu, LeakyRelu, Relu, ScaledTanh, Sigmoid, Softplus, TwoSidedRelu
-from ..ops.elementwise import (
+from ...backend import Backend
+from ...op import Op
+from ...ops.activation import Elu, LeakyRelu, Relu, ScaledTanh, Sigmoid, Softplus, TwoSidedRelu
+from ...ops.elementwise import (
     Abs,
     Add,
     Divide,
@@ -21,7 +20,6 @@ from ..ops.elementwise import (
     Exp,
     Gate,
     Greater,
-    GreaterEqual,
     Log,
     Maximum,
     Minimum,
@@ -33,20 +31,20 @@ from ..ops.elementwise import (
     Subtract,
     Where,
 )
-from ..ops.loss import SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxCrossEntropySlope, SquaredError
-from ..ops.mask import Mask
-from ..ops.matmul import Bias
-from ..ops.normalize import BatchNorm
-from ..ops.reduce import Max, Mean, Min, Norm, Reduction, Sum
-from ..ops.shape import Reshape
-from ..ops.softmax import LogSoftmax, Softmax
-from ..ops.update import Descend
-from .operations import Function
-from .program import Builder, Instruction, Program, Value, number_of
+from ...ops.loss import SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxCrossEntropySlope, SquaredError
+from ...ops.mask import Mask
+from ...ops.matmul import Bias
+from ...ops.normalize import BatchNorm
+from ...ops.reduce import Max, Mean, Min, Norm, Reduction, Sum
+from ...ops.shape import Reshape
+from ...ops.softmax import LogSoftmax, Softmax
+from ...ops.update import Descend
+from ..operations import Function
+from ..program import Builder, Instruction, Program, Value, number_of
 
 ADD, SUBTRACT, MULTIPLY, DIVIDE, NEGATIVE = Add(), Subtract(), Multiply(), Divide(), Negative()
-EXP, LOG, SQRT, SQUARE, ABS, GATE, WHERE = Exp(), Log(), Sqrt(), Square(), Abs(), Gate(), Where()
-MAXIMUM, MINIMUM, EQUAL, GREATER, AT_LEAST = Maximum(), Minimum(), Equal(), Greater(), GreaterEqual()
+EXP, LOG, SQRT, SQUARE, ABS, WHERE = Exp(), Log(), Sqrt(), Square(), Abs(), Where()
+MAXIMUM, MINIMUM, EQUAL, GREATER = Maximum(), Minimum(), Equal(), Greater()
 EXPM1, LOG1P = Function("expm1"), Function("log1p")
 
 Part = Callable[..., Value | None]
@@ -117,6 +115,11 @@ def _tuple(axis: int | tuple[int, ...]) -> tuple[int, ...]:
     return axis if isinstance(axis, tuple) else (axis,)
 
 
+@_is(Gate)
+def _gate(build: Builder, op: Op, x: Value, z: Value) -> Value:
+    return build(MULTIPLY, x, build(GREATER, z, 0.0))
+
+
 @_is(Mean)
 def _mean(build: Builder, op: Mean, x: Value) -> Value:
     total = build(Sum(op.axis, op.keepdims), x)
@@ -165,8 +168,7 @@ def _relu(build: Builder, op: Op, z: Value) -> Value:
 @_is(Sigmoid)
 def _sigmoid(build: Builder, op: Op, z: Value) -> Value:
     small = build(EXP, build(NEGATIVE, build(ABS, z)))
-    top = build(WHERE, build(AT_LEAST, z, 0.0), build.number(1.0, z.dtype), small)
-    return build(DIVIDE, top, build(ADD, small, 1.0))
+    return build(DIVIDE, build(EXP, build(MINIMUM, z, 0.0)), build(ADD, small, 1.0))
 
 
 @_is(Softplus)
@@ -188,7 +190,7 @@ def _two_sided_relu(build: Builder, op: TwoSidedRelu, z: Value) -> Value:
 @_is(Elu)
 def _elu(build: Builder, op: Elu, z: Value) -> Value:
     below = build(MULTIPLY, build(EXPM1, build(MINIMUM, z, 0.0)), op.alpha)
-    return build(WHERE, build(GREATER, z, 0.0), z, below)
+    return build(ADD, build(MAXIMUM, z, 0.0), below)
 
 
 # -- softmax, losses, normalisation ---------------------------------------------------------------------

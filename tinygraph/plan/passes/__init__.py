@@ -1,0 +1,29 @@
+"""The passes: functions from program to program that keep its results and make it cheaper.
+
+Each can be turned off by name; that changes speed only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..program import Program
+from .bias import fold_bias
+from .common_subexpressions import share_common_subexpressions
+from .constant_folding import fold_constants
+from .dead_code import remove_dead_code
+from .early_updates import move_updates_forward
+from .lowering import lower
+from .transposes import fold_transposes
+from .updates import fold_updates
+
+PASSES: dict[str, Callable[[Program], Program]] = {
+    "dead code": remove_dead_code,
+    "lowering": lower,
+    "constant folding": fold_constants,
+    "common subexpressions": share_common_subexpressions,
+    "transposes": fold_transposes,
+    "updates": fold_updates,
+    "bias": fold_bias,
+    "early updates": move_updates_forward,
+}

@@ -38,7 +38,7 @@ from ..ops.random import Bernoulli
 from ..ops.reduce import BroadcastTo, Max, Min, Sum
 from ..ops.shape import Concatenate, Reshape
 from .kernels import Names, lines_for
-from .operations import Copy, Function, Gemm
+from .operations import ColumnSums, Combined, Copy, Function, Gemm
 from .program import Instruction
 
 UFUNCS: dict[type[Op], np.ufunc] = {
@@ -79,9 +79,11 @@ def lines_for_numpy(backend: Backend, i: Instruction, inputs: list[Array], out: 
     if kind in REDUCTIONS:
         return [_reduction(names, op, inputs[0], out)]
     if kind is MatMul and inputs[0].ndim == 2 == inputs[1].ndim and out.dtype.char in "fd":
-        return _gemm(Gemm(op.transpose_a, op.transpose_b), inputs, out, names)  # type: ignore[attr-defined]
+        return _gemm(Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b), inputs, out, names)
     if kind is Gemm and out.dtype.char in "fd":
         return _gemm(op, inputs, out, names)  # type: ignore[arg-type]
+    if kind is ColumnSums and out.dtype.char in "fd":
+        return _column_sums(op, inputs, out, names)  # type: ignore[arg-type]
     if kind is Where:
         copy = names(np.copyto, "copyto")
         condition, a, b = (names(x, "a") for x in inputs)
@@ -126,12 +128,7 @@ def _gemm(op: Gemm, inputs: list[Array], out: np.ndarray, names: Names) -> list[
 
     a, b, c, s, t = op.split(tuple(inputs))
     a, b = _plain(a), _plain(b)
-    lines = []
-    if c is not None and not _same(c, out):
-        lines.append(f"{names(np.copyto, 'copyto')}({names(out, 'y')}, {names(c, 'c')})")
-    alpha = repr(op.alpha) if s is None else _times(op.alpha, f"{names(s, 's')}.item()")
-    beta = "0.0" if c is None else repr(op.beta) if t is None else _times(op.beta, f"{names(t, 't')}.item()")
-    prefix = "s" if out.dtype == np.float32 else "d"
+    lines, alpha, beta, prefix = _prepared(op, c, s, t, out, names)
     m, n = out.shape
     k = a.shape[0] if op.transpose_a else a.shape[1]
     if a is None or b is None or not (m and n and k):
@@ -146,6 +143,29 @@ def _gemm(op: Gemm, inputs: list[Array], out: np.ndarray, names: Names) -> list[
         flips = f"{int(op.transpose_b)}, {int(op.transpose_a)}"
         lines.append(f"{gemm}({alpha}, {left}, {right}, {beta}, {target}, {flips}, 1)")
     return lines
+
+
+def _prepared(
+    op: Combined, c: Any, s: Any, t: Any, out: np.ndarray, names: Names
+) -> tuple[list[str], str, str, str]:
+    """Return the lines that bring c to its place, alpha and beta as expressions, and BLAS's letter of the dtype."""
+    lines = []
+    if c is not None and not _same(c, out):
+        lines.append(f"{names(np.copyto, 'copyto')}({names(out, 'y')}, {names(c, 'c')})")
+    alpha = repr(op.alpha) if s is None else _times(op.alpha, f"{names(s, 's')}.item()")
+    beta = "0.0" if c is None else repr(op.beta) if t is None else _times(op.beta, f"{names(t, 't')}.item()")
+    return lines, alpha, beta, "s" if out.dtype == np.float32 else "d"
+
+
+def _column_sums(op: ColumnSums, inputs: list[Array], out: np.ndarray, names: Names) -> list[str]:
+    """Return the lines of a sum of rows: the product with a vector of ones."""
+    from scipy.linalg import blas
+
+    a, c, s, t = op.split(tuple(inputs))
+    lines, alpha, beta, prefix = _prepared(op, c, s, t, out, names)
+    gemv = names(getattr(blas, f"{prefix}gemv"), f"{prefix}gemv")
+    ones = names(np.ones(len(a), a.dtype), "ones")
+    return [*lines, f"{gemv}({alpha}, {names(_plain(a).T, 'a')}, {ones}, {beta}, {names(out, 'y')}, 0, 1, 0, 1, 0, 1)"]
 
 
 def _times(factor: float, text: str) -> str:

@@ -29,7 +29,7 @@ from ..ops.activation import Tanh
 from ..ops.reduce import BroadcastTo
 from ..ops.shape import Index, Transpose
 from ..tensor import Tensor
-from .operations import Function, Gemm
+from .operations import Combined, Function
 from .program import Instruction, Program, Value
 
 ALIGNMENT = 64  # bytes: a cache line
@@ -127,9 +127,8 @@ def _store(
 
 def may_overwrite(i: Instruction, x: Value) -> bool:
     """Whether the output of an instruction may be written over its input `x` while it runs."""
-    if isinstance(i.op, Gemm):
-        a, b, c, s, t = i.op.split(i.inputs)
-        return x is c and x not in (a, b, s, t) and x.shape == i.output.shape
+    if isinstance(i.op, Combined):
+        return i.op.adds and i.inputs.count(x) == 1 and x is i.op.split(i.inputs)[-3] and x.shape == i.output.shape
     return (
         isinstance(i.op, ENTRY_BY_ENTRY)
         and x in i.inputs

@@ -32,41 +32,76 @@ class Function(ElementwiseOp):
 
 
 @dataclass(frozen=True)
-class Gemm(Op):
-    """A product that is scaled and added to something: ``y = alpha s a b + beta t c``.
+class Combined(Op):
+    """Something computed from the first inputs, x, scaled and added to something: ``y = alpha s x + beta t c``.
 
-    Inputs are the matrices a and b, then, if they are there: c, of a shape that broadcasts to that of y; s; and t,
-    numbers with no axes that are known only when it runs.
+    The other inputs are, if they are there: c, of a shape that broadcasts to that of y; s; and t, numbers with no
+    axes that are known only when it runs.
     """
 
-    transpose_a: bool = False
-    transpose_b: bool = False
     alpha: float = 1.0
     beta: float = 0.0
     adds: bool = False  # whether there is a c
     scales: bool = False  # whether there is an s
     decays: bool = False  # whether there is a t
 
+    def rest(self, inputs: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+        """Return c, s and t; None for what is not there."""
+        left = iter(inputs)
+        c, s, t = (next(left) if there else None for there in (self.adds, self.scales, self.decays))
+        return c, s, t
+
+    def combined(self, x: Array, c: Array, s: Array, t: Array) -> Array:
+        """Return ``alpha s x + beta t c``."""
+        y = x * self.alpha
+        y = y if s is None else y * s
+        if c is None:
+            return y
+        return y + (c * self.beta if t is None else c * self.beta * t)
+
+    def formula(self, x: str) -> str:
+        """Return the formula in words, with `x` for what is computed."""
+        text = f"{_factor(self.alpha)}{'s ' * self.scales}{x}"
+        return f"{text} + {_factor(self.beta)}{'t ' * self.decays}c" if self.adds else text
+
+
+@dataclass(frozen=True)
+class Gemm(Combined):
+    """A product of two matrices, the first inputs, scaled and added to something: ``y = alpha s a b + beta t c``."""
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+
     @property
     def label(self) -> str:
         """The formula: ``-0.1 s a' b + c``."""
-        product = f"a{chr(39) * self.transpose_a} b{chr(39) * self.transpose_b}"
-        text = f"{_factor(self.alpha)}{'s ' * self.scales}{product}"
-        return f"{text} + {_factor(self.beta)}{'t ' * self.decays}c" if self.adds else text
+        return self.formula(f"a{chr(39) * self.transpose_a} b{chr(39) * self.transpose_b}")
 
     def split(self, inputs: tuple[Any, ...]) -> tuple[Any, Any, Any, Any, Any]:
         """Return a, b, c, s and t; None for what is not there."""
-        rest = iter(inputs[2:])
-        c, s, t = (next(rest) if there else None for there in (self.adds, self.scales, self.decays))
-        return inputs[0], inputs[1], c, s, t
+        return inputs[0], inputs[1], *self.rest(inputs[2:])
 
     def forward(self, xp: Any, *arrays: Array, out: Array | None = None) -> Array:
-        a, b, c, s, t = self.split(arrays)
-        y = xp.matmul(a.T if self.transpose_a else a, b.T if self.transpose_b else b) * self.alpha
-        y = y if s is None else y * s
-        if c is not None:
-            y = y + c * self.beta if t is None else y + c * self.beta * t
-        return y
+        a, b, *rest = self.split(arrays)
+        return self.combined(xp.matmul(a.T if self.transpose_a else a, b.T if self.transpose_b else b), *rest)
+
+
+@dataclass(frozen=True)
+class ColumnSums(Combined):
+    """The sum of the rows of a matrix, scaled and added to something: ``y = alpha s sum(a) + beta t c``."""
+
+    @property
+    def label(self) -> str:
+        """The formula: ``s sum(a) + c``."""
+        return self.formula("sum(a)")
+
+    def split(self, inputs: tuple[Any, ...]) -> tuple[Any, Any, Any, Any]:
+        """Return a, c, s and t; None for what is not there."""
+        return inputs[0], *self.rest(inputs[1:])
+
+    def forward(self, xp: Any, *arrays: Array, out: Array | None = None) -> Array:
+        a, *rest = self.split(arrays)
+        return self.combined(xp.sum(a, axis=0), *rest)
 
 
 def _factor(number: float) -> str:

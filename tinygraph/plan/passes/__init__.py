@@ -25,5 +25,6 @@ PASSES: dict[str, Callable[[Program], Program]] = {
     "transposes": fold_transposes,
     "updates": fold_updates,
     "bias": fold_bias,
+    "common subexpressions of products": share_common_subexpressions,
     "early updates": move_updates_forward,
 }

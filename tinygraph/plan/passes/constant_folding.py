@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...op import Op
+import numpy as np
+
+from ...op import ElementwiseOp, Op
 from ...ops.elementwise import Add, Divide, Multiply, Negative, Subtract
 from ...ops.reduce import BroadcastTo
 from ...ops.shape import Reshape
@@ -19,7 +21,7 @@ def fold_constants(program: Program) -> Program:
     xp = program.backend.xp
     for given in program.instructions:
         i = Instruction(given.op, tuple(instead.get(v, v) for v in given.inputs), given.output)
-        i = _joined(program, i, makers)
+        i = _joined(program, _with_numbers(program, i), makers)
         neutral = _neutral(program, i)
         if neutral is not None:
             instead[i.output] = neutral
@@ -31,6 +33,21 @@ def fold_constants(program: Program) -> Program:
             kept.append(i)
             makers[i.output] = i
     return program.rewritten(kept, instead)
+
+
+def _with_numbers(program: Program, i: Instruction) -> Instruction:
+    """Let matrices whose entries are all one number be that number, and factors that are numbers come last."""
+    if not isinstance(i.op, ElementwiseOp):
+        return i
+    inputs = list(i.inputs)
+    for position, v in enumerate(inputs):
+        number = number_of(v, program.backend) if v.shape else None
+        others = [x.shape for x in inputs[:position] + inputs[position + 1 :]]
+        if number is not None and others and np.broadcast_shapes(*others) == i.output.shape:
+            inputs[position] = constant(program.backend, np.array(number, v.dtype))
+    if isinstance(i.op, Multiply | Add) and inputs[0].kind == "constant" and inputs[1].kind != "constant":
+        inputs.reverse()
+    return i if tuple(inputs) == i.inputs else Instruction(i.op, tuple(inputs), i.output)
 
 
 def _neutral(program: Program, i: Instruction) -> Value | None:
@@ -50,7 +67,13 @@ def _neutral(program: Program, i: Instruction) -> Value | None:
 
 
 def _joined(program: Program, i: Instruction, makers: dict[Value, Instruction]) -> Instruction:
-    """Join two factors that are numbers, and a change of sign with a factor: ``(x 2) 3`` is ``x 6``."""
+    """Join two factors that are numbers, and changes of sign with what they meet: ``(x 2) 3`` is ``x 6``."""
+    if isinstance(i.op, Add | Subtract):
+        inner = makers.get(i.inputs[1])
+        if inner is not None and isinstance(inner.op, Negative):
+            op: Op = Add() if isinstance(i.op, Subtract) else Subtract()
+            return Instruction(op, (i.inputs[0], inner.inputs[0]), i.output)
+        return i
     split = scaled(program, i.op, i.inputs)
     if split is None:
         return i

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from ...ops.elementwise import Add, Multiply, Negative, Subtract
 from ...ops.matmul import MatMul
-from ..operations import Gemm
+from ...ops.reduce import Sum
+from ..operations import ColumnSums, Combined, Gemm
 from ..program import Builder, Instruction, Program, Value
 from .constant_folding import scaled
 
@@ -67,18 +68,21 @@ def _parts(program: Program, i: Instruction, factor: float, scales: tuple[Value,
 
 
 def is_product(program: Program, term: Term, makers: dict[Value, Instruction], uses: dict[Value, int]) -> bool:
-    """Whether a term is a product of matrices that nothing else reads and nothing has been folded into."""
+    """Whether a term is a product of matrices, or a sum of rows, that nothing else reads and nothing was added to."""
     i = makers.get(term.value)
-    if i is None or uses.get(term.value) != 1 or i.output.dtype.kind != "f" or len(i.output.shape) != 2:
+    if i is None or uses.get(term.value) != 1 or i.output.dtype.kind != "f":
         return False
     if isinstance(i.op, MatMul):
         return all(len(v.shape) == 2 for v in i.inputs)
+    if isinstance(i.op, Sum):
+        return len(i.inputs[0].shape) == 2 and i.op.axis == 0 and not i.op.keepdims
     return isinstance(i.op, Gemm) and not (i.op.adds or i.op.scales)
 
 
 def gemm(build: Builder, product: Instruction, term: Term, others: list[Term], output: Value) -> None:
     """Append ``term + sum of others`` to `build` as one product; the others have one value in common."""
-    alpha = term.factor * (product.op.alpha if isinstance(product.op, Gemm) else 1.0)
+    inner = product.op
+    alpha = term.factor * (inner.alpha if isinstance(inner, Gemm) else 1.0)
     extra: list[Value] = []
     beta, decays = 0.0, False
     if others:
@@ -96,15 +100,12 @@ def gemm(build: Builder, product: Instruction, term: Term, others: list[Term], o
         for part in parts[1:]:
             total = build(ADD, total, part)
         extra.append(build(ADD, total, fixed) if fixed else total)
-    op = Gemm(
-        product.op.transpose_a,  # type: ignore[attr-defined]
-        product.op.transpose_b,  # type: ignore[attr-defined]
-        alpha,
-        beta,
-        adds=bool(others),
-        scales=s is not None,
-        decays=decays,
-    )
+    settings = {"alpha": alpha, "beta": beta, "adds": bool(others), "scales": s is not None, "decays": decays}
+    op: Combined
+    if isinstance(inner, MatMul | Gemm):
+        op = Gemm(**settings, transpose_a=inner.transpose_a, transpose_b=inner.transpose_b)
+    else:
+        op = ColumnSums(**settings)
     build(op, *product.inputs, *extra, output=output)
 
 

@@ -7,10 +7,7 @@ product. SciPy is imported at the first product, since it takes longer to import
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,46 +18,10 @@ _gemm_of: dict[Any, Callable[..., np.ndarray]] = {}  # dtype -> BLAS routine; em
 
 
 def _load_blas() -> None:
-    with _known_processor():
-        from scipy.linalg import blas
+    from scipy.linalg import blas
 
     _gemm_of[np.dtype(np.float32)] = blas.sgemm
     _gemm_of[np.dtype(np.float64)] = blas.dgemm
-
-
-@contextmanager
-def _known_processor() -> Iterator[None]:
-    """Name the kernels that OpenBLAS should load on processors that it takes for older ones.
-
-    OpenBLAS up to 0.3.31 does not know AMD's fifth Zen (family 26) and loads kernels without AVX-512 for it, which
-    take up to 1.9 times as long (its issue 6029). A choice that the user has made stands.
-    """
-    name = "OPENBLAS_CORETYPE"
-    if name in os.environ or not _has_unknown_avx512():
-        yield
-        return
-    os.environ[name] = "SkylakeX"
-    try:
-        yield
-    finally:
-        del os.environ[name]
-
-
-def _has_unknown_avx512() -> bool:
-    """Whether this is a processor with AVX-512 of a family that OpenBLAS does not know."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            facts = dict(line.split(":", 1) for line in itertools.takewhile(str.strip, file) if ":" in line)
-    except OSError:
-        return False
-    found = {name.strip(): text.strip() for name, text in facts.items()}
-    flags = found.get("flags", "").split()
-    needed = ("avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl")
-    return (
-        found.get("vendor_id") == "AuthenticAMD"
-        and found.get("cpu family") == "26"
-        and all(flag in flags for flag in needed)
-    )
 
 
 def gemm(

@@ -103,7 +103,9 @@ class _Bound:
         self.assigned = list(program.stores)
         arrays = self.plan.replay.arrays
         self.copy_in = [
-            (position, arrays[v]) for position, v in zip(positions, program.arguments, strict=False) if v in arrays
+            (position, arrays[v])
+            for position, v in zip(positions, program.arguments, strict=False)
+            if v in arrays
         ]
         self.grads_in = [(v.leaf, arrays[v]) for v in program.arguments[len(positions) :] if v in arrays]
         count = len(program.outputs) - len(self.grad_targets)
@@ -195,6 +197,8 @@ def _spec(x: Any) -> Any:
     return x.shape, x.dtype, type(x)
 
 
-def compile(fn: Callable[..., Any], *, check: bool = False, passes: tuple[str, ...] | None = None) -> Compiled:
+def compile(
+    fn: Callable[..., Any], *, check: bool = False, passes: tuple[str, ...] | None = None
+) -> Compiled:
     """Return a function that computes what `fn` does, by replaying a recording of it."""
     return Compiled(fn, check, passes)

@@ -145,7 +145,9 @@ def _gemm(op: Gemm, inputs: list[Array], out: np.ndarray, names: Names) -> list[
     return lines
 
 
-def _prepared(op: Combined, c: Any, s: Any, t: Any, out: np.ndarray, names: Names) -> tuple[list[str], str, str, str]:
+def _prepared(
+    op: Combined, c: Any, s: Any, t: Any, out: np.ndarray, names: Names
+) -> tuple[list[str], str, str, str]:
     """Return the lines that bring c to its place, alpha and beta as expressions, and BLAS's letter of the dtype."""
     lines = []
     if c is not None and not _same(c, out):

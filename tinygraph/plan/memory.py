@@ -107,7 +107,9 @@ def _bases(program: Program, layout: Layout) -> dict[Value, Value]:
     return base
 
 
-def _store(program: Program, layout: Layout, base: dict[Value, Value], last: dict[Value, int], in_place: bool) -> None:
+def _store(
+    program: Program, layout: Layout, base: dict[Value, Value], last: dict[Value, int], in_place: bool
+) -> None:
     """Decide which values are written into leaves, and which are copied there at the end."""
     makers = {i.output: position for position, i in enumerate(program.instructions)}
     states = {id(v.array): v for v in program.states()}
@@ -128,7 +130,10 @@ def may_overwrite(i: Instruction, x: Value) -> bool:
     if isinstance(i.op, Combined):
         return i.op.adds and i.inputs.count(x) == 1 and x is i.op.split(i.inputs)[-3] and x.shape == i.output.shape
     return (
-        isinstance(i.op, ENTRY_BY_ENTRY) and x in i.inputs and x.shape == i.output.shape and x.dtype == i.output.dtype
+        isinstance(i.op, ENTRY_BY_ENTRY)
+        and x in i.inputs
+        and x.shape == i.output.shape
+        and x.dtype == i.output.dtype
     )
 
 
@@ -157,7 +162,11 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
         y = i.output
         if y not in layout.views and y not in layout.homes:
             inherited = next(
-                (x for x in i.inputs if in_place and x in taken and last[x] == position and may_overwrite(i, x)),
+                (
+                    x
+                    for x in i.inputs
+                    if in_place and x in taken and last[x] == position and may_overwrite(i, x)
+                ),
                 None,
             )
             if inherited is not None:
@@ -168,3 +177,5 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
             ends.setdefault(last.get(y, position), []).append(y)
         for x in ends.pop(position, []):
             taken.pop(x, None)
+
+

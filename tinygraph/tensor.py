@@ -95,7 +95,19 @@ class InsidePlan:
     dropped: bool  # the function set it to None afterwards, so the next `backward` inside starts anew
 
 
+INSIDE_PLAN = {dropped: InsidePlan(dropped) for dropped in (False, True)}
+
+
 mode = _Mode()
+
+
+class _Structure:
+    """Counts changes to the attributes of modules, so that compiled functions know when to look again."""
+
+    changes: int = 0
+
+
+structure = _Structure()
 
 
 class Tensor:

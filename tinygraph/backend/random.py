@@ -15,12 +15,15 @@ import numpy as np
 from ..errors import ArgumentError
 
 
-class _Stream:
+class _Seeding:
     """The seed in force and the number of draws made from it."""
 
     seed: int | None = None
     draws = itertools.count()
     generation = 0  # how often it was seeded
+
+
+seeding = _Seeding()
 
 
 def manual_seed(seed: int) -> None:
@@ -31,16 +34,16 @@ def manual_seed(seed: int) -> None:
     seed : int
         Zero or positive, below 2**64.
     """
-    _Stream.seed = check_seed(seed)
-    _Stream.draws = itertools.count()
-    _Stream.generation += 1
+    seeding.seed = check_seed(seed)
+    seeding.draws = itertools.count()
+    seeding.generation += 1
 
 
 def stream_seed() -> tuple[int, int]:
     """Return the seed in force, taken from the system where none was given, and how often it was set."""
-    if _Stream.seed is None:
-        _Stream.seed = secrets.randbits(64)
-    return _Stream.seed, _Stream.generation
+    if seeding.seed is None:
+        seeding.seed = secrets.randbits(64)
+    return seeding.seed, seeding.generation
 
 
 def check_seed(seed: int) -> int:
@@ -61,7 +64,7 @@ def generator(seed: int | None = None, *purpose: str | int) -> np.random.Generat
         What the numbers are for, ``("init", "layer1.W")`` say; other purposes get independent numbers.
     """
     if seed is None:
-        seed, purpose = stream_seed()[0], ("draw", next(_Stream.draws))
+        seed, purpose = stream_seed()[0], ("draw", next(seeding.draws))
     text = repr((check_seed(seed), *purpose))
     key = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
     return np.random.Generator(np.random.Philox(key=key))

@@ -17,7 +17,7 @@ from ..ops.elementwise import sign
 from ..ops.random import stream_restored
 from ..ops.reduce import argmax
 from ..ops.softmax import softmax
-from ..tensor import Operand, Tensor, as_tensor, mode
+from ..tensor import Operand, Tensor, as_tensor, mode, structure
 from .signals import name_signals
 
 
@@ -116,6 +116,7 @@ class Module:
             elif child.role is not None and child.name is None:
                 child.name = label
         object.__setattr__(self, name, value)
+        structure.changes += 1
 
     if TYPE_CHECKING:  # layers are often set by name
 

@@ -65,7 +65,7 @@ def _stream(backend: Backend) -> _Stream:
 
 def refresh_streams() -> None:
     """Let masks follow `manual_seed`; a compiled function calls this first, since it holds the keys."""
-    for backend in list(_streams):
+    for backend in _streams:
         _stream(backend)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..backend import Backend, current
 from ..errors import GraphError
+from ..backend.random import seeding
 from ..ops.random import refresh_streams
-from ..tensor import InsidePlan, Tensor, mode, next_index
+from ..tensor import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index, structure
 from .plan import Plan
 from .trace import LEAF_KINDS, GradAccess, Trace, fill, map_leaves
 
@@ -36,6 +37,7 @@ class Compiled:
         self._latest: Plan | None = None
         self._replays: list[_Bound] = []
         self._lock = threading.RLock()
+        self._generation = -1  # of the seed of random masks, as last seen
 
     @property
     def plan(self) -> Plan:
@@ -49,7 +51,9 @@ class Compiled:
         if mode.tracer is not None:  # part of another compiled function
             return self.function(*args, **kwargs)
         with self._lock:
-            refresh_streams()
+            if seeding.generation != self._generation:
+                refresh_streams()
+                self._generation = seeding.generation
             given: list[Any] = []
             shape = _flatten((args, kwargs) if kwargs else args, given)
             for bound in self._replays:
@@ -61,8 +65,8 @@ class Compiled:
     def _record(self, args: Any, kwargs: Any, shape: Any, given: list[Any]) -> Any:
         trace = Trace()
         try:
-            structure, copies = trace.outcome(trace.run(self.function, args, kwargs))
-            bound = _Bound(trace, structure, shape, given, self.passes)
+            form, copies = trace.outcome(trace.run(self.function, args, kwargs))
+            bound = _Bound(trace, form, shape, given, self.passes)
         except BaseException:
             trace.undo()
             raise
@@ -76,9 +80,9 @@ class _Bound:
     """A plan with the conditions under which it holds, and the way from arguments to results."""
 
     def __init__(
-        self, trace: Trace, structure: Any, shape: Any, given: list[Any], passes: tuple[str, ...] | None
+        self, trace: Trace, form: Any, shape: Any, given: list[Any], passes: tuple[str, ...] | None
     ) -> None:
-        self.shape, self.structure = shape, structure
+        self.shape, self.form = shape, form
         self.specs = [_spec(x) for x in given]
         self.backend, self.recording = current(), mode.recording
         self.grads = [(leaf, _kind(access)) for leaf, access in trace.grads.items()]
@@ -90,6 +94,7 @@ class _Bound:
         ]
         positions = [a.position for a, _ in trace.arguments]
         program = trace.program()
+        self.structure = structure.changes
         self.modules = [(vars(m), tuple(vars(m).values())) for m in trace.modules]
         self.members = [
             (x, tuple(x.values() if isinstance(x, dict) else x))
@@ -117,14 +122,19 @@ class _Bound:
         if shape != self.shape or mode.recording is not self.recording or current() is not self.backend:
             return False
         for x, spec in zip(given, self.specs, strict=True):
-            if _spec(x) != spec:
+            if x.__class__ is Tensor:
+                if (x.data.shape, x.data.dtype, x.backend, x.requires_grad) != spec:
+                    return False
+            elif (x.shape, x.dtype, x.__class__) != spec:
                 return False
         for leaf, data, requires_grad in self.leaves:
             if leaf.data is not data or leaf.requires_grad is not requires_grad:
                 return False
-        for attributes, values in self.modules:
-            if len(attributes) != len(values) or not all(map(is_, attributes.values(), values)):
-                return False
+        if structure.changes != self.structure:
+            for attributes, values in self.modules:
+                if len(attributes) != len(values) or not all(map(is_, attributes.values(), values)):
+                    return False
+            self.structure = structure.changes
         for members, items in self.members:
             now = members.values() if isinstance(members, dict) else members
             if len(members) != len(items) or not all(map(is_, now, items)):
@@ -148,8 +158,8 @@ class _Bound:
         for target, dropped in self.hidden:
             leaf = given[target] if isinstance(target, int) else target
             if isinstance(leaf, Tensor):
-                leaf._grad = InsidePlan(dropped)
-        return fill(self.structure, [Tensor(array.copy(), backend) for array in self.results])
+                leaf._grad = INSIDE_PLAN[dropped]
+        return fill(self.form, [Tensor(array.copy(), backend) for array in self.results])
 
 
 def _copy_in(backend: Backend, copyto: Any, array: Any, x: Any) -> None:

@@ -38,7 +38,7 @@ from ..ops.random import Bernoulli
 from ..ops.reduce import BroadcastTo, Max, Min, Sum
 from ..ops.shape import Concatenate, Reshape
 from .kernels import Names, lines_for
-from .operations import ColumnSums, Combined, Copy, Function, Gemm
+from .operations import ColumnSums, Combined, Copy, Dot, Function, Gemm
 from .program import Instruction
 
 UFUNCS: dict[type[Op], np.ufunc] = {
@@ -82,13 +82,16 @@ def lines_for_numpy(backend: Backend, i: Instruction, inputs: list[Array], out: 
         return _gemm(Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b), inputs, out, names)
     if kind is Gemm and out.dtype.char in "fd":
         return _gemm(op, inputs, out, names)  # type: ignore[arg-type]
+    if kind is Dot and out.dtype.char in "fd":
+        return _dot(op, inputs, out, names)  # type: ignore[arg-type]
     if kind is ColumnSums and out.dtype.char in "fd":
         return _column_sums(op, inputs, out, names)  # type: ignore[arg-type]
     if kind is Where:
         copy = names(np.copyto, "copyto")
         condition, a, b = (names(x, "a") for x in inputs)
         y = names(out, "y")
-        return [f"{copy}({y}, {b})", f"{copy}({y}, {a}, where={condition})"]
+        choose = f"{copy}({y}, {a}, where={condition})"
+        return [choose] if _same(inputs[2], out) else [f"{copy}({y}, {b})", choose]
     if kind in (Copy, Reshape, BroadcastTo):
         target = out if kind is not Reshape else out.reshape(inputs[0].shape)
         return [f"{names(np.copyto, 'copyto')}({names(target, 'y')}, {names(inputs[0], 'a')})"]
@@ -166,6 +169,16 @@ def _column_sums(op: ColumnSums, inputs: list[Array], out: np.ndarray, names: Na
     gemv = names(getattr(blas, f"{prefix}gemv"), f"{prefix}gemv")
     ones = names(np.ones(len(a), a.dtype), "ones")
     return [*lines, f"{gemv}({alpha}, {names(_plain(a).T, 'a')}, {ones}, {beta}, {names(out, 'y')}, 0, 1, 0, 1, 0, 1)"]
+
+
+def _dot(op: Dot, inputs: list[Array], out: np.ndarray, names: Names) -> list[str]:
+    """Return the line of a sum of products of entries."""
+    from scipy.linalg import blas
+
+    a, b = (_plain(x).reshape(-1) for x in inputs)
+    dot = names(blas.sdot if out.dtype == np.float32 else blas.ddot, "dot")
+    product = f"{dot}({names(a, 'a')}, {names(b, 'b')})"
+    return [f"{names(out, 'y')}[()] = {_times(op.factor, product)}"]
 
 
 def _times(factor: float, text: str) -> str:

@@ -24,6 +24,7 @@ from ..ops.elementwise import (
     Sqrt,
     Square,
     Subtract,
+    Where,
 )
 from ..ops.activation import Tanh
 from ..ops.reduce import BroadcastTo
@@ -33,6 +34,7 @@ from .operations import Combined, Function
 from .program import Instruction, Program, Value
 
 ALIGNMENT = 64  # bytes: a cache line
+PIECE = 1 << 14  # entries that a chain goes through at a time
 
 # One function of matching entries each: the output may be written over an input while it is read.
 ENTRY_BY_ENTRY: tuple[type[ElementwiseOp], ...] = (
@@ -56,6 +58,8 @@ class Layout:
         Values written into the memory of a leaf.
     copies : dict of Tensor to Value
         Leaves that take a value by a copy at the end.
+    pieces : set of Value
+        Values that only a chain reads: they have room for one piece.
     """
 
     size: int = 0
@@ -63,6 +67,7 @@ class Layout:
     views: dict[Value, Instruction] = field(default_factory=dict)
     homes: dict[Value, Tensor] = field(default_factory=dict)
     copies: dict[Tensor, Value] = field(default_factory=dict)
+    pieces: set[Value] = field(default_factory=set)
 
 
 def lay_out(program: Program, in_place: bool = True) -> Layout:
@@ -85,6 +90,7 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
     _store(program, layout, base, last, in_place)
     for v in layout.copies.values():
         last[base.get(v, v)] = end
+    _find_pieces(program, layout, base)
     _place(program, layout, last, in_place)
     return layout
 
@@ -125,10 +131,24 @@ def _store(
             layout.copies[leaf] = value
 
 
+def _find_pieces(program: Program, layout: Layout, base: dict[Value, Value]) -> None:
+    """Find the values that are made and read in one chain, and nowhere else."""
+    readers = program.readers()
+    wanted = set(program.results) | set(base.values())
+    for first, end in program.chains:
+        members = set(program.instructions[first:end])
+        for i in members:
+            v = i.output
+            if v not in wanted and v not in layout.homes and set(readers.get(v, ())) <= members:
+                layout.pieces.add(v)
+
+
 def may_overwrite(i: Instruction, x: Value) -> bool:
     """Whether the output of an instruction may be written over its input `x` while it runs."""
     if isinstance(i.op, Combined):
         return i.op.adds and i.inputs.count(x) == 1 and x is i.op.split(i.inputs)[-3] and x.shape == i.output.shape
+    if isinstance(i.op, Where):
+        return x is i.inputs[2] and i.inputs.count(x) == 1 and x.shape == i.output.shape and x.dtype == i.output.dtype
     return (
         isinstance(i.op, ENTRY_BY_ENTRY)
         and x in i.inputs
@@ -140,10 +160,12 @@ def may_overwrite(i: Instruction, x: Value) -> bool:
 def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: bool) -> None:
     """Give places in the arena to arguments and results, each from where it is made to where it is last read."""
     ends: dict[int, list[Value]] = {}
+    chain_end = {p: end - 1 for first, end in program.chains for p in range(first, end)}
     taken: dict[Value, tuple[int, int]] = {}  # offset and end of what is alive
 
     def put(v: Value) -> None:
-        need = -(-v.nbytes // ALIGNMENT) * ALIGNMENT
+        entries = min(v.size, PIECE) if v in layout.pieces else v.size
+        need = -(-entries * v.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         offset, best = 0, None
         for start, stop in sorted(taken.values()):
             if start - offset >= need and (best is None or start - offset < best[1]):
@@ -157,7 +179,7 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
     for v in program.arguments:
         if v in last:
             put(v)
-            ends.setdefault(last[v], []).append(v)
+            ends.setdefault(chain_end.get(last[v], last[v]), []).append(v)
     for position, i in enumerate(program.instructions):
         y = i.output
         if y not in layout.views and y not in layout.homes:
@@ -165,7 +187,11 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
                 (
                     x
                     for x in i.inputs
-                    if in_place and x in taken and last[x] == position and may_overwrite(i, x)
+                    if in_place
+                    and x in taken
+                    and last[x] == position
+                    and (x in layout.pieces) == (y in layout.pieces)
+                    and may_overwrite(i, x)
                 ),
                 None,
             )
@@ -174,7 +200,8 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
                 layout.offsets[y] = layout.offsets[inherited]
             else:
                 put(y)
-            ends.setdefault(last.get(y, position), []).append(y)
+            final = last.get(y, position)
+            ends.setdefault(chain_end.get(final, final), []).append(y)
         for x in ends.pop(position, []):
             taken.pop(x, None)
 

@@ -32,6 +32,21 @@ class Function(ElementwiseOp):
 
 
 @dataclass(frozen=True)
+class Dot(Op):
+    """The sum of the products of matching entries, scaled: ``y = factor sum(a b)``."""
+
+    factor: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """The formula: ``-0.1 sum(a b)``."""
+        return f"{_factor(self.factor)}sum(a b)"
+
+    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
+        return xp.sum(a * b) * self.factor
+
+
+@dataclass(frozen=True)
 class Combined(Op):
     """Something computed from the first inputs, x, scaled and added to something: ``y = alpha s x + beta t c``.
 

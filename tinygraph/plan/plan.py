@@ -18,7 +18,5 @@ class Plan:
         for name, rewrite in PASSES.items():
             if name in wanted:
                 self.program = rewrite(self.program)
-        if "dead code" in wanted:
-            self.program = PASSES["dead code"](self.program)
         self.layout = lay_out(self.program, "in place" in wanted)
         self.replay = Replay(self.program, self.layout)

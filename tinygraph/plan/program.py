@@ -86,6 +86,8 @@ class Program:
         What a replay copies out.
     stores : dict of Tensor to Value
         What leaves hold at the end.
+    chains : tuple of (first, end)
+        Runs of instructions, by position, that may go through their arrays together, piece by piece.
     """
 
     backend: Backend
@@ -93,6 +95,7 @@ class Program:
     instructions: tuple[Instruction, ...]
     outputs: tuple[Value, ...]
     stores: Mapping[Tensor, Value] = field(default_factory=dict)
+    chains: tuple[tuple[int, int], ...] = ()
 
     @property
     def results(self) -> tuple[Value, ...]:
@@ -120,7 +123,7 @@ class Program:
     def rewritten(self, instructions: Iterable[Instruction], instead: Mapping[Value, Value] | None = None) -> Program:
         """Return the program with other instructions, values replaced as `instead` says."""
         if not instead:
-            return replace(self, instructions=tuple(instructions))
+            return replace(self, instructions=tuple(instructions), chains=())
 
         def now(v: Value) -> Value:
             while v in instead:
@@ -132,7 +135,7 @@ class Program:
             for i in instructions
         )
         stores = {leaf: now(v) for leaf, v in self.stores.items()}
-        return replace(self, instructions=changed, outputs=tuple(map(now, self.outputs)), stores=stores)
+        return replace(self, instructions=changed, outputs=tuple(map(now, self.outputs)), stores=stores, chains=())
 
 
 class Builder:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, Backend
+from ..ops.elementwise import Maximum, Minimum
 from .kernels import Names, lines_for
 from .kernels_numpy import lines_for_numpy
-from .memory import Layout
-from .program import Program, Value
+from .memory import PIECE, Layout
+from .program import Instruction, Program, Value, number_of
 
 
 class Replay:
@@ -31,7 +32,7 @@ class Replay:
         self.program, self.layout = program, layout
         self.arrays = self._bind()
         self.names = Names()
-        self.lines: list[list[str]] = [self._lines(i) for i in program.instructions]
+        self.lines = self._all_lines()
         copies = [
             f"{self.names(program.backend.xp.copyto, 'copyto')}({self.names(leaf.data, 'leaf')}, "
             f"{self.names(self.arrays[v], 'y')})"
@@ -41,11 +42,46 @@ class Replay:
         self.source = "\n".join(body)
         self.run: Callable[[], None] = self.function("def run():", body)["run"]
 
+    def _all_lines(self) -> list[list[str]]:
+        """Return the lines of every instruction; those of a chain stand at its first."""
+        lines: list[list[str]] = []
+        for position, i in enumerate(self.program.instructions):
+            chain = next((c for c in self.program.chains if c[0] <= position < c[1]), None)
+            if chain is None:
+                lines.append(self._lines(i))
+            else:
+                lines.append(self._chain(chain) if position == chain[0] else [])
+        return lines
+
+    def _chain(self, chain: tuple[int, int]) -> list[str]:
+        """Return the lines of a chain: a loop over pieces, each a tuple of views of the arrays."""
+        members = self.program.instructions[chain[0] : chain[1]]
+        flat = {v: self.arrays[v].reshape(-1) for i in members for v in (*i.inputs, i.output) if v.shape}
+        repeated = set(self.layout.pieces)
+        for v in (v for i in members if isinstance(i.op, Maximum | Minimum) for v in i.inputs if not v.shape):
+            flat[v] = self.program.backend.xp.full((PIECE,), number_of(v, self.program.backend), v.dtype)
+            repeated.add(v)
+        values, size = list(flat), members[0].output.size
+        pieces: list[tuple[Array, ...]] = []
+        for start in range(0, size, PIECE):
+            end = min(start + PIECE, size)
+            pieces.append(tuple(flat[v][: end - start] if v in repeated else flat[v][start:end] for v in values))
+        inner: list[str] = []
+        for i in members:
+            arrays = [pieces[0][values.index(v)] if v in flat else self.arrays[v] for v in i.inputs]
+            inner.extend(self._emit(i, arrays, pieces[0][values.index(i.output)]))
+        targets = ", ".join(self.names(a, "p") for a in pieces[0])
+        head = f"for {targets}, in {self.names(pieces, 'pieces')}:"
+        return [head, *(f"    {line}" for line in inner)]
+
+    def _emit(self, i: Instruction, inputs: list[Array], out: Array) -> list[str]:
+        emit = lines_for_numpy if self.program.backend.name == "numpy" else lines_for
+        return emit(self.program.backend, i, inputs, out, self.names)
+
     def _lines(self, i: Any) -> list[str]:
         if i.output in self.layout.views:
             return []
-        emit = lines_for_numpy if self.program.backend.name == "numpy" else lines_for
-        return emit(self.program.backend, i, [self.arrays[v] for v in i.inputs], self.arrays[i.output], self.names)
+        return self._emit(i, [self.arrays[v] for v in i.inputs], self.arrays[i.output])
 
     def function(self, head: str, body: list[str], **more: Any) -> dict[str, Any]:
         """Return the namespace in which the lines `body` have been defined as a function."""
@@ -65,7 +101,7 @@ class Replay:
         def array(v: Value) -> Array:
             if v not in arrays:
                 if v in layout.offsets:
-                    arrays[v] = arena.array(layout.offsets[v], v)
+                    arrays[v] = arena.array(layout.offsets[v], v, v in layout.pieces)
                 elif v in layout.homes:
                     arrays[v] = layout.homes[v].data
                 else:
@@ -93,6 +129,7 @@ class Arena:
         self.backend = backend
         self.memory = backend.arena(size)
 
-    def array(self, offset: int, v: Value) -> Array:
-        """Return an array of the shape and dtype of `v` at a place."""
-        return self.backend.array_at(self.memory, offset, v.shape, v.dtype)
+    def array(self, offset: int, v: Value, piece: bool) -> Array:
+        """Return an array of the shape and dtype of `v` at a place, or for one piece of it."""
+        shape = (min(v.size, PIECE),) if piece else v.shape
+        return self.backend.array_at(self.memory, offset, shape, v.dtype)

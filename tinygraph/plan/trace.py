@@ -14,7 +14,7 @@ from ..errors import GraphError
 from ..op import Op
 from ..ops.elementwise import astype
 from ..ops.reduce import BroadcastTo
-from ..tensor import CONSTANT, InsidePlan, Tensor, describe, mode
+from ..tensor import CONSTANT, INSIDE_PLAN, InsidePlan, Tensor, describe, mode
 from .operations import Copy
 from .program import Instruction, Program, Value
 
@@ -320,7 +320,7 @@ class Trace:
         """
         for leaf, access in self.grads.items():
             if not (isinstance(leaf._grad, Tensor) and access.read_first):
-                leaf._grad = InsidePlan(dropped=leaf._grad is None)
+                leaf._grad = INSIDE_PLAN[leaf._grad is None]
         handed_out = {id(leaf._grad) for leaf in self.grads}
         for reference, value in self._made:
             t = reference()

@@ -12,8 +12,11 @@ from .bias import fold_bias
 from .common_subexpressions import share_common_subexpressions
 from .constant_folding import fold_constants
 from .dead_code import remove_dead_code
+from .dots import fold_dots
 from .early_updates import move_updates_forward
+from .elementwise_chains import chain_elementwise
 from .lowering import lower
+from .single_rows import view_single_rows
 from .transposes import fold_transposes
 from .updates import fold_updates
 
@@ -25,6 +28,10 @@ PASSES: dict[str, Callable[[Program], Program]] = {
     "transposes": fold_transposes,
     "updates": fold_updates,
     "bias": fold_bias,
+    "dots": fold_dots,
+    "single rows": view_single_rows,
     "common subexpressions of products": share_common_subexpressions,
+    "dead code again": remove_dead_code,
     "early updates": move_updates_forward,
+    "elementwise chains": chain_elementwise,
 }

@@ -10,7 +10,7 @@ from ..program import Instruction, Program, Value
 
 def move_updates_forward(program: Program) -> Program:
     """Return the program with every instruction that makes a leaf's new value as early as it can be."""
-    order = list(program.instructions)
+    order = _numbers_first(program)
     states = {id(v.array): v for v in program.states()}
     outside = set(program.outputs)
     for leaf, v in program.stores.items():
@@ -38,3 +38,17 @@ def _readers(order: list[Instruction], v: Value) -> list[Instruction]:
             if i.op.view:
                 seen.add(i.output)
     return found
+
+
+def _numbers_first(program: Program) -> list[Instruction]:
+    """Return the instructions with those first that make numbers of numbers in leaves: learning rates, say."""
+    early: list[Instruction] = []
+    late: list[Instruction] = []
+    known: set[Value] = set()
+    for i in program.instructions:
+        if i.output.size == 1 and all(v.size == 1 and (v.kind in ("state", "constant") or v in known) for v in i.inputs):
+            early.append(i)
+            known.add(i.output)
+        else:
+            late.append(i)
+    return early + late

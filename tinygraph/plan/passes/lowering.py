@@ -98,11 +98,9 @@ def _mask(build: Builder, op: Op, y: Value, a: Value) -> Value:
 
 @_is(Sum, Max, Min)
 def _reduction(build: Builder, op: Reduction, x: Value) -> Value | None:
-    """Let a reduction drop its axes, so that it is shared with one that does anyway; axes of length 1 need none."""
+    """Let a reduction drop its axes, so that it is shared with one that does anyway."""
     axes = set(range(len(x.shape))) if op.axis is None else {a % len(x.shape) for a in _tuple(op.axis)}
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if op.keepdims or a not in axes)
-    if all(x.shape[a] == 1 for a in axes):
-        return build(Reshape(shape), x)
     flat = tuple(sorted(axes)) if len(axes) < len(x.shape) else None
     plain = type(op)(flat[0] if flat is not None and len(flat) == 1 else flat, False)
     if plain == op:

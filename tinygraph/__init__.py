@@ -14,6 +14,7 @@ from .errors import (
     AnomalyError,
     ArgumentError,
     BackendError,
+    CompileError,
     DataError,
     DTypeError,
     GradientError,
@@ -91,6 +92,7 @@ from .ops import (
     var,
     where,
 )
+from .plan import Plan, compile
 from .sensitivities import gradient_norms, sensitivities
 from .tensor import Tensor, no_grad, parameter, tensor
 from .train import History, evaluate, fit
@@ -101,6 +103,7 @@ __all__ = [
     "AnomalyError",
     "ArgumentError",
     "BackendError",
+    "CompileError",
     "DTypeError",
     "DataError",
     "GradientError",
@@ -110,6 +113,7 @@ __all__ = [
     "IndexRangeError",
     "Neighborhoods",
     "Op",
+    "Plan",
     "RenderError",
     "ShapeError",
     "Tensor",

@@ -34,6 +34,10 @@ class GraphError(TinygraphError, RuntimeError):
     """A question the recorded graph cannot answer: a missing path, a leaf changed after it was used."""
 
 
+class CompileError(GraphError):
+    """A function that a recording cannot stand for: it reads values on the host, or keeps what it computes."""
+
+
 class AnomalyError(TinygraphError, FloatingPointError):
     """An output or gradient that is not finite, found by `detect_anomaly`; names the op that made it."""
 

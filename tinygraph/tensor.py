@@ -55,28 +55,28 @@ class Tracer(Protocol):
     """Who records a function's run to replay it later, and must hear of all that is not an operation."""
 
     def reads(self, t: Tensor, how: str) -> None:
-        """The value of `t` is read on the host."""
+        """Hear that the value of `t` is read on the host."""
 
     def assigns(self, t: Tensor, source: Tensor) -> None:
-        """The value of `source` is about to be written into the leaf `t`."""
+        """Hear that the value of `source` is about to be written into the leaf `t`."""
 
     def adopts(self, array: np.ndarray, t: Tensor) -> None:
-        """A host array became the leaf `t`."""
+        """Hear that a host array became the leaf `t`."""
 
     def shares(self, t: Tensor) -> None:
-        """Another tensor is about to share the memory of `t`."""
+        """Hear that another tensor is about to share the memory of `t`."""
 
     def makes(self) -> None:
-        """A leaf is made of host values by `tensor` or `parameter`."""
+        """Hear that `tensor` or `parameter` makes a leaf of host values."""
 
     def reads_grad(self, t: Tensor) -> None:
-        """The attribute `grad` of `t` is read."""
+        """Hear that the attribute `grad` of `t` is read."""
 
     def writes_grad(self, t: Tensor) -> None:
-        """The attribute `grad` of `t` is about to be set."""
+        """Hear that the attribute `grad` of `t` is about to be set."""
 
     def enters(self, module: Any, inputs: tuple[Any, ...], like: Tensor | None) -> tuple[Any, ...]:
-        """A module is called; return its inputs, plain arguments of the function made like `like`."""
+        """Hear that a module is called; return its inputs, plain arguments of the function made like `like`."""
 
 
 class _Mode(threading.local):

@@ -7,6 +7,7 @@ import io
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +19,13 @@ import numpy as np
 from . import losses
 from .checkpoint import PathLike, read_arrays, write_arrays, write_file
 from .data import Batches, check_finite, one_hot
-from .errors import ArgumentError, DataError
+from .errors import ArgumentError, CompileError, DataError
 from .nn import Module
 from .nn.module import OUTPUTS
 from .ops.elementwise import sign
 from .ops.random import set_stream_state, stream_state
 from .optim import SGD, Optimizer, positive
+from .plan import compile
 from .sleeping import awake_weights
 from .tensor import Tensor, as_tensor, no_grad
 
@@ -94,6 +96,7 @@ def fit(
     validation: tuple[Any, Any] | None = None,
     early_stopping: int | None = None,
     stop_tolerance: float | None = None,
+    compiled: bool = True,
     checkpoint: PathLike | None = None,
     progress: bool = True,
     seed: int = 0,
@@ -125,6 +128,9 @@ def fit(
         passes, and go back to the best parameters, the pocket variables of (65.94).
     stop_tolerance : float, optional
         Stop when the risk improves by less than this from one pass to the next (65.83).
+    compiled : bool
+        Replay the training step as a plan (see `tinygraph.compile`). What cannot be recorded, a loss of one's own
+        that reads values on the host, say, runs eagerly, with a warning; so does `freeze_sleeping`, without one.
     checkpoint : path, optional
         Written after each pass. If it exists, training continues from it as if it had never stopped.
     progress : bool
@@ -162,6 +168,7 @@ def fit(
     if checkpoint is not None and Path(checkpoint).exists():
         state.load(checkpoint)
     history = state.history
+    step = _Step(objective, optimizer, compiled and not freeze_sleeping)
     before, started = net.training, time.perf_counter() - (history.times[-1] if history.rows else 0.0)
     try:
         with _progress_bar(epochs, progress) as report:
@@ -169,7 +176,7 @@ def fit(
                 row: dict[str, Any] = dict.fromkeys(COLUMNS)
                 row["epoch"] = len(history) + 1
                 net.train()
-                row["loss"], row["error"] = _train_pass(objective, optimizer, batches, len(history))
+                row["loss"], row["error"] = _train_pass(step, batches, len(history))
                 if held_out is not None:
                     row["validation_loss"], row["validation_error"] = evaluate(net, loss_fn, held_out)
                 row["seconds"] = time.perf_counter() - started
@@ -180,6 +187,7 @@ def fit(
                 report(row)
     finally:
         net.train(before)
+        optimizer.zero_grad()
     history.stopped = history.stopped or f"all {epochs} passes done"
     state.restore_pocket()
     return history
@@ -215,26 +223,20 @@ def evaluate(
         with no_grad():
             tally = _Tally()
             for x, y in Batches(*data_set, batch_size, shuffle=False, allow_missing=True):
-                tally.add(*objective(x, y), y)
+                loss, output = objective(x, y)
+                tally.add(loss, objective.decisions(output), y)
     finally:
         net.train(before)
     return tally.means()
 
 
-def _train_pass(
-    objective: _Objective, optimizer: Optimizer, batches: Iterable[Any], epoch: int
-) -> tuple[float, float | None]:
+def _train_pass(step: _Step, batches: Iterable[Any], epoch: int) -> tuple[float, float | None]:
     """Go once over the batches, updating after each; return the mean loss and error."""
     if isinstance(batches, Batches):
         batches.set_epoch(epoch)
     tally = _Tally()
     for number, (x, y) in enumerate(batches, 1):
-        optimizer.zero_grad()
-        loss, decision = objective(x, y)
-        loss.backward()
-        objective.add_regulariser_gradients(loss)
-        optimizer.step()
-        value = tally.add(loss, decision, y)
+        value = tally.add(*step(x, y), y)
         if not math.isfinite(value):
             raise DataError(
                 f"fit: the loss became {value} in pass {epoch + 1}, batch {number}: lower the learning rate, or "
@@ -245,7 +247,38 @@ def _train_pass(
             "fit: the training set yielded no batch" + (" in a later pass: give a list, not an iterator" * bool(epoch))
         )
     loss_mean, error = tally.means()
-    return loss_mean + objective.regulariser(), error
+    return loss_mean + step.objective.regulariser(), error
+
+
+class _Step:
+    """One update by a batch, compiled if that is wanted and possible."""
+
+    def __init__(self, objective: _Objective, optimizer: Optimizer, compiled: bool) -> None:
+        self.objective, self.optimizer = objective, optimizer
+        self.run: Callable[[Any, Any], tuple[Tensor, Tensor | None]] = self.update
+        if compiled:
+            self.run = compile(self.update)
+
+    def __call__(self, x: Any, y: Any) -> tuple[Tensor, np.ndarray | None]:
+        """Update the parameters; return the loss of the batch before, and the decisions on it."""
+        if self.objective.takes_logits is not None:
+            y = _like_parameters(y, self.objective.like)
+        try:
+            loss, output = self.run(x, y)
+        except CompileError as error:
+            warnings.warn(f"fit: the step runs eagerly; compiled=False says so. {error}", RuntimeWarning, stacklevel=4)
+            self.run = self.update
+            loss, output = self.run(x, y)
+        return loss, self.objective.decisions(output)
+
+    def update(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:
+        """Do one step of the optimiser; return loss and output of the network."""
+        self.optimizer.zero_grad()
+        loss, output = self.objective(x, y)
+        loss.backward()
+        self.objective.add_regulariser_gradients(loss)
+        self.optimizer.step()
+        return loss, output
 
 
 class _Objective:
@@ -258,8 +291,8 @@ class _Objective:
         self.weights = [t for t in net.parameters() if t.role == "weight" and t.requires_grad]
         self.like = next(iter(net.parameters()), None)
 
-    def __call__(self, x: Any, y: Any) -> tuple[Tensor, np.ndarray | None]:
-        """Return the loss of the batch, and the decisions on the host if the network makes any."""
+    def __call__(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the loss of the batch, and the network's output if it makes decisions."""
         if self.takes_logits is None:
             return self.loss_fn(self.net, x, y), None
         y = _like_parameters(y, self.like)
@@ -268,9 +301,11 @@ class _Objective:
         if self.net.output is not None and not self.takes_logits:
             prediction = OUTPUTS[self.net.output][0](output)
         loss = self.loss_fn(prediction, y)
-        if self.net.output in (None, "linear"):
-            return loss, None
-        return loss, _decide(self.net.output, output.numpy())
+        return loss, None if self.net.output in (None, "linear") else output
+
+    def decisions(self, output: Tensor | None) -> np.ndarray | None:
+        """Return the decisions for an output of the network, on the host."""
+        return None if output is None else _decide(self.net.output, output.numpy())
 
     def regulariser(self) -> float:
         """Return the value of the regularisers."""

@@ -2,6 +2,7 @@
 
 from .batches import Batches, batches
 from .checks import check_finite, check_labels, one_hot
+from .cora import NodeDataset
 from .dataset import Dataset
 from .datasets import load
 from .pairs import balanced_pairs
@@ -10,6 +11,7 @@ from .tables import read_table
 __all__ = [
     "Batches",
     "Dataset",
+    "NodeDataset",
     "balanced_pairs",
     "batches",
     "check_finite",

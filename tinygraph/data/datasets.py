@@ -5,24 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Literal, overload
 
 from ..errors import ArgumentError
 from .cifar import load_cifar10
+from .cora import NodeDataset, load_cora
 from .dataset import Dataset
 from .digits import load_digits
 from .mnist import load_mnist
 
-Loader = Callable[[str | Path | None, bool], Dataset]
+Loader = Callable[[str | Path | None, bool], Any]
 
 LOADERS: dict[str, Loader] = {
     "digits": lambda data_dir, center: load_digits(center=center),
     "mnist": lambda data_dir, center: load_mnist("mnist", data_dir, center),
     "fashion-mnist": lambda data_dir, center: load_mnist("fashion-mnist", data_dir, center),
     "cifar10": load_cifar10,
+    "cora": load_cora,
 }
 
 
-def load(name: str, data_dir: str | Path | None = None, *, center: bool = False) -> Dataset:
+@overload
+def load(  # type: ignore[overload-overlap]
+    name: Literal["cora"], data_dir: str | Path | None = None, *, center: bool = False
+) -> NodeDataset: ...
+
+
+@overload
+def load(name: str, data_dir: str | Path | None = None, *, center: bool = False) -> Dataset: ...
+
+
+def load(name: str, data_dir: str | Path | None = None, *, center: bool = False) -> Any:
     """Return the data set called `name`.
 
     Parameters
@@ -32,6 +45,7 @@ def load(name: str, data_dir: str | Path | None = None, *, center: bool = False)
           of each digit is for testing: 1,442 for training, 355 for testing.
         - "mnist", "fashion-mnist": 60,000 + 10,000 images of 28 x 28 pixels, split as published.
         - "cifar10": 50,000 + 10,000 images of 3 x 32 x 32, split as published.
+        - "cora": one graph of 2,708 papers and 5,278 citations, split as by Planetoid.
     data_dir : path, optional
         The folder with the files of the data set, or the folder above. If it is not given, they are looked
         for where TINYGRAPH_DATA_DIR points to, then in the user's cache, then downloaded to it (by pooch).
@@ -42,7 +56,7 @@ def load(name: str, data_dir: str | Path | None = None, *, center: bool = False)
     -------
     Dataset
         `train` and `test` are pairs ``(X, Y)`` of float32 arrays: pixels in [0, 1], one image a row, and
-        basis vectors.
+        basis vectors. A graph comes as a `NodeDataset`.
 
     Raises
     ------

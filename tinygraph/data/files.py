@@ -57,11 +57,14 @@ def read_bytes(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Download:
-    """A file to download: its name, its published MD5 sum and the folders it lies in, tried in turn."""
+    """A file to download: its name, its published MD5 sum and the folders it lies in, tried in turn.
+
+    Without mirrors it can only be put into place by hand.
+    """
 
     file: str
-    md5: str
-    mirrors: tuple[str, ...]
+    md5: str = ""
+    mirrors: tuple[str, ...] = ()
 
 
 def locate(
@@ -105,6 +108,8 @@ def locate(
         if found is not None:
             return found
     remedy = f"put {expected} into a folder and name it by data_dir or {ENVIRONMENT}"
+    if not all(d.mirrors for d in downloads):
+        raise DataError(f"{name}: there is no address to download it from; {remedy}")
     cache = _download(name, downloads, remedy)
     found = find(cache)
     if found is None:

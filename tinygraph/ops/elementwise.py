@@ -303,49 +303,49 @@ class Cast(Op):
 # -- comparisons ----------------------------------------------------------------------------------------
 
 
-class _Comparison(ElementwiseOp):
+class Comparison(ElementwiseOp):
     """A truth value for each pair of entries; it carries no gradient."""
 
     rule = "no gradient"
     differentiable = False
 
 
-class Less(_Comparison):
+class Less(Comparison):
     """Whether ``a < b``."""
 
     def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
         return xp.less(a, b, out=out)
 
 
-class LessEqual(_Comparison):
+class LessEqual(Comparison):
     """Whether ``a <= b``."""
 
     def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
         return xp.less_equal(a, b, out=out)
 
 
-class Greater(_Comparison):
+class Greater(Comparison):
     """Whether ``a > b``."""
 
     def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
         return xp.greater(a, b, out=out)
 
 
-class GreaterEqual(_Comparison):
+class GreaterEqual(Comparison):
     """Whether ``a >= b``."""
 
     def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
         return xp.greater_equal(a, b, out=out)
 
 
-class Equal(_Comparison):
+class Equal(Comparison):
     """Whether ``a = b``."""
 
     def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
         return xp.equal(a, b, out=out)
 
 
-class NotEqual(_Comparison):
+class NotEqual(Comparison):
     """Whether ``a`` differs from ``b``."""
 
     def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backend import Array, Backend, current
 from ..backend.random import stream_seed
-from ..errors import ArgumentError, GraphError
+from ..errors import ArgumentError, CompileError
 from ..op import Op
 from ..tensor import Tensor, mode, no_grad
 from .elementwise import add
@@ -57,7 +57,7 @@ def _stream(backend: Backend) -> _Stream:
         _streams[backend] = stream
     elif stream.generation != generation:
         if mode.tracer is not None:
-            raise GraphError("manual_seed: called inside a compiled function, which it cannot be part of")
+            raise CompileError("manual_seed: called inside a compiled function, which it cannot be part of")
         stream.key.assign_(np.array([seed, 0], np.uint64))
         stream.generation = generation
     return stream

@@ -1,6 +1,7 @@
 """Plans: functions recorded once and replayed without the cost of recording."""
 
 from .compile import Compiled, compile
-from .plan import Plan
+from .passes import NAMES
+from .plan import Plan, Profile
 
-__all__ = ["Compiled", "Plan", "compile"]
+__all__ = ["NAMES", "Compiled", "Plan", "Profile", "compile"]

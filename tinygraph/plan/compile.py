@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import update_wrapper
 from operator import is_
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, current
-from ..errors import GraphError
 from ..backend.random import seeding
+from ..errors import ArgumentError, CompileError, GraphError
 from ..ops.random import refresh_streams
 from ..tensor import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index, structure
+from .passes import NAMES
 from .plan import Plan
-from .trace import LEAF_KINDS, GradAccess, Trace, fill, map_leaves
+from .trace import LEAF_KINDS, GradAccess, Trace, fill
 
 
 class Compiled:
@@ -30,7 +31,7 @@ class Compiled:
         All that were made, one for each kind of arguments and state.
     """
 
-    def __init__(self, function: Callable[..., Any], check: bool, passes: tuple[str, ...] | None) -> None:
+    def __init__(self, function: Callable[..., Any], check: bool, passes: Collection[str] | None) -> None:
         update_wrapper(self, function)
         self.function, self.check, self.passes = function, check, passes
         self.plans: list[Plan] = []
@@ -56,32 +57,77 @@ class Compiled:
                 self._generation = seeding.generation
             given: list[Any] = []
             shape = _flatten((args, kwargs) if kwargs else args, given)
+            if self.check:
+                return self._checked(args, kwargs, shape, given)
             for bound in self._replays:
                 if bound.fits(shape, given):
                     self._latest = bound.plan
                     return bound.replay(given)
             return self._record(args, kwargs, shape, given)
 
-    def _record(self, args: Any, kwargs: Any, shape: Any, given: list[Any]) -> Any:
+    def _checked(self, args: Any, kwargs: Any, shape: Any, given: list[Any]) -> Any:
+        """Run the function itself and take it back, replay, and compare."""
         trace = Trace()
         try:
-            form, copies = trace.outcome(trace.run(self.function, args, kwargs))
-            bound = _Bound(trace, form, shape, given, self.passes)
-        except BaseException:
+            form = trace.outcome(trace.run(self.function, args, kwargs))
+            expected = trace.final_values()
+            fresh = _Bound(trace, form, shape, given, self.passes)
+        finally:
             trace.undo()
-            raise
+        bound = next((b for b in self._replays if b.fits(shape, given)), None)
+        if bound is None:
+            bound = fresh
+            self._replays.append(bound)
+            self.plans.append(bound.plan)
+        self._latest = bound.plan
+        result = bound.replay(given)
+        self._compare(bound, fresh, expected, result)
+        return result
+
+    def _compare(
+        self, bound: _Bound, fresh: _Bound, expected: tuple[list[Any], dict[Tensor, Any]], result: Any
+    ) -> None:
+        """Raise an error unless a replay gave what the function itself gave."""
+        outputs, stores = expected
+        got: list[Any] = []
+        _flatten(result, got)
+        pairs = [(f"result {k}", a, b) for k, (a, b) in enumerate(zip(outputs, bound.latest, strict=False))]
+        pairs += [(leaf.name or "a leaf", data, leaf) for leaf, data in stores.items()]
+        if (
+            repr(fresh.form) != repr(bound.form)
+            or len(outputs) != len(bound.latest)
+            or set(stores) != set(bound.assigned)
+        ):
+            raise CompileError(
+                "compile: check: the function returned or assigned other things than when it was recorded"
+            )
+        for name, host, t in pairs:
+            scale = 1e-4 if host.dtype.itemsize < 8 else 1e-9
+            if not np.allclose(host, t.numpy(), scale, scale, equal_nan=True):
+                worst = float(np.nanmax(np.abs(host - t.numpy())))
+                raise CompileError(
+                    f"compile: check: {name} differs from what the function itself gives by {worst:.3g}; something that "
+                    "is no tensor changed between calls: pass it as an argument"
+                )
+
+    def _record(self, args: Any, kwargs: Any, shape: Any, given: list[Any]) -> Any:
+        """Record the function's run as a plan, take the run back, and let the plan do it: every call is a replay."""
+        trace = Trace()
+        try:
+            form = trace.outcome(trace.run(self.function, args, kwargs))
+            bound = _Bound(trace, form, shape, given, self.passes)
+        finally:
+            trace.undo()
         self._replays.append(bound)
         self.plans.append(bound.plan)
         self._latest = bound.plan
-        return copies
+        return bound.replay(given)
 
 
 class _Bound:
     """A plan with the conditions under which it holds, and the way from arguments to results."""
 
-    def __init__(
-        self, trace: Trace, form: Any, shape: Any, given: list[Any], passes: tuple[str, ...] | None
-    ) -> None:
+    def __init__(self, trace: Trace, form: Any, shape: Any, given: list[Any], passes: Collection[str] | None) -> None:
         self.shape, self.form = shape, form
         self.specs = [_spec(x) for x in given]
         self.backend, self.recording = current(), mode.recording
@@ -108,12 +154,11 @@ class _Bound:
         self.assigned = list(program.stores)
         arrays = self.plan.replay.arrays
         self.copy_in = [
-            (position, arrays[v])
-            for position, v in zip(positions, program.arguments, strict=False)
-            if v in arrays
+            (position, arrays[v]) for position, v in zip(positions, program.arguments, strict=False) if v in arrays
         ]
         self.grads_in = [(v.leaf, arrays[v]) for v in program.arguments[len(positions) :] if v in arrays]
         count = len(program.outputs) - len(self.grad_targets)
+        self.latest: list[Tensor] = []
         self.results = [arrays[v] for v in self.plan.program.outputs[:count]]
         self.grad_results = [arrays[v] for v in self.plan.program.outputs[count:]]
 
@@ -159,7 +204,8 @@ class _Bound:
             leaf = given[target] if isinstance(target, int) else target
             if isinstance(leaf, Tensor):
                 leaf._grad = INSIDE_PLAN[dropped]
-        return fill(self.form, [Tensor(array.copy(), backend) for array in self.results])
+        self.latest = [Tensor(array.copy(), backend) for array in self.results]
+        return fill(self.form, self.latest)
 
 
 def _copy_in(backend: Backend, copyto: Any, array: Any, x: Any) -> None:
@@ -207,8 +253,56 @@ def _spec(x: Any) -> Any:
     return x.shape, x.dtype, type(x)
 
 
-def compile(
-    fn: Callable[..., Any], *, check: bool = False, passes: tuple[str, ...] | None = None
-) -> Compiled:
-    """Return a function that computes what `fn` does, by replaying a recording of it."""
+def compile(fn: Callable[..., Any], *, check: bool = False, passes: Collection[str] | None = None) -> Compiled:
+    """Return a function that computes what `fn` does by replaying a recording of it.
+
+    The first call with arguments of a new kind runs `fn` once, records every operation, gradient and assignment,
+    and takes that run back; this call and all later ones are replays. A replay does what the run did, on new
+    arguments and on what parameters, running averages and random keys hold now. It is recorded anew when shapes,
+    dtypes, backends, training modes, `requires_grad`, attributes of modules or Python arguments change.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes and returns tensors, arrays and other objects, in nested tuples, lists and dicts. Tensors and arrays
+        are inputs; all other arguments, and whatever else `fn` uses, are taken as they are when it is recorded.
+    check : bool
+        Whether every call also runs `fn` itself, compares results and assignments, and raises if they differ by
+        more than rounding; to find what a recording cannot see.
+    passes : collection of str, optional
+        The names of the passes to use, of `tinygraph.plan.NAMES`; by default all. Speed depends on it, results do
+        not.
+
+    Returns
+    -------
+    Compiled
+        Called like `fn`. What it returns has no graph to differentiate; gradients are taken inside `fn`. If `fn`
+        clears `grad` before or after `backward`, gradients stay inside, and reading `grad` raises an error.
+
+    Raises
+    ------
+    CompileError
+        At a call: if `fn` reads values on the host, makes tensors of host values, or keeps results elsewhere.
+        Nothing has changed then.
+    ArgumentError
+        If a pass is not known.
+
+    Examples
+    --------
+    >>> W = tg.parameter(np.ones((3, 2), np.float32), name="W")
+    >>> def step(x):
+    ...     loss = tg.sum((x @ W) ** 2)
+    ...     (dW,) = tg.grad(loss, [W])
+    ...     W.assign_(W - 0.01 * dW)
+    ...     return loss
+    >>> fast = tg.compile(step)
+    >>> x = np.ones((1, 3), np.float32)
+    >>> [round(float(fast(x)), 2) for _ in range(3)]
+    [18.0, 15.9, 14.05]
+    """
+    if not callable(fn):
+        raise ArgumentError(f"compile: expected a function, got {type(fn).__name__}")
+    unknown = [name for name in passes or () if name not in NAMES]
+    if unknown:
+        raise ArgumentError(f"compile: pass {unknown[0]!r} is not known; known: {', '.join(NAMES)}")
     return Compiled(fn, check, passes)

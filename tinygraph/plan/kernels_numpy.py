@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import Array, Backend
 from ..op import Op
-from ..ops.activation import Relu, Tanh
+from ..ops.activation import Tanh
 from ..ops.elementwise import (
     Abs,
     Add,
@@ -34,7 +34,6 @@ from ..ops.elementwise import (
     Where,
 )
 from ..ops.matmul import MatMul
-from ..ops.random import Bernoulli
 from ..ops.reduce import BroadcastTo, Max, Min, Sum
 from ..ops.shape import Concatenate, Reshape
 from .kernels import Names, lines_for
@@ -78,13 +77,14 @@ def lines_for_numpy(backend: Backend, i: Instruction, inputs: list[Array], out: 
         return [_call(names, ufunc, *inputs, out=out)]
     if kind in REDUCTIONS:
         return [_reduction(names, op, inputs[0], out)]
-    if kind is MatMul and inputs[0].ndim == 2 == inputs[1].ndim and out.dtype.char in "fd":
+    blas = out.dtype.char in "fd" and all(a.size for a in inputs) and out.size
+    if kind is MatMul and blas and inputs[0].ndim == 2 == inputs[1].ndim:
         return _gemm(Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b), inputs, out, names)
-    if kind is Gemm and out.dtype.char in "fd":
+    if kind is Gemm and blas:
         return _gemm(op, inputs, out, names)  # type: ignore[arg-type]
-    if kind is Dot and out.dtype.char in "fd":
+    if kind is Dot and blas:
         return _dot(op, inputs, out, names)  # type: ignore[arg-type]
-    if kind is ColumnSums and out.dtype.char in "fd":
+    if kind is ColumnSums and blas:
         return _column_sums(op, inputs, out, names)  # type: ignore[arg-type]
     if kind is Where:
         copy = names(np.copyto, "copyto")
@@ -130,27 +130,28 @@ def _gemm(op: Gemm, inputs: list[Array], out: np.ndarray, names: Names) -> list[
     from scipy.linalg import blas
 
     a, b, c, s, t = op.split(tuple(inputs))
-    a, b = _plain(a), _plain(b)
     lines, alpha, beta, prefix = _prepared(op, c, s, t, out, names)
+    flip_a, flip_b = op.transpose_a, op.transpose_b
+    if a.flags.f_contiguous and not a.flags.c_contiguous:
+        a, flip_a = a.T, not flip_a
+    if b.flags.f_contiguous and not b.flags.c_contiguous:
+        b, flip_b = b.T, not flip_b
+    a, b = _plain(a, names, lines), _plain(b, names, lines)
     m, n = out.shape
-    k = a.shape[0] if op.transpose_a else a.shape[1]
-    if a is None or b is None or not (m and n and k):
-        raise NotImplementedError
+    k = a.shape[0] if flip_a else a.shape[1]
     if m == 1 or n == 1:
-        lines.append(_gemv(op, blas, prefix, a, b, out, alpha, beta, names))
+        lines.append(_gemv(flip_a, flip_b, blas, prefix, a, b, out, alpha, beta, names))
     elif k == 1 and c is not None:
         lines.extend(_ger(op, blas, prefix, a, b, out, alpha, beta, t is None, names))
     else:
         gemm = names(getattr(blas, f"{prefix}gemm"), f"{prefix}gemm")
         left, right, target = names(b.T, "b"), names(a.T, "a"), names(out.T, "y")
-        flips = f"{int(op.transpose_b)}, {int(op.transpose_a)}"
+        flips = f"{int(flip_b)}, {int(flip_a)}"
         lines.append(f"{gemm}({alpha}, {left}, {right}, {beta}, {target}, {flips}, 1)")
     return lines
 
 
-def _prepared(
-    op: Combined, c: Any, s: Any, t: Any, out: np.ndarray, names: Names
-) -> tuple[list[str], str, str, str]:
+def _prepared(op: Combined, c: Any, s: Any, t: Any, out: np.ndarray, names: Names) -> tuple[list[str], str, str, str]:
     """Return the lines that bring c to its place, alpha and beta as expressions, and BLAS's letter of the dtype."""
     lines = []
     if c is not None and not _same(c, out):
@@ -168,28 +169,32 @@ def _column_sums(op: ColumnSums, inputs: list[Array], out: np.ndarray, names: Na
     lines, alpha, beta, prefix = _prepared(op, c, s, t, out, names)
     gemv = names(getattr(blas, f"{prefix}gemv"), f"{prefix}gemv")
     ones = names(np.ones(len(a), a.dtype), "ones")
-    return [*lines, f"{gemv}({alpha}, {names(_plain(a).T, 'a')}, {ones}, {beta}, {names(out, 'y')}, 0, 1, 0, 1, 0, 1)"]
+    matrix = names(_plain(a, names, lines).T, "a")
+    return [*lines, f"{gemv}({alpha}, {matrix}, {ones}, {beta}, {names(out, 'y')}, 0, 1, 0, 1, 0, 1)"]
 
 
 def _dot(op: Dot, inputs: list[Array], out: np.ndarray, names: Names) -> list[str]:
     """Return the line of a sum of products of entries."""
     from scipy.linalg import blas
 
-    a, b = (_plain(x).reshape(-1) for x in inputs)
+    lines: list[str] = []
+    a, b = (_plain(x, names, lines).reshape(-1) for x in inputs)
     dot = names(blas.sdot if out.dtype == np.float32 else blas.ddot, "dot")
     product = f"{dot}({names(a, 'a')}, {names(b, 'b')})"
-    return [f"{names(out, 'y')}[()] = {_times(op.factor, product)}"]
+    return [*lines, f"{names(out, 'y')}[()] = {_times(op.factor, product)}"]
 
 
 def _times(factor: float, text: str) -> str:
     return text if factor == 1.0 else f"{factor!r} * {text}"
 
 
-def _plain(a: np.ndarray) -> np.ndarray:
-    """Return a matrix whose rows lie one after the other."""
-    if not a.flags.c_contiguous:
-        raise NotImplementedError(f"matrix of shape {a.shape} and strides {a.strides}")
-    return a
+def _plain(a: np.ndarray, names: Names, lines: list[str]) -> np.ndarray:
+    """Return an array whose rows lie one after the other, as BLAS wants them; append the line that copies if not."""
+    if a.flags.c_contiguous:
+        return a
+    packed = np.empty(a.shape, a.dtype)
+    lines.append(f"{names(np.copyto, 'copyto')}({names(packed, 'packed')}, {names(a, 'a')})")
+    return packed
 
 
 def _same(c: np.ndarray, out: np.ndarray) -> bool:
@@ -197,13 +202,22 @@ def _same(c: np.ndarray, out: np.ndarray) -> bool:
 
 
 def _gemv(
-    op: Gemm, blas: Any, prefix: str, a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: str, beta: str, names: Names
+    flip_a: bool,
+    flip_b: bool,
+    blas: Any,
+    prefix: str,
+    a: np.ndarray,
+    b: np.ndarray,
+    out: np.ndarray,
+    alpha: str,
+    beta: str,
+    names: Names,
 ) -> str:
     """Return the line for a product with one row or one column: a matrix times a vector."""
     if out.shape[0] == 1:
-        matrix, vector, trans = b.T, a.reshape(-1), int(op.transpose_b)
+        matrix, vector, trans = b.T, a.reshape(-1), int(flip_b)
     else:
-        matrix, vector, trans = a.T, b.reshape(-1), int(not op.transpose_a)
+        matrix, vector, trans = a.T, b.reshape(-1), int(not flip_a)
     gemv = names(getattr(blas, f"{prefix}gemv"), f"{prefix}gemv")
     x, y = names(vector, "x"), names(out.reshape(-1), "y")
     return f"{gemv}({alpha}, {names(matrix, 'a')}, {x}, {beta}, {y}, 0, 1, 0, 1, {trans}, 1)"

@@ -7,9 +7,9 @@ takes at the end is written into the leaf itself as soon as nothing wants the ol
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..op import ElementwiseOp
+from ..ops.activation import Tanh
 from ..ops.elementwise import (
     Abs,
     Add,
@@ -26,7 +26,6 @@ from ..ops.elementwise import (
     Subtract,
     Where,
 )
-from ..ops.activation import Tanh
 from ..ops.reduce import BroadcastTo
 from ..ops.shape import Index, Transpose
 from ..tensor import Tensor
@@ -113,9 +112,7 @@ def _bases(program: Program, layout: Layout) -> dict[Value, Value]:
     return base
 
 
-def _store(
-    program: Program, layout: Layout, base: dict[Value, Value], last: dict[Value, int], in_place: bool
-) -> None:
+def _store(program: Program, layout: Layout, base: dict[Value, Value], last: dict[Value, int], in_place: bool) -> None:
     """Decide which values are written into leaves, and which are copied there at the end."""
     makers = {i.output: position for position, i in enumerate(program.instructions)}
     states = {id(v.array): v for v in program.states()}
@@ -150,10 +147,7 @@ def may_overwrite(i: Instruction, x: Value) -> bool:
     if isinstance(i.op, Where):
         return x is i.inputs[2] and i.inputs.count(x) == 1 and x.shape == i.output.shape and x.dtype == i.output.dtype
     return (
-        isinstance(i.op, ENTRY_BY_ENTRY)
-        and x in i.inputs
-        and x.shape == i.output.shape
-        and x.dtype == i.output.dtype
+        isinstance(i.op, ENTRY_BY_ENTRY) and x in i.inputs and x.shape == i.output.shape and x.dtype == i.output.dtype
     )
 
 
@@ -204,5 +198,3 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
             ends.setdefault(chain_end.get(final, final), []).append(y)
         for x in ends.pop(position, []):
             taken.pop(x, None)
-
-

@@ -1,4 +1,4 @@
-"""Operations that exist only in plans: what passes turn the public ones into."""
+"""Operations that exist only in plans: what passes turn the public ones into. Gradients are taken before that."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ..op import ElementwiseOp, Op
 class Copy(ElementwiseOp):
     """The same entries in other memory."""
 
+    differentiable = False
+
     def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
         return x.copy()
 
@@ -19,6 +21,8 @@ class Copy(ElementwiseOp):
 @dataclass(frozen=True)
 class Function(ElementwiseOp):
     """A function of the backend that no public operation is: ``log1p``, ``expm1``."""
+
+    differentiable = False
 
     function: str
 
@@ -34,6 +38,8 @@ class Function(ElementwiseOp):
 @dataclass(frozen=True)
 class Dot(Op):
     """The sum of the products of matching entries, scaled: ``y = factor sum(a b)``."""
+
+    differentiable = False
 
     factor: float = 1.0
 
@@ -53,6 +59,8 @@ class Combined(Op):
     The other inputs are, if they are there: c, of a shape that broadcasts to that of y; s; and t, numbers with no
     axes that are known only when it runs.
     """
+
+    differentiable = False
 
     alpha: float = 1.0
     beta: float = 0.0
@@ -77,7 +85,8 @@ class Combined(Op):
     def formula(self, x: str) -> str:
         """Return the formula in words, with `x` for what is computed."""
         text = f"{_factor(self.alpha)}{'s ' * self.scales}{x}"
-        return f"{text} + {_factor(self.beta)}{'t ' * self.decays}c" if self.adds else text
+        sign = "-" if self.beta < 0 else "+"
+        return f"{text} {sign} {_factor(abs(self.beta))}{'t ' * self.decays}c" if self.adds else text
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,276 @@
-"""A plan: a program after the passes, with the memory it runs in."""
+"""A plan: a program after the passes and the memory it runs in, as an object to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Collection
+from pathlib import Path
+from statistics import median
 
+from ..graph import Graph, Node
+from ..ops.matmul import MatMul
+from ..ops.neighborhood import EdgeProduct, NeighborhoodMatMul
+from .machine import Ceilings, ceilings
 from .memory import lay_out
-from .passes import PASSES
-from .program import Program
+from .operations import Gemm
+from .passes import IN_PLACE, NAMES, rewrite
+from .program import Instruction, Program, Value
 from .replay import Replay
 
 
 class Plan:
-    def __init__(self, program: Program, passes: Iterable[str] | None = None) -> None:
-        self.traced = program
-        self.program = program
-        wanted = set(PASSES) | {"in place"} if passes is None else set(passes)
-        for name, rewrite in PASSES.items():
-            if name in wanted:
-                self.program = rewrite(self.program)
-        self.layout = lay_out(self.program, "in place" in wanted)
+    """What a compiled function runs for arguments of one kind.
+
+    Attributes
+    ----------
+    program : Program
+        Its instructions, after the passes.
+    traced : Program
+        As they were recorded.
+    passes : tuple of str
+        The names of the passes that made one of the other.
+    """
+
+    def __init__(self, traced: Program, passes: Collection[str] | None = None) -> None:
+        self.passes = NAMES if passes is None else tuple(name for name in NAMES if name in passes)
+        self.traced = traced
+        self.program = rewrite(traced, self.passes)
+        self.layout = lay_out(self.program, IN_PLACE in self.passes)
         self.replay = Replay(self.program, self.layout)
+
+    # -- what it is -------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """The Python code of a replay."""
+        return self.replay.source
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one replay."""
+        return sum(flops(i) for i in self.program.instructions if i.output not in self.layout.views)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory a plan holds besides the leaves it works on: the arena, where places are shared."""
+        return self.layout.size
+
+    @property
+    def bytes_without_sharing(self) -> int:
+        """Bytes that the recorded run's results take if each has memory of its own."""
+        made = [i.output for i in self.traced.instructions if not i.op.view]
+        return sum(v.nbytes for v in (*self.traced.arguments, *made))
+
+    def __len__(self) -> int:
+        """Return how many instructions a replay runs; views need none."""
+        return sum(i.output not in self.layout.views for i in self.program.instructions)
+
+    def __repr__(self) -> str:
+        return f"Plan({len(self)} instructions, {_count(self.flops)} flops, {_count(self.bytes)}B)"
+
+    def __str__(self) -> str:
+        names = self._names()
+        rows = [("", "result", "shape", "instruction", "of", "flops", "bytes", "in")]
+        for i in self.program.instructions:
+            if i.output in self.layout.views:
+                continue
+            inputs = ", ".join(names[v] for v in i.inputs)
+            facts = (_count(flops(i)), _count(traffic(i)))
+            rows.append(
+                (str(len(rows)), names[i.output], _shape(i.output), i.op.label, inputs, *facts, self._place(i.output))
+            )
+        for leaf, v in self.layout.copies.items():
+            rows.append(
+                (str(len(rows)), leaf.name or "leaf", _shape(v), "copy", names[v], "0", _count(2 * v.nbytes), "leaf")
+            )
+        saved = f"{_count(self.bytes)}B of memory, {_count(self.bytes_without_sharing)}B without sharing"
+        return f"{_table(rows)}\n{len(rows) - 1} instructions, {_count(self.flops)} flops, {saved}"
+
+    def _place(self, v: Value) -> str:
+        if v in self.layout.homes:
+            return f"leaf {self.layout.homes[v].name or ''}".strip()
+        return ("piece" if v in self.layout.pieces else "arena") + f" +{self.layout.offsets[v]}"
+
+    def _names(self) -> dict[Value, str]:
+        """Return a name for every value: its own with its module, or a number."""
+        names: dict[Value, str] = {}
+        taken: set[str] = set()
+        for v in (x for i in self.program.instructions for x in (*i.inputs, i.output)):
+            if v in names:
+                continue
+            number = v.array if v.kind == "constant" and v.size == 1 else None
+            if number is not None:
+                names[v] = f"{float(self.program.backend.to_host(number).reshape(())):.6g}"
+                continue
+            base = ".".join(part for part in (v.scope, v.name) if part) if v.name else ""
+            name = base or f"%{len(names)}"
+            name = name if name not in taken else f"{name}#{len(names)}"
+            taken.add(name)
+            names[v] = name
+        return names
+
+    def graph(self) -> Graph:
+        """Return the instructions as a graph, to list, sum up and draw."""
+        nodes: list[Node] = []
+        place: dict[Value, int] = {}
+        outputs = set(self.program.results)
+
+        def add(v: Value, i: Instruction | None) -> None:
+            kind = "op" if i is not None else {"argument": "input", "constant": "constant"}.get(v.kind, "parameter")
+            leaf = v.leaf
+            learned = leaf is not None and leaf.role is not None
+            name = v.name or ("" if leaf is None else leaf.name or "")
+            label = i.op.label if i is not None else name or v.kind
+            if kind == "constant" and v.size == 1:
+                label = f"{float(self.program.backend.to_host(v.array).reshape(())):.6g}"
+            if kind == "parameter" and not learned:
+                kind = "input"
+            place[v] = len(nodes)
+            nodes.append(
+                Node(
+                    id=len(nodes),
+                    kind=kind,  # type: ignore[arg-type]
+                    label=label,
+                    name=name,
+                    op=i.op.name if i is not None else "",
+                    rule="",
+                    shape=v.shape,
+                    dtype=str(v.dtype),
+                    scope=v.scope,
+                    cluster=None,
+                    inputs=tuple(place[x] for x in i.inputs) if i is not None else (),
+                    bytes=v.nbytes,
+                    parameters=v.size if learned and kind == "parameter" else 0,
+                    is_output=v in outputs,
+                )
+            )
+
+        for i in self.program.instructions:
+            for v in i.inputs:
+                if v not in place:
+                    add(v, None)
+            add(i.output, i)
+        return Graph(nodes)
+
+    def render(self, path: str | Path) -> Path:
+        """Draw the instructions to a file that ends in .svg, .png, .pdf or .dot; return its path."""
+        return self.graph().render(path)
+
+    # -- how long it takes ------------------------------------------------------------------------------
+
+    def profile(self, repeats: int = 30) -> Profile:
+        """Return how long each instruction takes: the median over replays on the latest arguments.
+
+        What leaves hold is put back afterwards.
+
+        Parameters
+        ----------
+        repeats : int
+            How many replays are timed, after three that are not.
+        """
+        backend = self.program.backend
+        before = [(leaf, leaf.data.copy()) for leaf in self.program.stores]
+        lines = self.replay.lines
+        timed = [position for position, body in enumerate(lines) if body]
+        body: list[str] = ["_ = _now()"]
+        for slot, position in enumerate(timed):
+            body += [*lines[position], "_synchronize()", "_t = _now()", f"_times[{slot}].append(_t - _)", "_ = _now()"]
+        times: list[list[float]] = [[] for _ in timed]
+        space = self.replay.function(
+            "def timed():", body, _now=time.perf_counter, _times=times, _synchronize=backend.synchronize
+        )
+        try:
+            for _ in range(repeats + 3):
+                space["timed"]()
+        finally:
+            for leaf, data in before:
+                backend.xp.copyto(leaf.data, data)
+        seconds = {self.program.instructions[p]: median(t[3:]) for p, t in zip(timed, times, strict=True)}
+        return Profile(self, seconds, ceilings(backend))
+
+
+class Profile:
+    """Seconds of each instruction of a plan, beside what the machine can do.
+
+    Attributes
+    ----------
+    seconds : dict of Instruction to float
+        A chain of elementwise operations counts as its first.
+    ceilings : Ceilings
+        Measured on this machine.
+    """
+
+    def __init__(self, plan: Plan, seconds: dict[Instruction, float], limits: Ceilings) -> None:
+        self.plan, self.seconds, self.ceilings = plan, seconds, limits
+
+    @property
+    def total(self) -> float:
+        """Seconds of a replay, as the sum of its instructions."""
+        return sum(self.seconds.values())
+
+    @property
+    def in_products(self) -> float:
+        """The share of the time that products of matrices take."""
+        return sum(t for i, t in self.seconds.items() if _is_product(i)) / self.total
+
+    def __str__(self) -> str:
+        names = self.plan._names()
+        rows = [("result", "instruction", "shape", "us", "share", "GFLOP/s", "GB/s")]
+        for i, t in sorted(self.seconds.items(), key=lambda item: -item[1]):
+            members = self._members(i)
+            work, moved = sum(map(flops, members)), sum(map(traffic, members))
+            label = i.op.label if len(members) == 1 else f"chain of {len(members)} from {i.op.label}"
+            rates = (f"{work / t / 1e9:.1f}", f"{moved / t / 1e9:.1f}")
+            rows.append((names[i.output], label, _shape(i.output), f"{t * 1e6:.1f}", f"{t / self.total:.0%}", *rates))
+        limits = self.ceilings
+        return (
+            f"{_table(rows)}\n{self.total * 1e6:.1f} us, {self.in_products:.0%} of it in products; this machine: "
+            f"{limits.gflops:.0f} GFLOP/s ({limits.dtype} product of 1024 x 1024 matrices), "
+            f"{limits.gigabytes:.0f} GB/s (copy of 64 MB)"
+        )
+
+    def _members(self, i: Instruction) -> tuple[Instruction, ...]:
+        instructions = self.plan.program.instructions
+        position = instructions.index(i)
+        chain = next((c for c in self.plan.program.chains if c[0] == position), (position, position + 1))
+        return instructions[chain[0] : chain[1]]
+
+
+def _is_product(i: Instruction) -> bool:
+    return isinstance(i.op, MatMul | Gemm | NeighborhoodMatMul | EdgeProduct)
+
+
+def flops(i: Instruction) -> int:
+    """Return the floating-point operations of an instruction: two for each multiplication with addition."""
+    if isinstance(i.op, MatMul | Gemm):
+        inner = i.inputs[0].shape[-2 if i.op.transpose_a else -1]
+        return 2 * i.output.size * inner
+    if isinstance(i.op, NeighborhoodMatMul | EdgeProduct):
+        return 2 * i.op.neighborhoods.n_edges * i.inputs[0].shape[0]
+    if i.op.view or i.output.dtype.kind != "f":
+        return 0
+    return max(i.output.size, *(v.size for v in i.inputs))
+
+
+def traffic(i: Instruction) -> int:
+    """Return the bytes an instruction reads and writes."""
+    return i.output.nbytes + sum(v.nbytes for v in dict.fromkeys(i.inputs))
+
+
+def _shape(v: Value) -> str:
+    return " x ".join(map(str, v.shape)) or "1"
+
+
+def _count(number: float) -> str:
+    """Return a count with a decimal prefix: ``1.6 M``."""
+    for prefix in ("", "k", "M", "G", "T"):
+        if number < 1000 or prefix == "T":
+            return f"{number:.3g} {prefix}".rstrip() if prefix else f"{number:.0f} "
+        number /= 1000
+    raise AssertionError
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    rows = [tuple(cell.strip() for cell in row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backend import Array, Backend
 from ..op import ElementwiseOp, Op
-from ..ops.elementwise import Cast, Where
+from ..ops.elementwise import Cast, Comparison, Where
 from ..ops.matmul import MatMul
 from ..ops.reduce import BroadcastTo, Reduction
 from ..ops.shape import Reshape
@@ -191,7 +191,7 @@ def infer(op: Op, inputs: tuple[Value, ...], backend: Backend) -> tuple[tuple[in
         return op.shape, dtype
     if isinstance(op, ElementwiseOp):
         whole = np.broadcast_shapes(*(v.shape for v in inputs))
-        if not op.differentiable:
+        if isinstance(op, Comparison):
             return whole, np.dtype(bool)
         return whole, inputs[1].dtype if isinstance(op, Where) else dtype
     if isinstance(op, MatMul) and len(shape) == 2 == len(inputs[1].shape):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..backend import Array, Backend
 from ..ops.elementwise import Maximum, Minimum
 from .kernels import Names, lines_for

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, Backend, current
-from ..errors import GraphError
+from ..errors import CompileError
 from ..op import Op
 from ..ops.elementwise import astype
 from ..ops.reduce import BroadcastTo
@@ -97,9 +97,6 @@ class Trace:
         mode.tracer, mode.observer = self, note
         try:
             return function(*given[0], **given[1])
-        except BaseException:
-            self.undo()
-            raise
         finally:
             mode.tracer, mode.observer = outer, observer
 
@@ -157,7 +154,7 @@ class Trace:
         if value in self._views:
             base, made = self._views[value]
             if self._assigned.get(base, -1) >= made:
-                raise GraphError(
+                raise CompileError(
                     f"compile: {describe(t)} looks into memory that was assigned after it was made; make it again"
                 )
         return value
@@ -166,7 +163,8 @@ class Trace:
         if t.modified == CONSTANT:
             value = Value(t.shape, t.dtype, "constant", array=t.data)
         else:
-            value = Value(t.shape, t.dtype, "state", t.name or "", array=t.data)
+            scope = mode.scope.path if mode.scope is not None else ""
+            value = Value(t.shape, t.dtype, "state", t.name or "", scope, array=t.data)
             self._leaves[value] = [weakref.ref(t)]  # who of them lives on is seen at the end
         self._remember(t.data, value)
         self._on(t.backend)
@@ -176,7 +174,7 @@ class Trace:
         if self.backend is None:
             self.backend = backend
         elif self.backend is not backend:
-            raise GraphError(
+            raise CompileError(
                 f"compile: the function works on two backends, {self.backend.name!r} and {backend.name!r}; "
                 "move everything to one"
             )
@@ -187,14 +185,14 @@ class Trace:
 
     def reads(self, t: Tensor, how: str) -> None:
         """Refuse to read a value on the host."""
-        raise GraphError(
+        raise CompileError(
             f"compile: {how} reads {describe(t)} on the host, inside the compiled function; what depends on it would be "
             "the same in every call: return the tensor and read it outside, or choose with tg.where"
         )
 
     def makes(self) -> None:
         """Refuse to make a leaf of host values."""
-        raise GraphError(
+        raise CompileError(
             "compile: tg.tensor or tg.parameter inside the compiled function would be the same in every call; "
             "make it outside, or pass it as an argument"
         )
@@ -208,14 +206,14 @@ class Trace:
         place = id(t.data)
         old, value = self.value(t), self.value(source)
         if old.kind == "argument" and place not in self._stores:
-            raise GraphError(
+            raise CompileError(
                 f"compile: assign_ to {describe(t)}, an argument, would change a copy; let the function use the tensor "
                 "from outside instead"
             )
         if value.shape != t.shape:
             spread = Value(t.shape, t.dtype)
             if value.size == 1 and len(value.shape) > len(t.shape):
-                raise GraphError(f"compile: assign_ of shape {value.shape} to {t.shape}: reshape it first")
+                raise CompileError(f"compile: assign_ of shape {value.shape} to {t.shape}: reshape it first")
             self.instructions.append(Instruction(BroadcastTo(t.shape), (value,), spread))
             value = spread
         if place not in self._before:
@@ -270,7 +268,7 @@ class Trace:
 
     # -- the program ------------------------------------------------------------------------------------
 
-    def outcome(self, result: Any) -> tuple[Any, Any]:
+    def outcome(self, result: Any) -> Any:
         """Take note of what the function returned and of the gradients it leaves.
 
         Parameters
@@ -279,10 +277,8 @@ class Trace:
 
         Returns
         -------
-        structure : nested as `result`
+        nested as `result`
             An `Output` for each tensor that was computed; leaves from outside are themselves.
-        copies : nested as `result`
-            What to hand out for this run.
         """
         for t, value in ((r(), v) for r, v in self._made):
             if t is not None and t.name:
@@ -299,23 +295,30 @@ class Trace:
             return handed_out[t]
 
         structure = map_leaves(numbered, result)
-        copies = [Tensor(t.data.copy(), t.backend) for t in handed_out]
         for leaf, access in self.grads.items():
             if isinstance(leaf._grad, Tensor) and access.read_first:
                 self.grad_outputs.append((leaf, self.value(leaf._grad)))
-        return structure, fill(structure, copies)
+        return structure
 
     def _is_leaf(self, t: Tensor) -> bool:
         """Whether a tensor without an operation is a leaf, and not a result made under `no_grad`."""
         value = self._values.get(id(t.data))
         return value is None or value.kind == "state" or id(t.data) in self._stores
 
+    def final_values(self) -> tuple[list[np.ndarray], dict[Tensor, np.ndarray]]:
+        """Return host copies of the results, and of what was assigned to leaves that live on."""
+        arrays = {value: array for array in self._arrays if (value := self._values.get(id(array))) is not None}
+        backend = self.backend or current()
+        results = [np.array(backend.to_host(arrays[v])) for v in self.outputs]
+        leaves = [leaf for leaf in (r() for r, _ in self._stores.values()) if leaf is not None]
+        return results, {leaf: np.array(backend.to_host(leaf.data)) for leaf in leaves}
+
     def program(self) -> Program:
         """Return the program, once the function's own tensors are gone.
 
         Raises
         ------
-        GraphError
+        CompileError
             If a host array was made on the way, or a result of an operation is kept by someone.
         """
         for leaf, access in self.grads.items():
@@ -325,7 +328,7 @@ class Trace:
         for reference, value in self._made:
             t = reference()
             if t is not None and id(t) not in handed_out:
-                raise GraphError(
+                raise CompileError(
                     f"compile: the result of {value.name or describe(t)} of shape {t.shape} is kept outside of the compiled "
                     "function, where later calls would not renew it; return it instead"
                 )
@@ -365,7 +368,7 @@ class Trace:
         array = reference()
         if array is None or not shared:
             reason = "made on the host inside" if array is None else "on the host and used inside"
-            raise GraphError(
+            raise CompileError(
                 f"compile: an array ({what}) was {reason} the compiled function; it would be the same in every call: "
                 "pass it as an argument, or make it a tensor outside"
             )

@@ -1,11 +1,11 @@
 """The passes: functions from program to program that keep its results and make it cheaper.
 
-Each can be turned off by name; that changes speed only.
+Each has a name and can be turned off by it; that changes speed only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..program import Program
 from .bias import fold_bias
@@ -20,18 +20,28 @@ from .single_rows import view_single_rows
 from .transposes import fold_transposes
 from .updates import fold_updates
 
-PASSES: dict[str, Callable[[Program], Program]] = {
-    "dead code": remove_dead_code,
-    "lowering": lower,
-    "constant folding": fold_constants,
-    "common subexpressions": share_common_subexpressions,
-    "transposes": fold_transposes,
-    "updates": fold_updates,
-    "bias": fold_bias,
-    "dots": fold_dots,
-    "single rows": view_single_rows,
-    "common subexpressions of products": share_common_subexpressions,
-    "dead code again": remove_dead_code,
-    "early updates": move_updates_forward,
-    "elementwise chains": chain_elementwise,
-}
+PASSES: tuple[tuple[str, Callable[[Program], Program]], ...] = (
+    ("dead code", remove_dead_code),
+    ("lowering", lower),
+    ("constant folding", fold_constants),
+    ("common subexpressions", share_common_subexpressions),
+    ("transposes", fold_transposes),
+    ("updates", fold_updates),
+    ("bias", fold_bias),
+    ("dots", fold_dots),
+    ("single rows", view_single_rows),
+    ("common subexpressions", share_common_subexpressions),
+    ("dead code", remove_dead_code),
+    ("early updates", move_updates_forward),
+    ("elementwise chains", chain_elementwise),
+)
+IN_PLACE = "in place"  # the last: whether results may be written over inputs that are read for the last time
+NAMES: tuple[str, ...] = tuple(dict.fromkeys([name for name, _ in PASSES] + [IN_PLACE]))
+
+
+def rewrite(program: Program, names: Collection[str]) -> Program:
+    """Return the program after the passes called `names`, in the order of `PASSES`."""
+    for name, apply in PASSES:
+        if name in names:
+            program = apply(program)
+    return program

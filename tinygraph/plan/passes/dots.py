@@ -34,7 +34,9 @@ def fold_dots(program: Program) -> Program:
     return program.rewritten(reversed(kept))
 
 
-def _products(total: Instruction, makers: dict[Value, Instruction], uses: dict[Value, int]) -> tuple[Value, Value] | None:
+def _products(
+    total: Instruction, makers: dict[Value, Instruction], uses: dict[Value, int]
+) -> tuple[Value, Value] | None:
     """Return the factors of a sum over all entries of a product that nothing else reads."""
     if not isinstance(total.op, Sum) or total.output.shape or uses.get(total.inputs[0]) != 1:
         return None

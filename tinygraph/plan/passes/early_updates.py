@@ -46,7 +46,9 @@ def _numbers_first(program: Program) -> list[Instruction]:
     late: list[Instruction] = []
     known: set[Value] = set()
     for i in program.instructions:
-        if i.output.size == 1 and all(v.size == 1 and (v.kind in ("state", "constant") or v in known) for v in i.inputs):
+        if i.output.size == 1 and all(
+            v.size == 1 and (v.kind in ("state", "constant") or v in known) for v in i.inputs
+        ):
             early.append(i)
             known.add(i.output)
         else:

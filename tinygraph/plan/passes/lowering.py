@@ -6,9 +6,7 @@ Each entry of `PARTS` writes an operation as simpler ones, which give the same n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from ...backend import Backend
 from ...op import Op
 from ...ops.activation import Elu, LeakyRelu, Relu, ScaledTanh, Sigmoid, Softplus, TwoSidedRelu
 from ...ops.elementwise import (

@@ -18,6 +18,7 @@ from hypothesis import example, given
 
 from tinygraph import data
 from tinygraph.data import digits as digits_module
+from tinygraph.data.datasets import LOADERS
 from tinygraph.data.digits import load_digits
 from tinygraph.data.idx import read_idx
 from tinygraph.data.mnist import FILES, SETS
@@ -179,8 +180,7 @@ def test_centring_subtracts_the_training_mean_from_both_parts():
 def test_an_unknown_name_is_told_with_the_choices(name, hint):
     with pytest.raises(ArgumentError) as error:
         data.load(name)
-    choices = "digits, mnist, fashion-mnist, cifar10"
-    assert str(error.value) == f"data set {name!r} is not known; known: {choices}{hint}"
+    assert str(error.value) == f"data set {name!r} is not known; known: {', '.join(LOADERS)}{hint}"
 
 
 def test_missing_digits_are_told(tmp_path):

@@ -25,6 +25,8 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder with the files of dat
 Sizes = Annotated[str | None, typer.Option(help="Nodes of the hidden layers, separated by commas; '' for none.")]
 Activation = Annotated[str | None, typer.Option(help="Activation of the hidden layers.")]
 Head = Annotated[str | None, typer.Option(help="How a Siamese net compares: cosine, absolute_difference, relation.")]
+Tied = Annotated[bool | None, typer.Option("--tied", help="Let an autoencoder decode with its encoder's weights.")]
+Noise = Annotated[float | None, typer.Option(help="Fraction of an autoencoder's inputs zeroed in training.")]
 
 
 @app.command()
@@ -34,6 +36,8 @@ def train(
     hidden: Sizes = None,
     activation: Activation = None,
     head: Head = None,
+    tied: Tied = None,
+    noise: Noise = None,
     init: Annotated[str | None, typer.Option(help="How the initial weights are drawn.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd or adam.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
@@ -57,6 +61,8 @@ def train(
         hidden=hidden,
         activation=activation,
         head=head,
+        tied=tied,
+        noise=noise,
         init=init,
         optimizer=optimizer,
         epochs=epochs,
@@ -91,6 +97,8 @@ def render(
     hidden: Sizes = None,
     activation: Activation = None,
     head: Head = None,
+    tied: Tied = None,
+    noise: Noise = None,
     backward: Annotated[bool, typer.Option("--backward", help="Draw the gradients as well.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="A name ending in .svg, .png, .pdf or .dot.")] = Path(
         "net.svg"
@@ -101,7 +109,7 @@ def render(
     from tinygraph.tools.experiments import settings_of
     from tinygraph.tools.training import draw
 
-    settings = settings_of(model, data=data, hidden=hidden, activation=activation, head=head)
+    settings = settings_of(model, data=data, hidden=hidden, activation=activation, head=head, tied=tied, noise=noise)
     typer.echo(draw(settings, output, backward, data_dir))
 
 

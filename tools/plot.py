@@ -12,7 +12,7 @@ from tinygraph.train import History
 
 
 def learning_curves(history: History, held_out: str) -> bytes:
-    """Return losses and errors by pass as an SVG picture.
+    """Return losses and, where there are decisions, errors by pass as an SVG picture.
 
     Parameters
     ----------
@@ -20,9 +20,12 @@ def learning_curves(history: History, held_out: str) -> bytes:
     held_out : str
         What the validation set is called in the legend.
     """
-    picture, (losses, errors) = figure(2)
+    panels = [("loss", "loss", 1.0)]
+    if any(error is not None for error in history.errors):
+        panels.append(("error", "wrong decisions, %", 100.0))
+    picture, parts = figure(len(panels))
     epochs = history["epoch"]
-    for axes, column, scale in ((losses, "loss", 1.0), (errors, "error", 100.0)):
+    for axes, (column, title, scale) in zip(np.atleast_1d(parts), panels, strict=True):
         for name, values, style in (
             ("training", history[column], {"color": "#0072B2"}),
             (held_out, history[f"validation_{column}"], {"color": "#D55E00", "linestyle": "--"}),
@@ -32,8 +35,7 @@ def learning_curves(history: History, held_out: str) -> bytes:
         axes.set_xlabel("pass")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
-    losses.set_title("loss", loc="left")
-    errors.set_title("wrong decisions, %", loc="left")
+        axes.set_title(title, loc="left")
     return svg(picture)
 
 

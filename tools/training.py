@@ -31,7 +31,7 @@ def run(settings: Settings, out: Path | None, *, resume: bool, data_dir: Path | 
     history = experiment.train(folder / "checkpoint.safetensors")
     results = experiment.results()
     history.save_csv(folder / "history.csv")
-    write_file(folder / "curves.svg", learning_curves(history, "test"))
+    write_file(folder / "curves.svg", learning_curves(history, experiment.held_out))
     tg.save(folder / "weights.safetensors", net)
     drawing, remark = _draw_or_write_dot(experiment, folder / "graph.svg")
     results |= {"seconds": history.times[-1], "stopped": history.stopped}

@@ -25,7 +25,8 @@ def settings_of(model: str, **given: Any) -> Settings:
         near = get_close_matches(model, list(EXPERIMENTS), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ArgumentError(f"model {model!r} is not known; known: {', '.join(EXPERIMENTS)}{hint}")
-    return replace(EXPERIMENTS[model].defaults, **{k: v for k, v in given.items() if v is not None})
+    experiment, said = EXPERIMENTS[model], {k: v for k, v in given.items() if v is not None}
+    return replace(experiment.defaults, **(experiment.defaults_by_data.get(said.get("data", ""), {}) | said))
 
 
 def prepare(settings: Settings, data_dir: Path | None = None) -> Experiment:

@@ -34,6 +34,8 @@ class Settings:
     lr: float = 0.05
     momentum: float = 0.9
     l2: float = 0.0
+    tied: bool = False
+    noise: float = 0.0
     seed: int = 0
     backend: str = "numpy"
 
@@ -64,6 +66,8 @@ class Experiment(ABC):
     ----------
     defaults : Settings
         What is used where the command line says nothing; `model` and `data` are in it.
+    defaults_by_data : dict of str to dict
+        Which of them are different for a data set.
     data_sets : tuple of str
         The data sets it can run on.
     net : Module
@@ -71,17 +75,21 @@ class Experiment(ABC):
         As `tinygraph.fit` takes it.
     train_set, validation : pairs of arrays
         As `tinygraph.fit` takes them; `validation` may be None.
+    held_out : str
+        What `validation` is called in the curves.
     n_features : int
         How many numbers a row of the input has.
     """
 
     defaults: ClassVar[Settings]
+    defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {}
     data_sets: ClassVar[tuple[str, ...]]
 
     net: nn.Module
     loss: Callable[..., tg.Tensor]
     train_set: tuple[Any, Any]
     validation: tuple[Any, Any] | None = None
+    held_out: str = "test"
     n_features: int
 
     def __init__(self, settings: Settings, data_dir: Path | None = None) -> None:

@@ -128,6 +128,7 @@ __all__ = [
     "bias",
     "broadcast_to",
     "clip",
+    "compile",
     "concatenate",
     "cosine_similarity",
     "data",

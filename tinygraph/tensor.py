@@ -60,7 +60,7 @@ class Tracer(Protocol):
     def assigns(self, t: Tensor, source: Tensor) -> None:
         """Hear that the value of `source` is about to be written into the leaf `t`."""
 
-    def adopts(self, array: np.ndarray, t: Tensor) -> None:
+    def adopts(self, array: Any, t: Tensor) -> None:
         """Hear that a host array became the leaf `t`."""
 
     def shares(self, t: Tensor) -> None:

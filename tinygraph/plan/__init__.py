@@ -1,6 +1,6 @@
 """Plans: functions recorded once and replayed without the cost of recording."""
 
-from .compile import Compiled, compile
+from .compiled import Compiled, compile
 from .passes import NAMES
 from .plan import Plan, Profile
 

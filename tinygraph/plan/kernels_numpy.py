@@ -78,7 +78,7 @@ def lines_for_numpy(backend: Backend, i: Instruction, inputs: list[Array], out: 
     if kind in REDUCTIONS:
         return [_reduction(names, op, inputs[0], out)]
     blas = out.dtype.char in "fd" and all(a.size for a in inputs) and out.size
-    if kind is MatMul and blas and inputs[0].ndim == 2 == inputs[1].ndim:
+    if isinstance(op, MatMul) and blas and inputs[0].ndim == 2 == inputs[1].ndim:
         return _gemm(Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b), inputs, out, names)
     if kind is Gemm and blas:
         return _gemm(op, inputs, out, names)  # type: ignore[arg-type]

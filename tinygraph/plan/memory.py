@@ -119,8 +119,8 @@ def _store(program: Program, layout: Layout, base: dict[Value, Value], last: dic
     for leaf, value in program.stores.items():
         old = states.get(id(leaf.data))
         position = makers.get(value, -1)
-        free = old is None or last.get(old, -1) < position
-        if not free and in_place and last.get(old, -1) == position:
+        free = old is None or last.get(old, -1) < position  # an old value that nobody reads counts as read before
+        if old is not None and not free and in_place and last.get(old, -1) == position:
             free = may_overwrite(program.instructions[position], old)
         if position >= 0 and value not in base and free and value not in layout.homes:
             layout.homes[value] = leaf

@@ -68,6 +68,10 @@ class Combined(Op):
     scales: bool = False  # whether there is an s
     decays: bool = False  # whether there is a t
 
+    def split(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return what x is computed from, then c, s and t; None for what is not there."""
+        raise NotImplementedError
+
     def rest(self, inputs: tuple[Any, ...]) -> tuple[Any, Any, Any]:
         """Return c, s and t; None for what is not there."""
         left = iter(inputs)

@@ -186,8 +186,8 @@ class Trace:
     def reads(self, t: Tensor, how: str) -> None:
         """Refuse to read a value on the host."""
         raise CompileError(
-            f"compile: {how} reads {describe(t)} on the host, inside the compiled function; what depends on it would be "
-            "the same in every call: return the tensor and read it outside, or choose with tg.where"
+            f"compile: {how} reads {describe(t)} on the host, inside the compiled function; what depends on it would "
+            "be the same in every call: return the tensor and read it outside, or choose with tg.where"
         )
 
     def makes(self) -> None:
@@ -197,7 +197,7 @@ class Trace:
             "make it outside, or pass it as an argument"
         )
 
-    def adopts(self, array: np.ndarray, t: Tensor) -> None:
+    def adopts(self, array: Any, t: Tensor) -> None:
         """Note a host array that became a leaf; it must belong to someone who keeps it."""
         self._adopted.append((weakref.ref(array), self.value(t)))
 
@@ -329,8 +329,8 @@ class Trace:
             t = reference()
             if t is not None and id(t) not in handed_out:
                 raise CompileError(
-                    f"compile: the result of {value.name or describe(t)} of shape {t.shape} is kept outside of the compiled "
-                    "function, where later calls would not renew it; return it instead"
+                    f"compile: the result of {value.name or describe(t)} of shape {t.shape} is kept outside of the "
+                    "compiled function, where later calls would not renew it; return it instead"
                 )
         stores = {leaf: value for leaf, value in ((r(), v) for r, v in self._stores.values()) if leaf is not None}
         self._settle_leaves(stores)
@@ -344,9 +344,7 @@ class Trace:
         memory = {id(leaf.data): leaf for leaf in stores}
         self._values.clear()
         self._arrays.clear()
-        adopted = {}
-        for reference, value in self._adopted:
-            adopted[value] = reference
+        adopted = {value: reference for reference, value in self._adopted}
         for value, references in self._leaves.items():
             alive = [t for t in (r() for r in references) if t is not None]
             value.leaf = memory.get(id(value.array), alive[0] if alive else None)

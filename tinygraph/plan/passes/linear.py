@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...ops.elementwise import Add, Multiply, Negative, Subtract
 from ...ops.matmul import MatMul
@@ -12,6 +13,9 @@ from ..program import Builder, Instruction, Program, Value
 from .constant_folding import scaled
 
 ADD, MULTIPLY = Add(), Multiply()
+
+
+Part = tuple[Value, float, tuple[Value, ...]]  # what, times a number, times numbers known at run time
 
 
 @dataclass
@@ -34,7 +38,7 @@ class Combination:
 def combination(program: Program, v: Value, makers: dict[Value, Instruction], uses: dict[Value, int]) -> Combination:
     """Take `v` apart into a sum, through instructions whose result nothing else reads."""
     found = Combination()
-    left = [(v, 1.0, ())]
+    left: list[Part] = [(v, 1.0, ())]
     while left:
         value, factor, scales = left.pop()
         i = makers.get(value)
@@ -46,9 +50,6 @@ def combination(program: Program, v: Value, makers: dict[Value, Instruction], us
                 continue
         found.terms.append(Term(value, factor, scales))
     return found
-
-
-Part = tuple[Value, float, tuple[Value, ...]]
 
 
 def _parts(program: Program, i: Instruction, factor: float, scales: tuple[Value, ...]) -> list[Part] | None:
@@ -100,7 +101,13 @@ def gemm(build: Builder, product: Instruction, term: Term, others: list[Term], o
         for part in parts[1:]:
             total = build(ADD, total, part)
         extra.append(build(ADD, total, fixed) if fixed else total)
-    settings = {"alpha": alpha, "beta": beta, "adds": bool(others), "scales": s is not None, "decays": decays}
+    settings: dict[str, Any] = {
+        "alpha": alpha,
+        "beta": beta,
+        "adds": bool(others),
+        "scales": s is not None,
+        "decays": decays,
+    }
     op: Combined
     if isinstance(inner, MatMul | Gemm):
         op = Gemm(**settings, transpose_a=inner.transpose_a, transpose_b=inner.transpose_b)

@@ -1,4 +1,4 @@
-"""Single rows: a sum, a largest or a smallest entry over axes of length 1 is the entry itself, seen in another shape."""
+"""Single rows: a sum or an extreme over axes of length 1 is the entry itself, seen in another shape."""
 
 from __future__ import annotations
 

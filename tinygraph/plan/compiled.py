@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from functools import update_wrapper
 from operator import is_
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -106,8 +106,8 @@ class Compiled:
             if not np.allclose(host, t.numpy(), scale, scale, equal_nan=True):
                 worst = float(np.nanmax(np.abs(host - t.numpy())))
                 raise CompileError(
-                    f"compile: check: {name} differs from what the function itself gives by {worst:.3g}; something that "
-                    "is no tensor changed between calls: pass it as an argument"
+                    f"compile: check: {name} differs from what the function itself gives by {worst:.3g}; something "
+                    "that is no tensor changed between calls: pass it as an argument"
                 )
 
     def _record(self, args: Any, kwargs: Any, shape: Any, given: list[Any]) -> Any:
@@ -156,7 +156,8 @@ class _Bound:
         self.copy_in = [
             (position, arrays[v]) for position, v in zip(positions, program.arguments, strict=False) if v in arrays
         ]
-        self.grads_in = [(v.leaf, arrays[v]) for v in program.arguments[len(positions) :] if v in arrays]
+        grads = [(leaf, v) for leaf, v in trace.grad_values if v in arrays]
+        self.grads_in = [(leaf, arrays[v]) for leaf, v in grads]
         count = len(program.outputs) - len(self.grad_targets)
         self.latest: list[Tensor] = []
         self.results = [arrays[v] for v in self.plan.program.outputs[:count]]
@@ -193,7 +194,7 @@ class _Bound:
         for position, array in self.copy_in:
             _copy_in(backend, copyto, array, given[position])
         for leaf, array in self.grads_in:
-            copyto(array, leaf._grad.data)
+            copyto(array, cast(Tensor, leaf._grad).data)
         self.plan.replay.run()
         for leaf in self.assigned:
             leaf.modified = next_index()

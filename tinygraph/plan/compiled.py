@@ -17,7 +17,7 @@ from ..ops.random import refresh_streams
 from ..tensor import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index, structure
 from .passes import NAMES
 from .plan import Plan
-from .trace import LEAF_KINDS, GradAccess, Trace, fill
+from .trace import Trace, fill, is_array
 
 
 class Compiled:
@@ -81,16 +81,12 @@ class Compiled:
             self.plans.append(bound.plan)
         self._latest = bound.plan
         result = bound.replay(given)
-        self._compare(bound, fresh, expected, result)
+        self._compare(bound, fresh, expected)
         return result
 
-    def _compare(
-        self, bound: _Bound, fresh: _Bound, expected: tuple[list[Any], dict[Tensor, Any]], result: Any
-    ) -> None:
+    def _compare(self, bound: _Bound, fresh: _Bound, expected: tuple[list[Any], dict[Tensor, Any]]) -> None:
         """Raise an error unless a replay gave what the function itself gave."""
         outputs, stores = expected
-        got: list[Any] = []
-        _flatten(result, got)
         pairs = [(f"result {k}", a, b) for k, (a, b) in enumerate(zip(outputs, bound.latest, strict=False))]
         pairs += [(leaf.name or "a leaf", data, leaf) for leaf, data in stores.items()]
         if (
@@ -131,12 +127,14 @@ class _Bound:
         self.shape, self.form = shape, form
         self.specs = [_spec(x) for x in given]
         self.backend, self.recording = current(), mode.recording
-        self.grads = [(leaf, _kind(access)) for leaf, access in trace.grads.items()]
+        self.grads = [(leaf, access.before) for leaf, access in trace.grads.items() if access.read_first]
         arguments = {id(a.tensor): a.position for a in trace.inputs}
         self.grad_targets = [arguments.get(id(leaf), leaf) for leaf, _ in trace.grad_outputs]
         handed_out = {leaf for leaf, _ in trace.grad_outputs}
-        self.hidden = [
-            (arguments.get(id(leaf), leaf), leaf._grad is None) for leaf in trace.grads if leaf not in handed_out
+        hidden = [leaf for leaf in trace.grads if leaf not in handed_out]
+        self.hidden = [(leaf, INSIDE_PLAN[leaf._grad is None]) for leaf in hidden if id(leaf) not in arguments]
+        self.hidden_arguments = [
+            (arguments[id(leaf)], INSIDE_PLAN[leaf._grad is None]) for leaf in hidden if id(leaf) in arguments
         ]
         positions = [a.position for a, _ in trace.arguments]
         program = trace.program()
@@ -185,7 +183,7 @@ class _Bound:
             now = members.values() if isinstance(members, dict) else members
             if len(members) != len(items) or not all(map(is_, now, items)):
                 return False
-        return all(_same_grad(leaf, kind) for leaf, kind in self.grads)
+        return all(_same_grad(leaf._grad, before) for leaf, before in self.grads)
 
     def replay(self, given: list[Any]) -> Any:
         """Compute the results for these arguments."""
@@ -196,15 +194,16 @@ class _Bound:
         for leaf, array in self.grads_in:
             copyto(array, cast(Tensor, leaf._grad).data)
         self.plan.replay.run()
+        now = next_index()
         for leaf in self.assigned:
-            leaf.modified = next_index()
+            leaf.modified = now
         for target, array in zip(self.grad_targets, self.grad_results, strict=True):
             leaf = given[target] if isinstance(target, int) else target
             leaf._grad = Tensor(array.copy(), backend)
-        for target, dropped in self.hidden:
-            leaf = given[target] if isinstance(target, int) else target
-            if isinstance(leaf, Tensor):
-                leaf._grad = INSIDE_PLAN[dropped]
+        for leaf, inside in self.hidden:
+            leaf._grad = inside
+        for position, inside in self.hidden_arguments:
+            given[position]._grad = inside
         self.latest = [Tensor(array.copy(), backend) for array in self.results]
         return fill(self.form, self.latest)
 
@@ -219,32 +218,23 @@ def _copy_in(backend: Backend, copyto: Any, array: Any, x: Any) -> None:
         copyto(array, backend.asarray(np.asarray(x, array.dtype)))
 
 
-def _kind(access: GradAccess) -> str:
-    """Return what a plan relies on of a gradient's state at the start."""
-    if not access.read_first:
-        return "any"
-    return "tensor" if isinstance(access.before, Tensor) else "none"
-
-
-def _same_grad(leaf: Tensor, kind: str) -> bool:
-    if kind == "any":
-        return True
-    grad = leaf._grad
-    if kind == "tensor":
+def _same_grad(grad: Tensor | InsidePlan | None, before: Tensor | InsidePlan | None) -> bool:
+    """Whether a function that reads a gradient first finds it as it did when it was recorded: there, or not."""
+    if isinstance(before, Tensor):
         return isinstance(grad, Tensor)
     return grad is None or (isinstance(grad, InsidePlan) and grad.dropped)
 
 
 def _flatten(tree: Any, given: list[Any]) -> Any:
     """Append the tensors and arrays in nested arguments to `given`; return what else the arguments are."""
-    if isinstance(tree, LEAF_KINDS):
+    if is_array(tree):
         given.append(tree)
         return None
     if isinstance(tree, list | tuple):
         return (type(tree), *[_flatten(item, given) for item in tree])
     if isinstance(tree, dict):
         return (dict, *[(key, _flatten(item, given)) for key, item in tree.items()])
-    return (type(tree), tree)
+    return (type(tree), tree.item() if isinstance(tree, np.ndarray) else tree)
 
 
 def _spec(x: Any) -> Any:

@@ -105,8 +105,20 @@ def lines_for_numpy(backend: Backend, i: Instruction, inputs: list[Array], out: 
 
 
 def _call(names: Names, ufunc: np.ufunc, *arrays: Array, out: Array) -> str:
-    texts = ", ".join(names(a, "a") for a in arrays)
-    return f"{names(ufunc, ufunc.__name__)}({texts}, out={names(out, 'y')})"
+    *inputs, target = _flat(*arrays, out)
+    texts = ", ".join(names(a, "a") for a in inputs)
+    return f"{names(ufunc, ufunc.__name__)}({texts}, out={names(target, 'y')})"
+
+
+def _flat(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Return arrays of as many entries as the last with one axis, and single numbers with none, if that is all.
+
+    Ufuncs run through such arrays in one loop, and start it three times as fast.
+    """
+    size = arrays[-1].size
+    if all(a.size == 1 or (a.size == size and a.flags.c_contiguous) for a in arrays):
+        return [a.reshape(-1) if a.size == size else a.reshape(()) for a in arrays]
+    return list(arrays)
 
 
 def _row(a: np.ndarray, out: np.ndarray) -> np.ndarray:

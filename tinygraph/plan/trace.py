@@ -18,8 +18,6 @@ from ..tensor import CONSTANT, INSIDE_PLAN, InsidePlan, Tensor, describe, mode
 from .operations import Copy
 from .program import Instruction, Program, Value
 
-LEAF_KINDS = Tensor | np.ndarray | np.generic
-
 
 @dataclass
 class GradAccess:
@@ -393,9 +391,17 @@ class Output:
     number: int
 
 
+def is_array(x: Any) -> bool:
+    """Whether an argument is an input of a plan: a tensor or an array; a number without axes is not."""
+    kind = x.__class__
+    if kind is Tensor:
+        return True
+    return (kind is np.ndarray or isinstance(x, current().array_type)) and len(x.shape) > 0
+
+
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     """Return nested tuples, lists and dicts with `function` applied to every tensor and array in them."""
-    if isinstance(tree, LEAF_KINDS):
+    if is_array(tree):
         return function(tree)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(map_leaves(function, item) for item in tree))

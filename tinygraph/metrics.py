@@ -125,3 +125,86 @@ def log_loss(probabilities: Any, target: Any) -> float:
         raise DataError("log_loss: probabilities must be from 0 to 1, and classes from 0 to the number of columns - 1")
     with np.errstate(divide="ignore"):
         return float(-np.log(p[np.arange(len(p)), labels]).mean())
+
+
+def task_errors(decision: Any, target: Any) -> np.ndarray:
+    """Return the fraction of wrong decisions of every task of a multitask network (65.154)-(65.164).
+
+    Parameters
+    ----------
+    decision : tensor or array of shape (n, T) or (n, T, 2)
+        1 for "yes", 0 for "no"; or pairs (no, yes) of which the larger counts.
+    target : tensor or array of shape (n, T)
+        1, 0, or NaN for a missing label, which is left out.
+
+    Returns
+    -------
+    array of shape (T,)
+        NaN for a task without any label.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit, or an entry is none of these.
+    """
+    wrong, known = _task_decisions("task_errors", decision, target)
+    return _ratio(wrong.sum(axis=0), known.sum(axis=0))
+
+
+def multitask_error(decision: Any, target: Any) -> float:
+    """Return the fraction of wrong decisions over all labels that there are; see `task_errors`."""
+    wrong, known = _task_decisions("multitask_error", decision, target)
+    return float(_ratio(wrong.sum(), known.sum()))
+
+
+def task_log_losses(probabilities: Any, target: Any) -> np.ndarray:
+    """Return the mean of ``-log`` of the probability given to the true answer, for every task (65.154)-(65.164).
+
+    Parameters
+    ----------
+    probabilities : tensor or array of shape (n, T) or (n, T, 2)
+        Of "yes"; or pairs (no, yes).
+    target : tensor or array of shape (n, T)
+        1, 0, or NaN for a missing label, which is left out.
+
+    Returns
+    -------
+    array of shape (T,)
+        NaN for a task without any label, infinite if a true answer was given probability 0.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit, or an entry is none of these.
+    """
+    p, t = _tasks("task_log_losses", probabilities, target)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise DataError("task_log_losses: probabilities must be from 0 to 1")
+    yes = p if p.ndim == 2 else p[:, :, 1]
+    known = ~np.isnan(t)
+    with np.errstate(divide="ignore"):
+        costs = -np.log(np.where(t == 1, yes, 1 - yes))
+    return _ratio(np.where(known, costs, 0.0).sum(axis=0), known.sum(axis=0))
+
+
+def _tasks(what: str, answers: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return answers (n, T) or (n, T, 2) and labels (n, T), checked."""
+    a, t = _host(answers).astype(float), _host(target).astype(float)
+    if t.ndim != 2 or a.shape not in (t.shape, (*t.shape, 2)):
+        raise DataError(f"{what}: expected (n, T) or (n, T, 2) and labels (n, T), got {a.shape} and {t.shape}")
+    wrong = np.argwhere(~((t == 0) | (t == 1) | np.isnan(t)))
+    if len(wrong):
+        at = tuple(wrong[0].tolist())
+        raise DataError(f"{what}: labels must be 0, 1, or NaN where missing; there is {t[at]} at {list(at)}")
+    return a, t
+
+
+def _task_decisions(what: str, decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return which decisions are wrong and which labels are there, both of shape (n, T)."""
+    d, t = _tasks(what, decision, target)
+    if d.ndim == 3:
+        d = d.argmax(axis=2).astype(float)
+    if not np.isin(d, (0, 1)).all():
+        raise DataError(f"{what}: decisions must be 0 or 1, or pairs (no, yes)")
+    known = ~np.isnan(t)
+    return (d != t) & known, known

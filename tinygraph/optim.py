@@ -13,8 +13,9 @@ import numpy as np
 
 from .backend import Backend
 from .errors import ArgumentError
-from .ops.elementwise import clip, sqrt, square
+from .ops.elementwise import clip, maximum, sqrt, square
 from .ops.reduce import norm
+from .ops.shape import concatenate, reshape
 from .ops.update import descend
 from .tensor import Operand, Tensor, no_grad
 
@@ -335,21 +336,28 @@ class CosineDecay(Schedule):
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * share)) / 2
 
 
-def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients so that together they have at most the norm `max_norm`; return the norm they had.
+
+    Returns
+    -------
+    tensor of shape ()
 
     Raises
     ------
     ArgumentError
-        If `max_norm` is not positive.
+        If `max_norm` is not positive, or there is no gradient.
     """
     limit = positive("clip_grad_norm: max_norm", max_norm)
     with_gradient = [p for p in dict.fromkeys(params) if p.grad is not None]
+    if not with_gradient:
+        raise ArgumentError("clip_grad_norm: no parameter has a gradient; call backward first")
     with no_grad():
-        size = math.sqrt(sum(float(norm(p.grad)) ** 2 for p in with_gradient if p.grad is not None))
-        if size > limit:
-            for p in with_gradient:
-                p.grad = p.grad * (limit / size) if p.grad is not None else None
+        norms = [reshape(norm(p.grad), (1,)) for p in with_gradient if p.grad is not None]
+        size = norm(concatenate(norms))
+        factor = limit / maximum(size, limit)
+        for p in with_gradient:
+            p.grad = p.grad * factor if p.grad is not None else None
     return size
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from threadpoolctl import threadpool_info
 
 import tinygraph as tg
 
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE")
 PACKAGES = ("numpy", "scipy", "graphviz", "matplotlib", "safetensors", "rich", "typer")
 
 
@@ -28,11 +33,20 @@ def lines() -> list[str]:
     said = [f"{name:<12} {number}" for name, number in versions().items()]
     said += [f"backend      {name}: {state}" for name, state in tg.backends().items()]
     said.append(f"renderer     {_renderer()}")
-    limits = [
-        f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ
-    ]
-    said.append(f"threads      {os.cpu_count()} processors; {', '.join(limits) or 'no limit set for BLAS'}")
+    set_by_user = [f"{name}={os.environ[name]}" for name in BLAS_VARIABLES if name in os.environ]
+    said.append(f"processors   {os.cpu_count()}; {', '.join(set_by_user) or 'nothing set for BLAS'}")
+    said.append(f"products     {_blas()}")
     return said
+
+
+def _blas() -> str:
+    """Return which library does the products of the NumPy backend, with its kernels and threads."""
+    import_module("scipy.linalg.blas")  # loads it
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas" and Path(str(pool["filepath"])).parent.name.startswith("scipy"):
+            kernels = pool.get("architecture", "unknown")
+            return f"SciPy's {pool['internal_api']} {pool['version']}, {kernels} kernels, {pool['num_threads']} threads"
+    return "SciPy's BLAS, a library that tells no number of threads"
 
 
 def _renderer() -> str:

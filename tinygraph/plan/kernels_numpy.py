@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from ..ops.elementwise import (
     Where,
 )
 from ..ops.matmul import MatMul
+from ..ops.random import Bernoulli
 from ..ops.reduce import BroadcastTo, Max, Min, Sum
 from ..ops.shape import Concatenate, Reshape
 from .kernels import Names, lines_for
@@ -86,6 +88,8 @@ def lines_for_numpy(backend: Backend, i: Instruction, inputs: list[Array], out: 
         return _dot(op, inputs, out, names)  # type: ignore[arg-type]
     if kind is ColumnSums and blas:
         return _column_sums(op, inputs, out, names)  # type: ignore[arg-type]
+    if isinstance(op, Bernoulli):
+        return [f"{names(_masks(op), 'bernoulli')}({names(inputs[0], 'key')}, {names(out, 'y')})"]
     if kind is Where:
         copy = names(np.copyto, "copyto")
         condition, a, b = (names(x, "a") for x in inputs)
@@ -102,6 +106,23 @@ def lines_for_numpy(backend: Backend, i: Instruction, inputs: list[Array], out: 
         axis = op.axis  # type: ignore[attr-defined]
         return [f"{names(np.concatenate, 'concatenate')}(({arrays}), {axis}, {names(out, 'y')})"]
     return lines_for(backend, i, inputs, out, names)
+
+
+def _masks(op: Bernoulli) -> Callable[[np.ndarray, np.ndarray], None]:
+    """Return a function that writes the mask of a key, as `Backend.bernoulli` draws it, with all memory made before."""
+    bits = np.random.Philox(key=0)
+    draw = np.random.Generator(bits).random
+    state: Any = bits.state
+    uniform, awake = np.empty(op.shape), np.empty(op.shape, bool)
+
+    def write(key: np.ndarray, out: np.ndarray) -> None:
+        state["state"]["key"][:] = key
+        bits.state = state
+        draw(out=uniform)
+        np.greater_equal(uniform, op.p_off, out=awake)
+        np.copyto(out, awake)
+
+    return write
 
 
 def _call(names: Names, ufunc: np.ufunc, *arrays: Array, out: Array) -> str:

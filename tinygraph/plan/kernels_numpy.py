@@ -65,21 +65,27 @@ UFUNCS: dict[type[Op], np.ufunc] = {
     Equal: np.equal,
     NotEqual: np.not_equal,
 }
+COLUMN_SUMS = Sum(0)
 REDUCTIONS: dict[type[Op], np.ufunc] = {Sum: np.add, Max: np.maximum, Min: np.minimum}
 
 
-def lines_for_numpy(backend: Backend, i: Instruction, inputs: list[Array], out: Array, names: Names) -> list[str]:
-    """Return the lines that run an instruction on these arrays."""
+def lines_for_numpy(
+    backend: Backend, i: Instruction, inputs: list[Array], out: Array, names: Names, in_chain: bool = False
+) -> list[str]:
+    """Return the lines that run an instruction on these arrays; in a chain they stand for every piece."""
     op = i.op
     kind = type(op)
+    blas = out.dtype.char in "fd" and all(a.size for a in inputs) and out.size
     if kind in UFUNCS or isinstance(op, Function):
         ufunc = UFUNCS[kind] if kind in UFUNCS else getattr(np, op.function)  # type: ignore[attr-defined]
         if ufunc in (np.maximum, np.minimum):
             inputs = [_row(a, out) for a in inputs]
+        *inputs, out = (*inputs, out) if in_chain else _flat(*inputs, out)
         return [_call(names, ufunc, *inputs, out=out)]
+    if kind is Sum and blas and op == COLUMN_SUMS and out.ndim == 1 and inputs[0].flags.c_contiguous:
+        return _column_sums(ColumnSums(), inputs, out, names)
     if kind in REDUCTIONS:
         return [_reduction(names, op, inputs[0], out)]
-    blas = out.dtype.char in "fd" and all(a.size for a in inputs) and out.size
     if isinstance(op, MatMul) and blas and inputs[0].ndim == 2 == inputs[1].ndim:
         return _gemm(Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b), inputs, out, names)
     if kind is Gemm and blas:
@@ -126,9 +132,8 @@ def _masks(op: Bernoulli) -> Callable[[np.ndarray, np.ndarray], None]:
 
 
 def _call(names: Names, ufunc: np.ufunc, *arrays: Array, out: Array) -> str:
-    *inputs, target = _flat(*arrays, out)
-    texts = ", ".join(names(a, "a") for a in inputs)
-    return f"{names(ufunc, ufunc.__name__)}({texts}, out={names(target, 'y')})"
+    texts = ", ".join(names(a, "a") for a in arrays)
+    return f"{names(ufunc, ufunc.__name__)}({texts}, out={names(out, 'y')})"
 
 
 def _flat(*arrays: np.ndarray) -> list[np.ndarray]:

@@ -54,27 +54,41 @@ class Replay:
     def _chain(self, chain: tuple[int, int]) -> list[str]:
         """Return the lines of a chain: a loop over pieces, each a tuple of views of the arrays."""
         members = self.program.instructions[chain[0] : chain[1]]
-        flat = {v: self.arrays[v].reshape(-1) for i in members for v in (*i.inputs, i.output) if v.shape}
-        repeated = set(self.layout.pieces)
-        for v in (v for i in members if isinstance(i.op, Maximum | Minimum) for v in i.inputs if not v.shape):
-            flat[v] = self.program.backend.xp.full((PIECE,), number_of(v, self.program.backend), v.dtype)
-            repeated.add(v)
-        values, size = list(flat), members[0].output.size
+        shape = members[0].output.shape
+        by_rows = any(v.shape not in (shape, ()) for i in members for v in i.inputs)
+        length = max(1, PIECE // shape[-1]) if by_rows else PIECE
+        total = shape[0] if by_rows else members[0].output.size
+        whole: dict[Value, Array] = {}  # arrays of which each piece sees a part
+        again: dict[Value, Array] = {}  # arrays of which each piece sees the beginning
+        xp = self.program.backend.xp
+        for i in members:
+            for v in (*i.inputs, i.output):
+                if v in self.layout.pieces:
+                    room = self.arrays[v]
+                    again[v] = room[: length * shape[-1]].reshape((length, *shape[1:])) if by_rows else room
+                elif v.shape == shape:
+                    whole[v] = self.arrays[v] if by_rows else self.arrays[v].reshape(-1)
+                elif isinstance(i.op, Maximum | Minimum) and not v.shape and not by_rows:
+                    again[v] = xp.full((length,), number_of(v, self.program.backend), v.dtype)
+        values = [*whole, *again]
         pieces: list[tuple[Array, ...]] = []
-        for start in range(0, size, PIECE):
-            end = min(start + PIECE, size)
-            pieces.append(tuple(flat[v][: end - start] if v in repeated else flat[v][start:end] for v in values))
+        for start in range(0, total, length):
+            end = min(start + length, total)
+            parts = [whole[v][start:end] for v in whole] + [again[v][: end - start] for v in again]
+            pieces.append(tuple(parts))
         inner: list[str] = []
         for i in members:
-            arrays = [pieces[0][values.index(v)] if v in flat else self.arrays[v] for v in i.inputs]
-            inner.extend(self._emit(i, arrays, pieces[0][values.index(i.output)]))
+            arrays = [pieces[0][values.index(v)] if v in values else self.arrays[v] for v in i.inputs]
+            inner.extend(self._emit(i, arrays, pieces[0][values.index(i.output)], in_chain=True))
         targets = ", ".join(self.names(a, "p") for a in pieces[0])
         head = f"for {targets}, in {self.names(pieces, 'pieces')}:"
         return [head, *(f"    {line}" for line in inner)]
 
-    def _emit(self, i: Instruction, inputs: list[Array], out: Array) -> list[str]:
-        emit = lines_for_numpy if self.program.backend.name == "numpy" else lines_for
-        return emit(self.program.backend, i, inputs, out, self.names)
+    def _emit(self, i: Instruction, inputs: list[Array], out: Array, in_chain: bool = False) -> list[str]:
+        backend = self.program.backend
+        if backend.name == "numpy":
+            return lines_for_numpy(backend, i, inputs, out, self.names, in_chain)
+        return lines_for(backend, i, inputs, out, self.names)
 
     def _lines(self, i: Any) -> list[str]:
         if i.output in self.layout.views:

@@ -61,7 +61,7 @@ def _fits(i: Instruction, shape: tuple[int, ...]) -> bool:
         isinstance(i.op, MEMBERS)
         and i.output.shape == shape
         and i.output.size >= SMALLEST
-        and all(v.shape in (shape, ()) for v in i.inputs)
+        and all(v.shape in (shape, (), shape[-1:]) for v in i.inputs)
         and not i.op.view
         and not (isinstance(i.op, Maximum | Minimum) and any(not v.shape and v.kind != "constant" for v in i.inputs))
     )

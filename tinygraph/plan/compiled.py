@@ -20,6 +20,9 @@ from .plan import Plan
 from .trace import Trace, fill, is_array
 
 
+MOST_PLANS = 64  # that a compiled function keeps
+
+
 class Compiled:
     """A compiled function; made by `compile`.
 
@@ -28,17 +31,21 @@ class Compiled:
     plan : Plan
         What the latest call ran: print it, draw it.
     plans : list of Plan
-        All that were made, one for each kind of arguments and state.
+        One for each kind of arguments and state.
     """
 
     def __init__(self, function: Callable[..., Any], check: bool, passes: Collection[str] | None) -> None:
         update_wrapper(self, function)
         self.function, self.check, self.passes = function, check, passes
-        self.plans: list[Plan] = []
         self._latest: Plan | None = None
         self._replays: list[_Bound] = []
         self._lock = threading.RLock()
         self._generation = -1  # of the seed of random masks, as last seen
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans that are kept, in the order in which they were made."""
+        return [bound.plan for bound in self._replays]
 
     @property
     def plan(self) -> Plan:
@@ -49,7 +56,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns, computed by a plan if one fits, recorded otherwise."""
-        if mode.tracer is not None:  # part of another compiled function
+        if mode.observer is not None:  # part of another compiled function, or someone wants to see every operation
             return self.function(*args, **kwargs)
         with self._lock:
             if seeding.generation != self._generation:
@@ -77,8 +84,7 @@ class Compiled:
         bound = next((b for b in self._replays if b.fits(shape, given)), None)
         if bound is None:
             bound = fresh
-            self._replays.append(bound)
-            self.plans.append(bound.plan)
+            self._keep(bound)
         self._latest = bound.plan
         result = bound.replay(given)
         self._compare(bound, fresh, expected)
@@ -114,10 +120,13 @@ class Compiled:
             bound = _Bound(trace, form, shape, given, self.passes)
         finally:
             trace.undo()
-        self._replays.append(bound)
-        self.plans.append(bound.plan)
-        self._latest = bound.plan
+        self._keep(bound)
         return bound.replay(given)
+
+    def _keep(self, bound: _Bound) -> None:
+        """Add a plan; the oldest goes when there are many, as where a number among the arguments changes every time."""
+        self._replays = [*self._replays[1 - MOST_PLANS :], bound]
+        self._latest = bound.plan
 
 
 class _Bound:

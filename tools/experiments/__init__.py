@@ -9,13 +9,19 @@ from typing import Any
 
 import tinygraph as tg
 from tinygraph.errors import ArgumentError
+from tinygraph.tools.experiments.autoencoder import AutoencoderExperiment
 from tinygraph.tools.experiments.experiment import Experiment, Settings
 from tinygraph.tools.experiments.fully_connected import FullyConnectedExperiment
+from tinygraph.tools.experiments.graph_neighborhood import GraphNeighborhoodExperiment
+from tinygraph.tools.experiments.multitask import MultitaskExperiment
 
 __all__ = ["EXPERIMENTS", "Experiment", "Settings", "prepare", "settings_of"]
 
 EXPERIMENTS: dict[str, type[Experiment]] = {
     "fully_connected": FullyConnectedExperiment,
+    "autoencoder": AutoencoderExperiment,
+    "graph_neighborhood": GraphNeighborhoodExperiment,
+    "multitask": MultitaskExperiment,
 }
 
 

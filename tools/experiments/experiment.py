@@ -18,6 +18,13 @@ from tinygraph.errors import ArgumentError
 OPTIMIZERS = ("sgd", "adam")
 
 
+def class_lines(probabilities: tg.Tensor) -> Iterator[str]:
+    """Yield lines of CSV with the class that each row of probabilities (n, classes) decides on."""
+    yield "row,class,probability"
+    for i, p in enumerate(probabilities.numpy()):
+        yield f"{i},{int(np.argmax(p))},{p.max():.4f}"
+
+
 @dataclass(frozen=True)
 class Settings:
     """What defines a run; written to settings.json and run.json."""
@@ -75,6 +82,8 @@ class Experiment(ABC):
         As `tinygraph.fit` takes it.
     train_set, validation : pairs of arrays
         As `tinygraph.fit` takes them; `validation` may be None.
+    patience : int or None
+        After how many passes without a better validation error to stop, as `tinygraph.fit` takes it.
     held_out : str
         What `validation` is called in the curves.
     n_features : int
@@ -89,6 +98,7 @@ class Experiment(ABC):
     loss: Callable[..., tg.Tensor]
     train_set: tuple[Any, Any]
     validation: tuple[Any, Any] | None = None
+    patience: int | None = None
     held_out: str = "test"
     n_features: int
 
@@ -121,9 +131,9 @@ class Experiment(ABC):
         sizes = [weights[0].shape[0], *(W.shape[-1] for W in weights)]
         return f"{sizes} on {self.settings.data}: {len(self.train_set[0])} samples"
 
-    def optimizer(self) -> optim.Optimizer:
-        """Return the optimiser that the settings name, for the parameters that learn."""
-        learning = [p for p in self.net.parameters() if p.requires_grad]
+    def optimizer(self, net: nn.Module | None = None) -> optim.Optimizer:
+        """Return the optimiser that the settings name, for the parameters that learn; those of `net` if given."""
+        learning = [p for p in (net or self.net).parameters() if p.requires_grad]
         if self.settings.optimizer == "adam":
             return optim.Adam(learning, self.settings.lr)
         return optim.SGD(learning, self.settings.lr, self.settings.momentum)
@@ -140,9 +150,16 @@ class Experiment(ABC):
             s.batch_size,
             l2=s.l2,
             validation=self.validation,
+            early_stopping=self.patience,
             checkpoint=checkpoint,
             seed=s.seed,
         )
+
+    def compare(self, net: nn.Module, train_set: tuple[Any, Any]) -> float:
+        """Train another network, to compare with, as this one is trained; return the seconds it took."""
+        s = self.settings
+        history = tg.fit(net, self.loss, train_set, self.optimizer(net), s.epochs, s.batch_size, l2=s.l2, seed=s.seed)
+        return history.times[-1]
 
     def graph(self, backward: bool = False) -> tg.Graph:
         """Return the network's graph, or with `backward` that of its loss and gradients."""

@@ -11,7 +11,7 @@ import numpy as np
 import tinygraph as tg
 from tinygraph import data, losses
 from tinygraph.models import FullyConnected, fully_connected
-from tinygraph.tools.experiments.experiment import Experiment, Settings
+from tinygraph.tools.experiments.experiment import Experiment, Settings, class_lines
 
 
 class FullyConnectedExperiment(Experiment):
@@ -44,7 +44,4 @@ class FullyConnectedExperiment(Experiment):
     def decisions(self, rows: np.ndarray) -> Iterator[str]:
         """Yield for each row the class decided on and the probability given to it."""
         with tg.no_grad():
-            probabilities = self.net.predict(rows).numpy()
-        yield "row,class,probability"
-        for i, p in enumerate(probabilities):
-            yield f"{i},{int(np.argmax(p))},{p.max():.4f}"
+            yield from class_lines(self.net.predict(rows))

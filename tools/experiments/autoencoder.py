@@ -1,0 +1,116 @@
+"""An autoencoder that gives back images, beside principal components of as many numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+import tinygraph as tg
+from tinygraph import data, losses
+from tinygraph.backend import generator
+from tinygraph.models import autoencoder
+from tinygraph.models.autoencoder import Autoencoder
+from tinygraph.tools.experiments.experiment import Experiment, Settings
+
+
+class AutoencoderExperiment(Experiment):
+    """Images given back through a code (65.99)-(65.102), beside principal components (65.103)-(65.109).
+
+    The hidden sizes are those from the input to the code; the decoder mirrors them.
+    """
+
+    defaults = Settings("autoencoder", "digits", hidden="128,16", optimizer="adam", lr=2e-3, epochs=60)
+    defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {
+        name: {"hidden": "256,32", "lr": 1e-3, "epochs": 5} for name in ("mnist", "fashion-mnist")
+    }
+    data_sets = ("digits", "mnist", "fashion-mnist")
+
+    net: Autoencoder
+
+    def __init__(self, settings: Settings, data_dir: Path | None = None) -> None:
+        super().__init__(settings, data_dir)
+        images = data.load(settings.data, data_dir)
+        hidden = settings.hidden_sizes
+        self.sizes = [images.n_features, *hidden, *hidden[-2::-1], images.n_features]
+        self.net = autoencoder(
+            self.sizes,
+            settings.tied,
+            denoise=settings.noise,
+            activation=settings.activation,
+            init=settings.init,
+            seed=settings.seed,
+        )
+        self.loss = reconstruction_error
+        self.train_set, self.validation = (images.train[0],) * 2, (images.test[0],) * 2
+        self.n_features = images.n_features
+
+    @property
+    def title(self) -> str:
+        """Sizes and data in words, and what is special."""
+        special = ", tied weights" * self.settings.tied
+        special += f", {self.settings.noise:g} of the inputs zeroed" if self.settings.noise else ""
+        return f"{self.sizes}{special} on {self.settings.data}: {len(self.train_set[0])} samples"
+
+    def results(self) -> dict[str, Any]:
+        """Return the squared error an image of the network and of principal components, on the test set.
+
+        With noise also those of images given back from damaged ones.
+        """
+        assert self.validation is not None
+        X, test = self.train_set[0], self.validation[0]
+        inputs = {"": test}
+        if self.settings.noise:
+            awake = generator(self.settings.seed, "noise").random(test.shape) >= self.settings.noise
+            inputs["restored_"] = test * awake
+        found: dict[str, Any] = {"code": self.settings.hidden_sizes[-1]}
+        for name, given in inputs.items():
+            with tg.no_grad():
+                found[f"{name}test_loss"] = float(losses.squared_error(self.net.predict(given), test))
+            components = principal_components(X, given, found["code"])
+            found[f"{name}components_loss"] = float(np.square(components - test).sum(axis=1).mean())
+        return found
+
+    def summary(self, results: dict[str, Any]) -> list[str]:
+        """Return the errors of the network and of principal components in words."""
+        k = results["code"]
+        lines = [f"squared error a test image: {results['components_loss']:.3f} by {k} principal components"]
+        if "restored_test_loss" in results:
+            lines.append(
+                f"of damaged images: {results['restored_test_loss']:.3f} by the network, "
+                f"{results['restored_components_loss']:.3f} by the components"
+            )
+        return [*lines, f"squared error a test image: {results['test_loss']:.3f} by a code of {k} numbers"]
+
+    def decisions(self, rows: np.ndarray) -> Iterator[str]:
+        """Yield for each row its squared error and its code."""
+        with tg.no_grad():
+            codes = self.net.encode(rows)
+            back = self.net.decode(codes).numpy()
+        yield ",".join(["row", "error", *(f"code{j}" for j in range(1, codes.shape[1] + 1))])
+        for i, (error, code) in enumerate(zip(np.square(back - rows).sum(axis=1), codes.numpy(), strict=True)):
+            yield ",".join([f"{i}", f"{error:.4f}", *(f"{y:.4f}" for y in code)])
+
+    def graph(self, backward: bool = False) -> tg.Graph:
+        """Return the network's graph, or with `backward` that of its reconstruction error and gradients."""
+        if not backward:
+            return super().graph()
+        x = self.train_set[0][:2]
+        return tg.graph(self.loss(self.net, x, x), backward=True)
+
+
+def reconstruction_error(net: Autoencoder, x: Any, y: Any) -> tg.Tensor:
+    """Return the mean over the batch of ``|y - gamma-hat|**2`` (65.99), of shades of grey: nothing is decided."""
+    return losses.squared_error(net.predict(x, train=net.training), y)
+
+
+def principal_components(X: np.ndarray, given: np.ndarray, k: int) -> np.ndarray:
+    """Return the rows of `given` (m, n) as the first `k` principal components of `X` give them back (65.103)."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    centred = X - mean
+    _, directions = np.linalg.eigh(centred.T @ centred)  # in ascending order of variance
+    first = directions[:, max(0, X.shape[1] - k) :]
+    back: np.ndarray = mean + (given - mean) @ first @ first.T
+    return back

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import update_wrapper
-from operator import is_
 from typing import Any, cast
 
 import numpy as np
@@ -14,11 +13,11 @@ from ..backend import Backend, current
 from ..backend.random import seeding
 from ..errors import ArgumentError, CompileError, GraphError
 from ..ops.random import refresh_streams
-from ..tensor import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index, structure
+from ..tensor import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index
+from .guards import Surroundings
 from .passes import NAMES
 from .plan import Plan
 from .trace import Trace, fill, is_array
-
 
 MOST_PLANS = 64  # that a compiled function keeps
 
@@ -78,7 +77,7 @@ class Compiled:
         try:
             form = trace.outcome(trace.run(self.function, args, kwargs))
             expected = trace.final_values()
-            fresh = _Bound(trace, form, shape, given, self.passes)
+            fresh = _Bound(self.function, trace, form, shape, given, self.passes)
         finally:
             trace.undo()
         bound = next((b for b in self._replays if b.fits(shape, given)), None)
@@ -117,7 +116,7 @@ class Compiled:
         trace = Trace()
         try:
             form = trace.outcome(trace.run(self.function, args, kwargs))
-            bound = _Bound(trace, form, shape, given, self.passes)
+            bound = _Bound(self.function, trace, form, shape, given, self.passes)
         finally:
             trace.undo()
         self._keep(bound)
@@ -132,29 +131,29 @@ class Compiled:
 class _Bound:
     """A plan with the conditions under which it holds, and the way from arguments to results."""
 
-    def __init__(self, trace: Trace, form: Any, shape: Any, given: list[Any], passes: Collection[str] | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        trace: Trace,
+        form: Any,
+        shape: Any,
+        given: list[Any],
+        passes: Collection[str] | None,
+    ) -> None:
         self.shape, self.form = shape, form
         self.specs = [_spec(x) for x in given]
         self.backend, self.recording = current(), mode.recording
-        self.grads = [(leaf, access.before) for leaf, access in trace.grads.items() if access.read_first]
         arguments = {id(a.tensor): a.position for a in trace.inputs}
+        self.grads = [
+            (arguments.get(id(leaf), leaf), access.before) for leaf, access in trace.grads.items() if access.read_first
+        ]
         self.grad_targets = [arguments.get(id(leaf), leaf) for leaf, _ in trace.grad_outputs]
         handed_out = {leaf for leaf, _ in trace.grad_outputs}
         hidden = [leaf for leaf in trace.grads if leaf not in handed_out]
-        self.hidden = [(leaf, INSIDE_PLAN[leaf._grad is None]) for leaf in hidden if id(leaf) not in arguments]
-        self.hidden_arguments = [
-            (arguments[id(leaf)], INSIDE_PLAN[leaf._grad is None]) for leaf in hidden if id(leaf) in arguments
-        ]
+        self.hidden = [(arguments.get(id(leaf), leaf), INSIDE_PLAN[leaf._grad is None]) for leaf in hidden]
         positions = [a.position for a, _ in trace.arguments]
         program = trace.program()
-        self.structure = structure.changes
-        self.modules = [(vars(m), tuple(vars(m).values())) for m in trace.modules]
-        self.members = [
-            (x, tuple(x.values() if isinstance(x, dict) else x))
-            for _, values in self.modules
-            for x in values
-            if isinstance(x, list | dict)
-        ]
+        self.surroundings = Surroundings(function, _others(shape), trace.modules)
         states = dict.fromkeys([v.leaf for v in program.states() if v.leaf is not None] + list(program.stores))
         self.leaves = [(leaf, leaf.data, leaf.requires_grad) for leaf in states]
         self.plan = Plan(program, passes)
@@ -163,8 +162,7 @@ class _Bound:
         self.copy_in = [
             (position, arrays[v]) for position, v in zip(positions, program.arguments, strict=False) if v in arrays
         ]
-        grads = [(leaf, v) for leaf, v in trace.grad_values if v in arrays]
-        self.grads_in = [(leaf, arrays[v]) for leaf, v in grads]
+        self.grads_in = [(arguments.get(id(leaf), leaf), arrays[v]) for leaf, v in trace.grad_values if v in arrays]
         count = len(program.outputs) - len(self.grad_targets)
         self.latest: list[Tensor] = []
         self.results = [arrays[v] for v in self.plan.program.outputs[:count]]
@@ -183,16 +181,9 @@ class _Bound:
         for leaf, data, requires_grad in self.leaves:
             if leaf.data is not data or leaf.requires_grad is not requires_grad:
                 return False
-        if structure.changes != self.structure:
-            for attributes, values in self.modules:
-                if len(attributes) != len(values) or not all(map(is_, attributes.values(), values)):
-                    return False
-            self.structure = structure.changes
-        for members, items in self.members:
-            now = members.values() if isinstance(members, dict) else members
-            if len(members) != len(items) or not all(map(is_, now, items)):
-                return False
-        return all(_same_grad(leaf._grad, before) for leaf, before in self.grads)
+        return self.surroundings.hold() and all(
+            _same_grad(_at(target, given)._grad, before) for target, before in self.grads
+        )
 
     def replay(self, given: list[Any]) -> Any:
         """Compute the results for these arguments."""
@@ -200,21 +191,23 @@ class _Bound:
         copyto = backend.xp.copyto
         for position, array in self.copy_in:
             _copy_in(backend, copyto, array, given[position])
-        for leaf, array in self.grads_in:
-            copyto(array, cast(Tensor, leaf._grad).data)
+        for target, array in self.grads_in:
+            copyto(array, cast(Tensor, _at(target, given)._grad).data)
         self.plan.replay.run()
         now = next_index()
         for leaf in self.assigned:
             leaf.modified = now
         for target, array in zip(self.grad_targets, self.grad_results, strict=True):
-            leaf = given[target] if isinstance(target, int) else target
-            leaf._grad = Tensor(array.copy(), backend)
-        for leaf, inside in self.hidden:
-            leaf._grad = inside
-        for position, inside in self.hidden_arguments:
-            given[position]._grad = inside
+            _at(target, given)._grad = Tensor(array.copy(), backend)
+        for target, inside in self.hidden:
+            _at(target, given)._grad = inside
         self.latest = [Tensor(array.copy(), backend) for array in self.results]
         return fill(self.form, self.latest)
+
+
+def _at(target: Tensor | int, given: list[Any]) -> Tensor:
+    """Return a leaf, or the tensor at a position among the arguments."""
+    return target if target.__class__ is Tensor else given[target]  # type: ignore[index]
 
 
 def _copy_in(backend: Backend, copyto: Any, array: Any, x: Any) -> None:
@@ -244,6 +237,20 @@ def _flatten(tree: Any, given: list[Any]) -> Any:
     if isinstance(tree, dict):
         return (dict, *[(key, _flatten(item, given)) for key, item in tree.items()])
     return (type(tree), tree.item() if isinstance(tree, np.ndarray) else tree)
+
+
+def _others(shape: Any) -> Iterator[Any]:
+    """Yield the arguments in what `_flatten` returned: all but tensors and arrays."""
+    if (
+        isinstance(shape, tuple)
+        and len(shape) == 2
+        and isinstance(shape[0], type)
+        and shape[0] not in (list, tuple, dict)
+    ):
+        yield shape[1]
+    elif isinstance(shape, tuple):
+        for part in shape:
+            yield from _others(part)
 
 
 def _spec(x: Any) -> Any:

@@ -62,7 +62,9 @@ class Compiled:
                 refresh_streams()
                 self._generation = seeding.generation
             given: list[Any] = []
-            shape = _flatten((args, kwargs) if kwargs else args, given)
+            shape = [_flatten(x, given) for x in args]
+            if kwargs:
+                shape.append(_flatten(kwargs, given))
             if self.check:
                 return self._checked(args, kwargs, shape, given)
             for bound in self._replays:
@@ -229,7 +231,8 @@ def _same_grad(grad: Tensor | InsidePlan | None, before: Tensor | InsidePlan | N
 
 def _flatten(tree: Any, given: list[Any]) -> Any:
     """Append the tensors and arrays in nested arguments to `given`; return what else the arguments are."""
-    if is_array(tree):
+    kind = tree.__class__
+    if kind is Tensor or (kind is np.ndarray and tree.ndim) or is_array(tree):
         given.append(tree)
         return None
     if isinstance(tree, list | tuple):
@@ -241,14 +244,9 @@ def _flatten(tree: Any, given: list[Any]) -> Any:
 
 def _others(shape: Any) -> Iterator[Any]:
     """Yield the arguments in what `_flatten` returned: all but tensors and arrays."""
-    if (
-        isinstance(shape, tuple)
-        and len(shape) == 2
-        and isinstance(shape[0], type)
-        and shape[0] not in (list, tuple, dict)
-    ):
+    if isinstance(shape, tuple) and shape[0] not in (list, tuple, dict) and isinstance(shape[0], type):
         yield shape[1]
-    elif isinstance(shape, tuple):
+    elif isinstance(shape, list | tuple):
         for part in shape:
             yield from _others(part)
 

@@ -22,7 +22,9 @@ class AutoencoderExperiment(Experiment):
     The hidden sizes are those from the input to the code; the decoder mirrors them.
     """
 
-    defaults = Settings("autoencoder", "digits", hidden="128,16", optimizer="adam", lr=2e-3, epochs=60)
+    defaults = Settings(
+        "autoencoder", "digits", hidden="128,16", activation="elu", optimizer="adam", epochs=60, lr=2e-3
+    )
     defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {
         name: {"hidden": "256,32", "lr": 1e-3, "epochs": 5} for name in ("mnist", "fashion-mnist")
     }

@@ -32,7 +32,9 @@ class MultitaskExperiment(Experiment):
     """
 
     defaults = Settings("multitask", "digits", hidden="64,32", optimizer="adam", lr=3e-3, l2=1e-3)
-    defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {"mnist": {"hidden": "128", "lr": 1e-3, "l2": 0.0, "epochs": 5}}
+    defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {
+        "mnist": {"hidden": "128", "lr": 1e-3, "l2": 0.0, "epochs": 5}
+    }
     data_sets = ("digits", "mnist")
 
     net: Multitask

@@ -192,7 +192,6 @@ def test_a_node_begins_with_the_mean_of_its_neighbours_neighbours(rng):
 
 def test_every_edge_of_both_layers_learns(rng):
     net = NodeClassifier(rng.normal(size=(3, 4)), tg.Neighborhoods([[0, 1], [1, 2], [2, 0]]), 2, seed=0).eval()
-    net.features = net.features.astype(np.float32)
     tg.losses.cross_entropy(net(np.array([[0], [1], [2]])), np.array([0, 1, 0])).backward()
     assert net.along1.w.grad.numpy().all()
     assert net.along2.w.grad.numpy().all()

@@ -187,7 +187,7 @@ class NodeClassifier(nn.Module):
     Parameters
     ----------
     features : array of shape (n, d)
-        Kept on the host and not a parameter; neither learned nor saved.
+        Kept on the host as float32, and not a parameter; neither learned nor saved.
     neighborhoods : Neighborhoods
         From n nodes to n nodes; with self-loops, so that a node hears itself.
     n_classes : int
@@ -206,7 +206,7 @@ class NodeClassifier(nn.Module):
         init: str = "normal",
         seed: int | None = None,
     ) -> None:
-        self.features = np.ascontiguousarray(features.T)
+        self.features = np.ascontiguousarray(features.T, np.float32)
         self.dropout = nn.Dropout(0.5)
         mean = 1 / np.diff(neighborhoods.starts)[neighborhoods.targets]
         self.along1, self.along2 = (nn.NeighborhoodDense(neighborhoods, bias=False) for _ in range(2))

@@ -53,7 +53,9 @@ def _stream(backend: Backend) -> _Stream:
     stream = _streams.get(backend)
     if stream is None:
         start, step = (backend.asarray(np.array(pair, np.uint64)) for pair in ([seed, 0], [0, 1]))
-        stream = _Stream(Tensor(start, backend, name="random key"), Tensor(step, backend), generation)
+        key = Tensor(start, backend, name="random key")
+        key.scope = None  # it outlives the module call in which it is first drawn from
+        stream = _Stream(key, Tensor(step, backend), generation)
         _streams[backend] = stream
     elif stream.generation != generation:
         if mode.tracer is not None:

@@ -144,6 +144,11 @@ class IndexAdd(Op):
     key: Key
     shape: Shape
 
+    @property
+    def label(self) -> str:
+        """The index as it is written: ``index_add[:, 0:32]``."""
+        return f"index_add[{', '.join(_key_text(k) for k in self.key)}]"
+
     def forward(self, xp: Any, x: Array, *arrays: Array, out: Array | None = None) -> Array:
         return xp.index_add(self.shape, _fill(self.key, arrays), x)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...ops.elementwise import Equal, Greater, GreaterEqual, Less, LessEqual, Maximum, Minimum, NotEqual
-from ..memory import ENTRY_BY_ENTRY
+from ..memory import ENTRY_BY_ENTRY, PIECE
 from ..program import Instruction, Program, Value
 
 SMALLEST = 1 << 17  # entries from which arrays are too large to stay in the cache
@@ -61,7 +61,7 @@ def _fits(i: Instruction, shape: tuple[int, ...]) -> bool:
         isinstance(i.op, MEMBERS)
         and i.output.shape == shape
         and i.output.size >= SMALLEST
-        and all(v.shape in (shape, (), shape[-1:]) for v in i.inputs)
+        and all(v.shape in (shape, ()) or (v.shape == shape[-1:] and shape[-1] <= PIECE) for v in i.inputs)
         and not i.op.view
         and not (isinstance(i.op, Maximum | Minimum) and any(not v.shape and v.kind != "constant" for v in i.inputs))
     )

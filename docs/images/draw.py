@@ -10,7 +10,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import losses
-from tinygraph.models import fully_connected
+from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese, transfer
 
 IMAGES = Path(__file__).resolve().parent
 
@@ -48,7 +48,19 @@ def two_branches():
     return tg.graph(first_block("custom-architecture.md")["net"], input_shape=(None, 64))
 
 
+def one_network(net, *shapes):
+    """Return a function that draws the graph of a network."""
+    return lambda: tg.graph(net, input_shape=shapes[0] if len(shapes) == 1 else shapes)
+
+
 PICTURES = {
+    "autoencoder": one_network(autoencoder([64, 16, 64], tied=True, seed=0), (None, 64)),
+    "graph-neighborhood": one_network(
+        graph_neighborhood([tg.Neighborhoods.grid((8, 8)), None], [64, 64, 10], seed=0), (None, 64)
+    ),
+    "multitask": one_network(multitask([32], tasks=5, n_in=64, seed=0), (None, 64)),
+    "siamese": one_network(siamese([64, 32, 16], head="absolute_difference", seed=0), (None, 64), (None, 64)),
+    "transfer": one_network(transfer(fully_connected([64, 32, 5], seed=0), new_layers=[5], seed=1), (None, 64)),
     "readme-graph": with_gradients,
     "first-network": first_network,
     "one-node": one_node,

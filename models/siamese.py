@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from tinygraph.data import one_shot_episodes
 from tinygraph.errors import ArgumentError, ShapeError
-from tinygraph.nn import Dense, Module, Sequential
+from tinygraph.nn import Dense, Dropout, Module, Sequential
 from tinygraph.nn.layers import Activation
 from tinygraph.nn.module import choose
 from tinygraph.ops import abs as absolute
 from tinygraph.ops import concatenate, cosine_similarity
-from tinygraph.tensor import Tensor
+from tinygraph.tensor import Tensor, as_tensor, no_grad
 
 from .seeds import layer_seed
 
@@ -94,6 +95,7 @@ def siamese(
     *,
     activation: str | Activation = "relu",
     embedding: str | Activation | None = "tanh",
+    dropout: Sequence[float] | None = None,
     init: str = "normal",
     seed: int | None = None,
     dtype: Any = np.float32,
@@ -113,13 +115,16 @@ def siamese(
     embedding : str or callable, optional
         The activation of the branch's last layer. Outputs of one sign, a sigmoid's, keep the cosine in
         [0, 1], so that the label -1 is never reached.
+    dropout : sequence of float, optional
+        One for each layer of the branch but the embedding, input first: the probabilities with which nodes sleep
+        in training (65.120). The two calls of the branch have masks of their own.
     init, seed, dtype
         As for `fully_connected`.
 
     Raises
     ------
     ArgumentError
-        For an unknown head, or sizes that are not whole positive numbers.
+        For an unknown head, sizes that are not whole positive numbers, or a wrong number of probabilities.
 
     Examples
     --------
@@ -132,10 +137,18 @@ def siamese(
         raise ArgumentError(f"siamese: sizes must list at least input and embedding, got {sizes!r}")
     options: dict[str, Any] = {"init": init, "dtype": dtype}
     last, q = len(sizes) - 1, sizes[-1]
-    branch = [
-        Dense(a, b, activation if l < last else embedding, seed=layer_seed(seed, l), **options)
-        for l, (a, b) in enumerate(pairwise(sizes), 1)
-    ]
+    sleep = [0.0] * last if dropout is None else list(dropout)
+    if len(sleep) != last:
+        raise ArgumentError(
+            f"siamese: dropout must have one probability for each of the {last} layers but the embedding, "
+            f"got {len(sleep)}"
+        )
+    branch: list[Module] = []
+    for l, (a, b) in enumerate(pairwise(sizes), 1):
+        if sleep[l - 1]:
+            branch.append(Dropout(sleep[l - 1]))
+        function = activation if l < last else embedding
+        branch.append(Dense(a, b, function, seed=layer_seed(seed, l), **options))
     heads = {
         "cosine": (Cosine, {}, "linear"),
         "absolute_difference": (AbsoluteDifference, {"n": q, **options}, "sigmoid"),
@@ -145,3 +158,40 @@ def siamese(
     if arguments:
         arguments["seed"] = layer_seed(seed, "head")
     return Siamese(Sequential(*branch), kind(**arguments), output)
+
+
+def one_shot_accuracy(
+    similarity: Callable[[Any, Any], Any],
+    X: np.ndarray,
+    labels: Any,
+    n_way: int = 5,
+    n_episodes: int = 1000,
+    seed: int = 0,
+) -> float:
+    """Return how often, of one sample each of `n_way` classes, that of its own class is found most similar to a query.
+
+    Parameters
+    ----------
+    similarity : callable
+        Takes two batches (B, n) and returns a number for each pair, (B,), the larger the more alike: `predict` of a
+        `Siamese` network, or `pixel_similarity`.
+    X : array of shape (m, n)
+        Samples, of classes that were not learned.
+    labels, n_way, n_episodes, seed
+        As for `tinygraph.data.one_shot_episodes`, whose errors these are.
+
+    Returns
+    -------
+    float
+        Guessing gives 1 / n_way.
+    """
+    query, support, answer = one_shot_episodes(labels, n_way, n_episodes, seed=seed)
+    with no_grad():
+        scores = as_tensor(similarity(X[np.repeat(query, n_way)], X[support.ravel()])).numpy()
+    return float((scores.reshape(-1, n_way).argmax(axis=1) == answer).mean())
+
+
+def pixel_similarity(h1: np.ndarray, h2: np.ndarray) -> np.ndarray:
+    """Return minus the squared distance of samples, (B,): nothing is learned; the nearest neighbour on pixels."""
+    similarity: np.ndarray = -np.square(h1 - h2).sum(axis=1)
+    return similarity

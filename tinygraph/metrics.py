@@ -208,3 +208,83 @@ def _task_decisions(what: str, decision: Any, target: Any) -> tuple[np.ndarray, 
         raise DataError(f"{what}: decisions must be 0 or 1, or pairs (no, yes)")
     known = ~np.isnan(t)
     return (d != t) & known, known
+
+
+def roc_curve(scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how many pairs are taken for "same", rightly and wrongly, at every threshold that makes a difference.
+
+    Parameters
+    ----------
+    scores : tensor or array of shape (n,)
+        The larger, the more alike the two of a pair.
+    same : tensor or array of shape (n,)
+        1 for pairs of one class; 0 or -1 for others.
+
+    Returns
+    -------
+    false_positives, true_positives : arrays of shape (m + 1,)
+        The fractions of different pairs, and of same ones, that score at least the threshold; both rise from 0 to 1.
+    thresholds : array of shape (m + 1,)
+        Infinity, then the m different scores, falling.
+
+    Raises
+    ------
+    DataError
+        If lengths differ, a score is not finite, or all pairs are of one kind.
+    """
+    s, positive = _scored("roc_curve", scores, same)
+    n_same = int(positive.sum())
+    if n_same in (0, len(positive)):
+        raise DataError(
+            f"roc_curve: expected pairs of both kinds, got {n_same} same and {len(positive) - n_same} different"
+        )
+    order = np.argsort(-s, kind="stable")
+    s, positive = s[order], positive[order]
+    last = np.append(np.flatnonzero(np.diff(s)), len(s) - 1)  # of each run of equal scores
+    hits = np.cumsum(positive)[last]
+    true = np.concatenate([[0.0], hits / n_same])
+    false = np.concatenate([[0.0], (last + 1 - hits) / (len(s) - n_same)])
+    return false, true, np.concatenate([[np.inf], s[last]])
+
+
+def area_under_curve(scores: Any, same: Any) -> float:
+    """Return the area under `roc_curve`: how likely a same pair scores above a different one, ties counting half."""
+    false, true, _ = roc_curve(scores, same)
+    return float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum())
+
+
+def equal_error_rate(scores: Any, same: Any) -> float:
+    """Return the error rate where as many same pairs are rejected as different ones accepted; see `roc_curve`.
+
+    Between two thresholds both fractions are taken to change linearly.
+    """
+    false, true, _ = roc_curve(scores, same)
+    gap = false + true - 1  # accepted wrongly minus rejected wrongly: from -1 to 1, never falling
+    after = int(np.argmax(gap >= 0))
+    part = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(false[after - 1] + part * (false[after] - false[after - 1]))
+
+
+def verification_accuracy(scores: Any, same: Any, threshold: float) -> float:
+    """Return the fraction of pairs told rightly, if "same" is what scores at least `threshold`.
+
+    Parameters
+    ----------
+    scores, same
+        As for `roc_curve`; here all pairs may be of one kind.
+    threshold : float
+    """
+    s, positive = _scored("verification_accuracy", scores, same)
+    return float(((s >= threshold) == positive).mean())
+
+
+def _scored(what: str, scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and whether pairs are of one class, both of shape (n,), checked."""
+    s, t = _host(scores).astype(float), _host(same)
+    if s.ndim != 1 or s.shape != t.shape or not len(s):
+        raise DataError(f"{what}: expected scores and labels (n,), at least one, got {s.shape} and {t.shape}")
+    if not np.isfinite(s).all():
+        raise DataError(f"{what}: a score is not finite")
+    if not np.isin(t, (-1, 0, 1)).all():
+        raise DataError(f"{what}: labels must be 1 for a pair of one class, 0 or -1 for others")
+    return s, t == 1

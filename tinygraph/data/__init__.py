@@ -5,18 +5,21 @@ from .checks import check_finite, check_labels, one_hot
 from .cora import NodeDataset
 from .dataset import Dataset
 from .datasets import load
-from .pairs import balanced_pairs
+from .pairs import PairBatches, balanced_pairs, one_shot_episodes, shifted
 from .tables import read_table
 
 __all__ = [
     "Batches",
     "Dataset",
     "NodeDataset",
+    "PairBatches",
     "balanced_pairs",
     "batches",
     "check_finite",
     "check_labels",
     "load",
     "one_hot",
+    "one_shot_episodes",
     "read_table",
+    "shifted",
 ]

@@ -13,6 +13,7 @@ from .cora import NodeDataset, load_cora
 from .dataset import Dataset
 from .digits import load_digits
 from .mnist import load_mnist
+from .omniglot import load_omniglot
 
 Loader = Callable[[str | Path | None, bool], Any]
 
@@ -22,6 +23,7 @@ LOADERS: dict[str, Loader] = {
     "fashion-mnist": lambda data_dir, center: load_mnist("fashion-mnist", data_dir, center),
     "cifar10": load_cifar10,
     "cora": load_cora,
+    "omniglot": load_omniglot,
 }
 
 
@@ -46,6 +48,8 @@ def load(name: str, data_dir: str | Path | None = None, *, center: bool = False)
         - "mnist", "fashion-mnist": 60,000 + 10,000 images of 28 x 28 pixels, split as published.
         - "cifar10": 50,000 + 10,000 images of 3 x 32 x 32, split as published.
         - "cora": one graph of 2,708 papers and 5,278 citations, split as by Planetoid.
+        - "omniglot": 964 characters of 30 alphabets, 20 images of 21 x 21 pixels each; the 233 characters of
+          every fifth alphabet are for testing, so no class is in both parts.
     data_dir : path, optional
         The folder with the files of the data set, or the folder above. If it is not given, they are looked
         for where TINYGRAPH_DATA_DIR points to, then in the user's cache, then downloaded to it (by pooch).

@@ -31,10 +31,15 @@ class FullyConnected(Module):
             if isinstance(step, Module):
                 setattr(self, name, step)
 
+    @property
+    def steps(self) -> list[Module | Activation]:
+        """What is applied to the input, one after the other: modules, and activations that stand alone."""
+        return [getattr(self, step) if isinstance(step, str) else step for step in self._steps]
+
     def forward(self, y: Tensor) -> Tensor:
         """Return z_L for `y` of shape (B, n_1)."""
-        for step in self._steps:
-            y = getattr(self, step)(y) if isinstance(step, str) else step(y)
+        for step in self.steps:
+            y = step(y)
         return y
 
 

@@ -142,7 +142,7 @@ def transfer(
 def _steps(trained: Module) -> list[Step]:
     """Return what a network applies to its input, one after the other."""
     if isinstance(trained, FullyConnected):
-        return [getattr(trained, step) if isinstance(step, str) else step for step in trained._steps]
+        return trained.steps
     if isinstance(trained, Sequential):
         return [trained[i] for i in range(len(trained))]
     raise ArgumentError(

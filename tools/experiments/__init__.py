@@ -14,6 +14,8 @@ from tinygraph.tools.experiments.experiment import Experiment, Settings
 from tinygraph.tools.experiments.fully_connected import FullyConnectedExperiment
 from tinygraph.tools.experiments.graph_neighborhood import GraphNeighborhoodExperiment
 from tinygraph.tools.experiments.multitask import MultitaskExperiment
+from tinygraph.tools.experiments.siamese import SiameseExperiment
+from tinygraph.tools.experiments.transfer import TransferExperiment
 
 __all__ = ["EXPERIMENTS", "Experiment", "Settings", "prepare", "settings_of"]
 
@@ -22,6 +24,8 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "autoencoder": AutoencoderExperiment,
     "graph_neighborhood": GraphNeighborhoodExperiment,
     "multitask": MultitaskExperiment,
+    "siamese": SiameseExperiment,
+    "transfer": TransferExperiment,
 }
 
 

@@ -132,7 +132,7 @@ def test_digits_that_were_never_learned_are_verified_above_chance():
     pairs, same = data.balanced_pairs(digits.test[0][unseen], digits.labels_test[unseen], 1000, seed=1)
     net = siamese([64, 64, 32], "relation", seed=0)
     tg.fit(net, losses.binary_cross_entropy, train, optim.Adam(net.parameters(), 1e-3), epochs=10, progress=False)
-    assert (net.decide(pairs).numpy() == same).mean() > 0.7
+    assert (net.decide(pairs).numpy() == same).mean() > 0.6  # guessing: 0.5
 
 
 def test_half_of_the_pairs_are_of_one_class_and_classes_come_evenly(rng):

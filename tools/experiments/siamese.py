@@ -157,8 +157,8 @@ class SiameseExperiment(Experiment):
         if not backward:
             return tg.graph(self.net, input_shape=((None, n), (None, n)))
         pairs, same = (part[:2] for part in self.validation)
-        answer = self.net(pairs[:, 0], pairs[:, 1])
-        return tg.graph(self.loss(answer, same), backward=True)
+        h1, h2 = (tg.tensor(pairs[:, i], name=f"h{i + 1}") for i in (0, 1))
+        return tg.graph(self.loss(self.net(h1, h2), tg.tensor(same, name="same")), backward=True)
 
 
 def _split(images: Dataset) -> tuple[Pair, Pair, Pair | None]:

@@ -630,7 +630,7 @@ def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, 
         data = own.copy() if dtype is None else own.astype(dtype)
     else:
         host = _host_array(array_like)
-        data = backend.asarray(np.array(host, host.dtype if dtype is None else dtype))
+        data = backend.asarray(np.array(host, host.dtype if dtype is None else dtype, order="C"))
     if requires_grad and data.dtype.kind != "f":
         raise DTypeError(f"tensor: only floating tensors have gradients, got {data.dtype}; pass dtype='float32'")
     return Tensor(data, backend, requires_grad=requires_grad, name=name)

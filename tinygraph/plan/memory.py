@@ -6,8 +6,9 @@ takes at the end is written into the leaf itself as soon as nothing wants the ol
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..backend import Array
 from ..op import ElementwiseOp
 from ..ops.activation import Tanh
 from ..ops.elementwise import (
@@ -29,7 +30,7 @@ from ..ops.elementwise import (
 from ..ops.reduce import BroadcastTo
 from ..ops.shape import Index, Transpose
 from ..tensor import Tensor
-from .operations import Combined, Function
+from .operations import Combined, Copy, Function
 from .program import Instruction, Program, Value
 
 ALIGNMENT = 64  # bytes: a cache line
@@ -67,6 +68,29 @@ class Layout:
     homes: dict[Value, Tensor] = field(default_factory=dict)
     copies: dict[Tensor, Value] = field(default_factory=dict)
     pieces: set[Value] = field(default_factory=set)
+
+
+def keep_results_apart(program: Program) -> Program:
+    """Return the program with copies of results that lie in the memory of a leaf which takes another value.
+
+    A result that is what a leaf held at the start, or a view of it, would otherwise be overwritten before it is read.
+    """
+    base = _bases(program, Layout())
+    changing = {id(leaf.data) for leaf in program.stores}
+    copies: list[Instruction] = []
+
+    def apart(v: Value) -> Value:
+        source = base.get(v, v)
+        if source.kind != "state" or id(source.array) not in changing:
+            return v
+        copies.append(Instruction(Copy(), (v,), Value(v.shape, v.dtype, name=v.name, scope=v.scope)))
+        return copies[-1].output
+
+    outputs = tuple(apart(v) for v in program.outputs)
+    stores = {leaf: apart(v) for leaf, v in program.stores.items()}
+    if not copies:
+        return program
+    return replace(program, instructions=(*program.instructions, *copies), outputs=outputs, stores=stores)
 
 
 def lay_out(program: Program, in_place: bool = True) -> Layout:
@@ -122,10 +146,21 @@ def _store(program: Program, layout: Layout, base: dict[Value, Value], last: dic
         free = old is None or last.get(old, -1) < position  # an old value that nobody reads counts as read before
         if old is not None and not free and in_place and last.get(old, -1) == position:
             free = may_overwrite(program.instructions[position], old)
-        if position >= 0 and value not in base and free and value not in layout.homes:
+        if position >= 0 and value not in base and free and value not in layout.homes and in_order(leaf.data):
             layout.homes[value] = leaf
         else:
             layout.copies[leaf] = value
+
+
+def room_of_piece(v: Value) -> int:
+    """Return how many entries a piece of `v` has at most: `PIECE`, or a row if that is more."""
+    return min(v.size, max(PIECE, v.size // v.shape[0]))
+
+
+def in_order(array: Array) -> bool:
+    """Whether the entries of an array lie one after the other, the last axis fastest."""
+    flags = getattr(array, "flags", None)
+    return flags is None or bool(flags.c_contiguous)
 
 
 def _find_pieces(program: Program, layout: Layout, base: dict[Value, Value]) -> None:
@@ -158,7 +193,7 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
     taken: dict[Value, tuple[int, int]] = {}  # offset and end of what is alive
 
     def put(v: Value) -> None:
-        entries = min(v.size, PIECE) if v in layout.pieces else v.size
+        entries = room_of_piece(v) if v in layout.pieces else v.size
         need = -(-entries * v.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         offset, best = 0, None
         for start, stop in sorted(taken.values()):

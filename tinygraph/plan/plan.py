@@ -11,7 +11,7 @@ from ..graph import Graph, Node
 from ..ops.matmul import MatMul
 from ..ops.neighborhood import EdgeProduct, NeighborhoodMatMul
 from .machine import Ceilings, ceilings
-from .memory import lay_out
+from .memory import keep_results_apart, lay_out
 from .operations import Gemm
 from .passes import IN_PLACE, NAMES, rewrite
 from .program import Instruction, Program, Value
@@ -34,7 +34,7 @@ class Plan:
     def __init__(self, traced: Program, passes: Collection[str] | None = None) -> None:
         self.passes = NAMES if passes is None else tuple(name for name in NAMES if name in passes)
         self.traced = traced
-        self.program = rewrite(traced, self.passes)
+        self.program = keep_results_apart(rewrite(traced, self.passes))
         self.layout = lay_out(self.program, IN_PLACE in self.passes)
         self.replay = Replay(self.program, self.layout)
 

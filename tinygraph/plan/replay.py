@@ -9,7 +9,7 @@ from ..backend import Array, Backend
 from ..ops.elementwise import Maximum, Minimum
 from .kernels import Names, lines_for
 from .kernels_numpy import lines_for_numpy
-from .memory import PIECE, Layout
+from .memory import PIECE, Layout, in_order, room_of_piece
 from .program import Instruction, Program, Value, number_of
 
 
@@ -55,9 +55,14 @@ class Replay:
         """Return the lines of a chain: a loop over pieces, each a tuple of views of the arrays."""
         members = self.program.instructions[chain[0] : chain[1]]
         shape = members[0].output.shape
-        by_rows = any(v.shape not in (shape, ()) for i in members for v in i.inputs)
-        length = max(1, PIECE // shape[-1]) if by_rows else PIECE
-        total = shape[0] if by_rows else members[0].output.size
+        inputs = [v for i in members for v in i.inputs]
+        by_rows = any(
+            v.shape not in (shape, ()) or v in self.layout.views or not in_order(self.arrays[v]) for v in inputs
+        )
+        size = members[0].output.size
+        row = size // shape[0]
+        length = min(shape[0], max(1, PIECE // row)) if by_rows else min(size, PIECE)
+        total = shape[0] if by_rows else size
         whole: dict[Value, Array] = {}  # arrays of which each piece sees a part
         again: dict[Value, Array] = {}  # arrays of which each piece sees the beginning
         xp = self.program.backend.xp
@@ -65,7 +70,7 @@ class Replay:
             for v in (*i.inputs, i.output):
                 if v in self.layout.pieces:
                     room = self.arrays[v]
-                    again[v] = room[: length * shape[-1]].reshape((length, *shape[1:])) if by_rows else room
+                    again[v] = room[: length * row].reshape((length, *shape[1:])) if by_rows else room
                 elif v.shape == shape:
                     whole[v] = self.arrays[v] if by_rows else self.arrays[v].reshape(-1)
                 elif isinstance(i.op, Maximum | Minimum) and not v.shape and not by_rows:
@@ -143,5 +148,5 @@ class Arena:
 
     def array(self, offset: int, v: Value, piece: bool) -> Array:
         """Return an array of the shape and dtype of `v` at a place, or for one piece of it."""
-        shape = (min(v.size, PIECE),) if piece else v.shape
+        shape = (room_of_piece(v),) if piece else v.shape
         return self.backend.array_at(self.memory, offset, shape, v.dtype)

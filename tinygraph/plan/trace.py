@@ -15,7 +15,6 @@ from ..op import Op
 from ..ops.elementwise import astype
 from ..ops.reduce import BroadcastTo
 from ..tensor import CONSTANT, INSIDE_PLAN, InsidePlan, Tensor, describe, mode
-from .operations import Copy
 from .program import Instruction, Program, Value
 
 
@@ -332,10 +331,9 @@ class Trace:
                 )
         stores = {leaf: value for leaf, value in ((r(), v) for r, v in self._stores.values()) if leaf is not None}
         self._settle_leaves(stores)
-        instructions, stores = self._apart(stores)
         values = tuple(v for _, v in self.arguments) + tuple(v for _, v in self.grad_values)
         outputs = (*self.outputs, *(v for _, v in self.grad_outputs))
-        return Program(self.backend or current(), values, instructions, outputs, stores)
+        return Program(self.backend or current(), values, tuple(self.instructions), outputs, stores)
 
     def _settle_leaves(self, stores: dict[Tensor, Value]) -> None:
         """Tell leaves that live on from those made on the way, whose content never changes."""
@@ -369,19 +367,6 @@ class Trace:
                 "pass it as an argument, or make it a tensor outside"
             )
         value.array = array
-
-    def _apart(self, stores: dict[Tensor, Value]) -> tuple[tuple[Instruction, ...], dict[Tensor, Value]]:
-        """Copy what one leaf takes from another that changes as well, or what two leaves take."""
-        changing = {id(leaf.data) for leaf in stores}
-        seen: set[Value] = set()
-        instructions = list(self.instructions)
-        for leaf, value in stores.items():
-            if value in seen or (value.kind == "state" and id(value.array) in changing):
-                copied = Value(value.shape, value.dtype, name=leaf.name or "")
-                instructions.append(Instruction(Copy(), (value,), copied))
-                stores[leaf] = copied
-            seen.add(value)
-        return tuple(instructions), stores
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,13 @@ class TransferExperiment(Experiment):
     A new last layer is trained on the trunk's output, computed once, for 80 passes; or for 40, then all layers for
     40 more at a smaller rate. Beside them a network of the same sizes that starts anew, for 80 passes. `epochs` are
     those on the digits 0 to 4, and `noise` is the fraction of pixels asleep in them; the network that starts anew
-    has none, which suits it better.
+    has none, which suits it at least as well.
     """
 
     defaults = Settings("transfer", "digits", hidden="256", optimizer="adam", epochs=5, lr=1e-3)
     defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {"mnist": {"hidden": "512", "noise": 0.3}}
     data_sets = ("digits", "mnist")
+    held_out = "test, 0 to 4"
 
     net: Transfer
     validation: Pair

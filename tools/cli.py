@@ -26,7 +26,7 @@ Sizes = Annotated[str | None, typer.Option(help="Nodes of the hidden layers, sep
 Activation = Annotated[str | None, typer.Option(help="Activation of the hidden layers.")]
 Head = Annotated[str | None, typer.Option(help="How a Siamese net compares: cosine, absolute_difference, relation.")]
 Tied = Annotated[bool | None, typer.Option("--tied", help="Let an autoencoder decode with its encoder's weights.")]
-Noise = Annotated[float | None, typer.Option(help="Fraction of an autoencoder's inputs zeroed in training.")]
+Noise = Annotated[float | None, typer.Option(help="Fraction of the inputs zeroed in training.")]
 
 
 @app.command()

@@ -33,6 +33,7 @@ def learning_curves(history: History, held_out: str) -> bytes:
             if values and values[0] is not None:
                 axes.plot(epochs, [scale * v for v in values], label=name, **style)
         axes.set_xlabel("pass")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
         axes.set_title(title, loc="left")

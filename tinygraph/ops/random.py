@@ -74,6 +74,7 @@ def refresh_streams() -> None:
 @contextmanager
 def stream_restored() -> Iterator[None]:
     """Return a ``with`` block after which the streams of masks go on as if it had not been."""
+    _stream(current())  # begun here, so that what happens inside is the same the first time as later
     refresh_streams()
     before = [(stream.key, stream.key.data.copy(), stream.key.modified) for stream in _streams.values()]
     known = set(_streams)

@@ -11,6 +11,7 @@ from typing import Any
 from ..tensor import Tensor, structure
 
 NUMBERS = (int, float, complex, str, bytes, type(None))
+LONGEST = 1000  # members of a list that is watched; looking through longer ones would take longer than a step
 WITHOUT_STATE = (*NUMBERS, type, ModuleType, FunctionType, Tensor)
 
 
@@ -38,7 +39,8 @@ class Surroundings:
         self.names += [entry for x in _different(holders) for entry in _attributes(x)]
         self.modules = [(vars(m), tuple(vars(m).values())) for m in modules]
         held = [x for _, items in self.modules for x in items] + values
-        self.members = [(x, _items(x)) for x in _different(held) if isinstance(x, list | dict)]
+        lists = [x for x in _different(held) if isinstance(x, list | dict) and len(x) <= LONGEST]
+        self.members = [(x, _items(x)) for x in lists]
         self.changes = structure.changes
 
     def hold(self) -> bool:

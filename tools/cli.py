@@ -127,6 +127,24 @@ def check() -> None:
 
 
 @app.command()
+def bench(
+    workload: Annotated[list[str] | None, typer.Option(help="What to measure; may be repeated [default: all].")] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Whom to compare with; may be repeated [default: all].")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="How often the contenders take turns.")] = 16,
+    seconds: Annotated[float, typer.Option(help="How long a contender's turns take together, per workload.")] = 1.2,
+    threads: Annotated[int | None, typer.Option(help="Threads and processors of each [default: not limited].")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.svg.")] = Path("bench"),
+) -> None:
+    """Measure training steps of tinygraph and of PyTorch, JAX and others, as far as they are installed."""
+    from tinygraph.tools.bench.run import run
+
+    for line in run(workload or [], peer or [], rounds=rounds, seconds=seconds, threads=threads, out=out):
+        typer.echo(line)
+
+
+@app.command()
 def info() -> None:
     """Print versions, backends, and what is missing and how to get it."""
     from tinygraph.tools.info import lines

@@ -1,0 +1,122 @@
+"""What is told of the measurements: a table as text, all numbers as JSON, a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tinygraph.tools.bench.contenders import CONTENDERS, OWN, Contender
+from tinygraph.tools.bench.measure import THREAD_VARIABLES, Result
+from tinygraph.tools.info import versions
+from tinygraph.tools.plot import svg
+
+# A colour and a marker for each peer: the eight colours of Okabe and Ito but black and yellow, which is too light.
+STYLES = {
+    "eager": ("#000000", "|"),
+    "torch": ("#D55E00", "o"),
+    "torch-compile": ("#D55E00", "s"),
+    "jax": ("#0072B2", "D"),
+    "autograd": ("#009E73", "^"),
+    "mygrad": ("#009E73", "v"),
+    "sklearn": ("#E69F00", "P"),
+    "numpy": ("#CC79A7", "X"),
+}
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as text with three digits and a unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{_three_digits(seconds / size)} {unit}"
+    return f"{_three_digits(seconds / 1e-6)} us"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def table(result: Result, *, first_calls: bool) -> Iterator[str]:
+    """Yield the lines about one workload: medians, ratios, who was left out; on request what first calls took."""
+    medians, ratios = result.medians, result.ratios
+    yield f"{result.workload.name}: {result.workload.title}"
+    for name, seconds in medians.items():
+        line = f"  {CONTENDERS[name].title:<18} {duration(seconds):>8}"
+        if name in ratios:
+            line += f"   tinygraph / it {ratios[name]:5.2f}" + "   best peer" * (name == result.best_peer)
+        yield line
+    for name, reason in result.left_out.items():
+        yield f"  {CONTENDERS[name].title:<18} left out: {reason}"
+    if first_calls and result.warm_up:
+        yield "  first calls, with compiling: " + ", ".join(
+            f"{CONTENDERS[name].title} {duration(said['first_call'])}" for name, said in result.warm_up.items()
+        )
+
+
+def environment(contenders: Mapping[str, Contender]) -> dict[str, Any]:
+    """Return what a reader needs to judge the numbers: processor, thread settings and versions."""
+    return {
+        "cpu": _cpu(),
+        "processors": os.cpu_count(),
+        "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        "versions": versions() | {c.package: c.version or "missing" for c in contenders.values()},
+    }
+
+
+def _cpu() -> str:
+    """Return the name of the processor as the system tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def as_json(results: Sequence[Result], facts: Mapping[str, Any]) -> bytes:
+    """Return all that was measured as a JSON file; times are in seconds, those of blocks for one step."""
+    workloads = [
+        asdict(result) | {"medians": result.medians, "ratios": result.ratios, "best_peer": result.best_peer}
+        for result in results
+    ]
+    return (json.dumps({**facts, "workloads": workloads}, indent=1) + "\n").encode()
+
+
+def picture(results: Sequence[Result]) -> bytes:
+    """Return an SVG picture: how many times as long as compiled tinygraph each contender takes, by workload."""
+    from matplotlib.figure import Figure
+
+    names = [name for name in STYLES if any(name in result.ratios for result in results)]
+    figure = Figure(figsize=(8.0, 1.6 + 0.4 * len(results)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(1, color="0.4", linewidth=1, label=CONTENDERS[OWN].title)
+    for row in range(len(results)):
+        axes.axhline(row, color="0.92", linewidth=1, zorder=0)
+    for name in names:
+        colour, marker = STYLES[name]
+        points = [(1 / r.ratios[name], row) for row, r in enumerate(results) if name in r.ratios]
+        axes.scatter(
+            [x for x, _ in points],
+            [row for _, row in points],
+            color=colour,
+            marker=marker,
+            s=42,
+            label=CONTENDERS[name].title,
+        )
+    axes.set_yticks(range(len(results)), [r.workload.title for r in results])
+    axes.set_ylim(len(results) - 0.4, -0.6)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.8), max(high, 2.5))
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if min(low, 0.8) <= t <= max(high, 2.5)]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("time of a training step, tinygraph compiled = 1")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.25)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    return svg(figure)

@@ -1,0 +1,69 @@
+"""What ``tinygraph bench`` does: measure what was asked for, tell it, and write it to a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from tinygraph.checkpoint import write_file
+from tinygraph.errors import ArgumentError, DataError
+from tinygraph.optim import positive
+from tinygraph.tools.bench import measure, report
+from tinygraph.tools.bench.contenders import CONTENDERS, OWN
+from tinygraph.tools.bench.names import chosen
+from tinygraph.tools.bench.workloads import WORKLOADS
+
+
+def run(
+    workloads: Sequence[str], peers: Sequence[str], *, rounds: int, seconds: float, threads: int | None, out: Path
+) -> Iterator[str]:
+    """Measure, and yield the lines to print; ``bench.json`` and ``bench.svg`` in `out` grow with every workload.
+
+    Parameters
+    ----------
+    workloads, peers : sequences of str
+        Names of `WORKLOADS` and of `CONTENDERS`; all if empty. Compiled tinygraph always takes part.
+    rounds : int
+        How many blocks each contender has.
+    seconds : float
+        How long its blocks take together, for each workload.
+    threads : int, optional
+        How many threads and processors a contender has; by default as the environment says.
+    out : Path
+        The folder to write to.
+
+    Raises
+    ------
+    ArgumentError
+        For unknown names and numbers out of range.
+    DataError
+        If the folder cannot be written to.
+    """
+    contenders = chosen("peer", CONTENDERS, [OWN, *peers] if peers else [])
+    asked = chosen("workload", WORKLOADS, workloads)
+    if rounds < 1:
+        raise ArgumentError(f"rounds: expected a whole number of at least 1, got {rounds}")
+    positive("seconds", seconds)
+    processors = os.cpu_count() or 1
+    if threads is not None and not 1 <= threads <= processors:
+        raise ArgumentError(f"threads: expected a whole number from 1 to {processors}, got {threads}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {out}: {error.strerror}; choose another with --out") from None
+    settings = {"rounds": rounds, "seconds": seconds, "threads": threads}
+    facts = {"environment": report.environment(contenders), "settings": settings}
+    results: list[measure.Result] = []
+    for workload in asked.values():
+        with Console(stderr=True).status(workload.name) as status:
+            result = measure.run(
+                workload, contenders, rounds=rounds, seconds=seconds, threads=threads, say=status.update
+            )
+        results.append(result)
+        yield from report.table(result, first_calls=len(results) == 1)
+        write_file(out / "bench.json", report.as_json(results, facts))
+        write_file(out / "bench.svg", report.picture(results))
+    yield f"wrote {out / 'bench.json'} and {out / 'bench.svg'}"

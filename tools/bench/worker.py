@@ -1,0 +1,91 @@
+"""A process with one contender in it: ``python -m tinygraph.tools.bench.worker WORKLOAD CONTENDER``.
+
+It builds the training step and warms it up, then reads numbers of steps from standard input, a line each, and
+answers each with the seconds they took. What libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any, TextIO
+
+from threadpoolctl import threadpool_info
+
+from tinygraph.tools.bench.contenders import CONTENDERS, Training, Unsuitable
+from tinygraph.tools.bench.workloads import WORKLOADS
+
+WARM_STEPS, WARM_SECONDS, LEAST_WARM = 2000, 0.4, 6
+
+
+def warm_up(training: Training) -> dict[str, Any]:
+    """Train on the first batch for a while; return the losses and what steps took.
+
+    Returns
+    -------
+    dict
+        ``first_call`` and ``step``, the median of the others, in seconds; ``losses``, the means of the first and of
+        the second half.
+    """
+    x, y = training.batches[0]
+    losses: list[float] = []
+    seconds: list[float] = []
+    started = time.perf_counter()
+    while len(losses) < WARM_STEPS and (time.perf_counter() < started + WARM_SECONDS or len(losses) <= LEAST_WARM):
+        before = time.perf_counter()
+        losses.append(training.value(training.step(x, y)))
+        seconds.append(time.perf_counter() - before)
+        if len(losses) == 1:
+            started = time.perf_counter()
+    half = len(losses) // 2
+    return {
+        "first_call": seconds[0],
+        "step": sorted(seconds[1:])[len(seconds[1:]) // 2],
+        "losses": [sum(part) / len(part) for part in (losses[:half], losses[half:])],
+    }
+
+
+def timed(training: Training, steps: int, start: int) -> float:
+    """Return the seconds of so many steps on batches that take turns, from number `start` on."""
+    step, batches = training.step, training.batches
+    turns = [batches[(start + i) % len(batches)] for i in range(steps)]
+    if steps > 1:
+        training.value(step(*batches[start % len(batches)]))  # others have had the caches
+    before = time.perf_counter()
+    for x, y in turns:
+        loss = step(x, y)
+    training.value(loss)
+    return time.perf_counter() - before
+
+
+def serve(workload: str, contender: str, questions: TextIO, answers: TextIO) -> None:
+    """Build, warm up, and answer until `questions` end; what goes wrong is the last answer."""
+
+    def answer(**said: Any) -> None:
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+
+    try:
+        started = time.perf_counter()
+        training = CONTENDERS[contender].load()(WORKLOADS[workload])
+        build = time.perf_counter() - started
+        said = warm_up(training)
+        pools = [{k: v for k, v in pool.items() if k != "filepath"} for pool in threadpool_info()]
+        answer(build=build, **said, pools=pools)
+        done = 0
+        for line in questions:
+            answer(seconds=timed(training, int(line), done))
+            done += int(line)
+    except Unsuitable as reason:
+        answer(unsuitable=str(reason))
+    except Exception as error:
+        text = str(error).strip().splitlines() or [""]
+        answer(error=f"{type(error).__name__}: {text[0]}"[:300])
+
+
+if __name__ == "__main__":
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(sys.argv[1], sys.argv[2], sys.stdin, channel)

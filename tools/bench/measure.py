@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN, Contender
 from tinygraph.tools.bench.workloads import Workload
 
-PAUSE = 0.04  # seconds between turns: threads of a BLAS library go on spinning for some hundredths after a product
+PAUSE = 0.15  # seconds between turns: threads of OpenBLAS go on spinning for 0.105 after their last product
 SLOWEST = 5.0  # seconds a step, beyond which a contender has no further turn
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 ARE_OURS = (OWN, "eager")
@@ -48,6 +49,15 @@ class Result:
     def medians(self) -> dict[str, float]:
         """Seconds a step by contender."""
         return {name: statistics.median(blocks) for name, blocks in self.blocks.items()}
+
+    @property
+    def spreads(self) -> dict[str, float]:
+        """The range of the middle half of the blocks over their median, by contender: large on a busy machine."""
+        found = {}
+        for name, blocks in self.blocks.items():
+            low, _, high = statistics.quantiles(blocks, method="inclusive") if len(blocks) > 1 else blocks * 3
+            found[name] = (high - low) / self.medians[name]
+        return found
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -142,14 +152,14 @@ def run(
     """
     result = Result(workload)
     workers: dict[str, Worker] = {}
+    shuffled = random.Random(0)
     try:
         for name in names:
             _start(CONTENDERS[name], result, workers, threads, say)
         steps = {name: max(1, round(seconds / rounds / said["step"])) for name, said in result.warm_up.items()}
         for number in range(rounds):
             say(f"{workload.name}: round {number + 1} of {rounds}")
-            turns = list(workers)
-            for name in turns[number % len(turns) :] + turns[: number % len(turns)] if turns else []:
+            for name in shuffled.sample(list(workers), len(workers)):  # nobody always follows the same other
                 time.sleep(PAUSE)
                 try:
                     each = workers[name].seconds(steps[name]) / steps[name]

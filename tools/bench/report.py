@@ -41,10 +41,10 @@ def _three_digits(value: float) -> str:
 
 def table(result: Result, *, first_calls: bool) -> Iterator[str]:
     """Yield the lines about one workload: medians, ratios, who was left out; on request what first calls took."""
-    medians, ratios = result.medians, result.ratios
+    medians, ratios, spreads = result.medians, result.ratios, result.spreads
     yield f"{result.workload.name}: {result.workload.title}"
     for name, seconds in medians.items():
-        line = f"  {CONTENDERS[name].title:<18} {duration(seconds):>8}"
+        line = f"  {CONTENDERS[name].title:<18} {duration(seconds):>8}  spread {100 * spreads[name]:3.0f} %"
         if name in ratios:
             line += f"   tinygraph / it {ratios[name]:5.2f}" + "   best peer" * (name == result.best_peer)
         yield line
@@ -79,7 +79,7 @@ def _cpu() -> str:
 def as_json(results: Sequence[Result], facts: Mapping[str, Any]) -> bytes:
     """Return all that was measured as a JSON file; times are in seconds, those of blocks for one step."""
     workloads = [
-        asdict(result) | {"medians": result.medians, "ratios": result.ratios, "best_peer": result.best_peer}
+        asdict(result) | {name: getattr(result, name) for name in ("medians", "spreads", "ratios", "best_peer")}
         for result in results
     ]
     return (json.dumps({**facts, "workloads": workloads}, indent=1) + "\n").encode()

@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_info
 from tinygraph.tools.bench.contenders import CONTENDERS, Training, Unsuitable
 from tinygraph.tools.bench.workloads import WORKLOADS
 
-WARM_STEPS, WARM_SECONDS, LEAST_WARM = 2000, 0.4, 6
+LEAST_STEPS, MOST_STEPS = 6, 2000
+LEAST_SECONDS, MOST_SECONDS = 0.4, 3.0
 
 
 def warm_up(training: Training) -> dict[str, Any]:
@@ -33,8 +34,10 @@ def warm_up(training: Training) -> dict[str, Any]:
     losses: list[float] = []
     seconds: list[float] = []
     started = time.perf_counter()
-    while len(losses) < WARM_STEPS and (time.perf_counter() < started + WARM_SECONDS or len(losses) <= LEAST_WARM):
+    while len(losses) < MOST_STEPS:
         before = time.perf_counter()
+        if len(losses) >= LEAST_STEPS and before > started + (LEAST_SECONDS if len(losses) >= 30 else MOST_SECONDS):
+            break
         losses.append(training.value(training.step(x, y)))
         seconds.append(time.perf_counter() - before)
         if len(losses) == 1:

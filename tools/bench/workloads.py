@@ -65,7 +65,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("large-128", "3072-2048-2048-10, B = 128", _LARGE, 128),
         Workload("adam", "784-512-512-10, Adam, B = 128", _MIDDLE, 128, optimizer="adam", lr=1e-3),
         Workload("batch-norm", "784-512-512-10, batch norm, B = 128", _MIDDLE, 128, batch_norm=True),
-        Workload("dropout", "784-512-512-10, dropout, B = 128", _MIDDLE, 128, dropout=(0.2, 0.5, 0.5)),
+        Workload("dropout", "784-512-512-10, dropout, B = 128", _MIDDLE, 128, lr=0.05, dropout=(0.2, 0.5, 0.5)),
         Workload("overhead", "4-8-8-2, B = 1", (4, 8, 8, 2), 1, rho=0.0),
         Workload("deep", "50 hidden layers of 64, tanh, B = 32", _DEEP, 32, activation="tanh", lr=1e-3),
     )

@@ -48,6 +48,11 @@ def two_branches():
     return tg.graph(first_block("custom-architecture.md")["net"], input_shape=(None, 64))
 
 
+def compiled_step():
+    """Return the plan of a training step."""
+    return first_block("compile.md")["fast"].plan.graph()
+
+
 def one_network(net, *shapes):
     """Return a function that draws the graph of a network."""
     return lambda: tg.graph(net, input_shape=shapes[0] if len(shapes) == 1 else shapes)
@@ -65,6 +70,7 @@ PICTURES = {
     "first-network": first_network,
     "one-node": one_node,
     "two-branches": two_branches,
+    "compiled-step": compiled_step,
 }
 
 if __name__ == "__main__":

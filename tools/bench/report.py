@@ -62,7 +62,7 @@ def environment(contenders: Mapping[str, Contender]) -> dict[str, Any]:
         "cpu": _cpu(),
         "processors": os.cpu_count(),
         "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
-        "versions": versions() | {c.package: c.version or "missing" for c in contenders.values()},
+        "versions": versions() | {c.package: c.version or "missing" for c in contenders.values() if c.package},
     }
 
 
@@ -110,8 +110,8 @@ def picture(results: Sequence[Result]) -> bytes:
     axes.set_ylim(len(results) - 0.4, -0.6)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.8), max(high, 2.5))
-    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if min(low, 0.8) <= t <= max(high, 2.5)]
+    axes.set_xlim(min(low, 0.45), max(high, 2.5))
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if min(low, 0.45) <= t <= max(high, 2.5)]
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("time of a training step, tinygraph compiled = 1")

@@ -524,6 +524,7 @@ def mistakes():
         "tensor": (lambda x: x + tg.tensor([1.0, 2.0, 3.0]), "tg.tensor or tg.parameter inside"),
         "host array": (lambda x: x + (plain + 1), "made on the host inside"),
         "kept": (lambda x: kept.append(x * 2.0) or x, "is kept outside"),
+        "entries by a mask": (lambda x: x[x > 1.5], "picks as many entries as a mask has ones"),
         "argument": (lambda x: x.assign_(x + 1.0), "an argument"),
     }
 
@@ -672,7 +673,7 @@ def test_a_plan_lists_what_it_runs():
     text = str(compiled.plan)
     assert "a b - c" in text  # a bias in its product
     assert "- s a' b + c" in text  # a gradient in its update
-    assert "leaf W" in text
+    assert "leaf layer1.W" in text
     lines = text.splitlines()
     assert len(lines) == len(compiled.plan) + 2
     products = 7 * 5 * 4 + 7 * 4 * 3 + 7 * 3 * 4 + 7 * 4 * 3 + 7 * 5 * 4  # forward, delta, updates

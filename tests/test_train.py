@@ -227,3 +227,43 @@ def test_the_digits_are_learned_to_four_percent():
     net = fully_connected([64, 64, 10], seed=0)
     tg.fit(net, losses.cross_entropy, digits.train, optim.SGD(net.parameters(), 0.05, 0.9), 40, l2=1e-3)
     assert tg.evaluate(net, losses.cross_entropy, digits.test)[1] <= 0.04
+
+
+@pytest.mark.parametrize("options", [{}, {"l2": 1e-2, "l1": 1e-3}], ids=["plain", "regularised"])
+@pytest.mark.parametrize("network", [{}, {"dropout": [0.1, 0.3], "batch_norm": True}], ids=["plain", "masks and norms"])
+def test_compiled_training_is_eager_training(blobs, network, options):
+    X, labels = blobs
+    histories, weights = [], []
+    for compiled in (False, True):
+        tg.manual_seed(1)
+        net = fully_connected([4, 8, 3], seed=0, **network)
+        optimizer = optim.SGD(net.parameters(), 0.1, 0.9)
+        data = (X[:50], labels[:50])  # a last batch that is smaller
+        histories.append(
+            tg.fit(
+                net, losses.cross_entropy, data, optimizer, 6, 16, validation=(X, labels), compiled=compiled, **options
+            )
+        )
+        weights.append([t.numpy() for t in net.state_dict().values()])
+        assert all(p.grad is None for p in net.parameters())
+    eager, replayed = histories
+    np.testing.assert_allclose(replayed.losses, eager.losses, rtol=1e-4)
+    np.testing.assert_allclose(replayed["validation_loss"], eager["validation_loss"], rtol=1e-4)
+    assert replayed.errors[-1] == pytest.approx(eager.errors[-1], abs=0.021)
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
+
+
+def test_a_step_that_cannot_be_compiled_runs_eagerly_and_says_so(blobs):
+    X, labels = blobs
+    net = fully_connected([4, 3], seed=0)
+    start = net.layer1.W.numpy()
+
+    def own(network, x, y):
+        loss = losses.cross_entropy(network(x), y)
+        return loss * (1.0 if float(loss) < 1e9 else 0.0)
+
+    with pytest.warns(RuntimeWarning, match="the step runs eagerly; compiled=False says so. compile: item"):
+        history = tg.fit(net, own, [(X, np.eye(3, dtype=np.float32)[labels])], optim.SGD(net.parameters(), 0.5), 3)
+    assert history.losses[-1] < history.losses[0]
+    assert (net.layer1.W.numpy() != start).any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator
 from functools import update_wrapper
+from types import MethodType
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..backend.random import seeding
 from ..errors import ArgumentError, CompileError, GraphError
 from ..ops.random import refresh_streams
 from ..tensor import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index
-from .guards import Surroundings
+from .guards import Surroundings, Unwatched
 from .passes import NAMES
 from .plan import Plan
 from .trace import Trace, fill, is_array
@@ -22,7 +23,7 @@ from .trace import Trace, fill, is_array
 MOST_PLANS = 64  # that a compiled function keeps
 
 
-class Compiled:
+class Compiled(Unwatched):
     """A compiled function; made by `compile`.
 
     Attributes
@@ -40,6 +41,10 @@ class Compiled:
         self._replays: list[_Bound] = []
         self._lock = threading.RLock()
         self._generation = -1  # of the seed of random masks, as last seen
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Return the compiled function as a method of `instance`."""
+        return self if instance is None else MethodType(self, instance)
 
     @property
     def plans(self) -> list[Plan]:
@@ -146,6 +151,8 @@ class _Bound:
         self.specs = [_spec(x) for x in given]
         self.backend, self.recording = current(), mode.recording
         arguments = {id(a.tensor): a.position for a in trace.inputs}
+        for array in (a.tensor for a in trace.inputs if a.soft):  # an array has no gradient outside
+            trace.grads.pop(array, None)
         self.grads = [
             (arguments.get(id(leaf), leaf), access.before) for leaf, access in trace.grads.items() if access.read_first
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from operator import is_
@@ -12,7 +13,10 @@ from ..tensor import Tensor, structure
 
 NUMBERS = (int, float, complex, str, bytes, type(None))
 LONGEST = 1000  # members of a list that is watched; looking through longer ones would take longer than a step
-WITHOUT_STATE = (*NUMBERS, type, ModuleType, FunctionType, Tensor)
+
+
+class Unwatched:
+    """An object that is taken as it is: what it holds changes on purpose."""
 
 
 class Surroundings:
@@ -66,7 +70,8 @@ def _globals(function: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:
     """Yield the namespace, the name and the value of every global name in a function's code."""
     if isinstance(function, FunctionType):
         space = function.__globals__
-        named = ((name, space[name]) for name in function.__code__.co_names if name in space)
+        read = {i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL"}
+        named = ((name, space[name]) for name in sorted(read) if name in space)
         yield from ((space, name, value) for name, value in named if not isinstance(value, ModuleType | type))
 
 
@@ -81,7 +86,11 @@ def _cells(function: Any) -> Iterator[tuple[CellType, Any]]:
 
 def _attributes(x: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:
     """Yield the attributes of an object that is neither a number nor a module of a network, numbers left out."""
-    if not isinstance(x, WITHOUT_STATE) and hasattr(x, "__dict__") and not hasattr(x, "named_tensors"):
+    if (
+        not isinstance(x, (*NUMBERS, type, ModuleType, FunctionType, Tensor, Unwatched))
+        and hasattr(x, "__dict__")
+        and not hasattr(x, "named_tensors")
+    ):
         yield from ((vars(x), name, value) for name, value in vars(x).items() if not isinstance(value, NUMBERS))
 
 

@@ -55,7 +55,7 @@ def ceilings(backend: Backend) -> Ceilings:
 def _fastest(run: Callable[[], None]) -> float:
     run()
     seconds = []
-    for _ in range(5):
+    for _ in range(15):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)

@@ -66,7 +66,7 @@ class Plan:
         return sum(i.output not in self.layout.views for i in self.program.instructions)
 
     def __repr__(self) -> str:
-        return f"Plan({len(self)} instructions, {_count(self.flops)} flops, {_count(self.bytes)}B)"
+        return f"Plan({len(self)} instructions, {_count(self.flops, ' flops')}, {_count(self.bytes, 'B')})"
 
     def __str__(self) -> str:
         names = self._names()
@@ -76,19 +76,20 @@ class Plan:
                 continue
             inputs = ", ".join(names[v] for v in i.inputs)
             facts = (_count(flops(i)), _count(traffic(i)))
-            rows.append(
-                (str(len(rows)), names[i.output], _shape(i.output), i.op.label, inputs, *facts, self._place(i.output))
-            )
+            place = self._place(i.output, names)
+            rows.append((str(len(rows)), names[i.output], _shape(i.output), i.op.label, inputs, *facts, place))
         for leaf, v in self.layout.copies.items():
             rows.append(
                 (str(len(rows)), leaf.name or "leaf", _shape(v), "copy", names[v], "0", _count(2 * v.nbytes), "leaf")
             )
-        saved = f"{_count(self.bytes)}B of memory, {_count(self.bytes_without_sharing)}B without sharing"
-        return f"{_table(rows)}\n{len(rows) - 1} instructions, {_count(self.flops)} flops, {saved}"
+        memory = f"{_count(self.bytes, 'B')} of memory, {_count(self.bytes_without_sharing, 'B')} without sharing"
+        return f"{_table(rows)}\n{len(rows) - 1} instructions, {_count(self.flops, ' flops')}, {memory}"
 
-    def _place(self, v: Value) -> str:
+    def _place(self, v: Value, names: dict[Value, str]) -> str:
         if v in self.layout.homes:
-            return f"leaf {self.layout.homes[v].name or ''}".strip()
+            leaf = self.layout.homes[v]
+            old = next((s for s in self.program.states() if s.leaf is leaf), None)
+            return f"leaf {leaf.name or '' if old is None else names[old]}".strip()
         return ("piece" if v in self.layout.pieces else "arena") + f" +{self.layout.offsets[v]}"
 
     def _names(self) -> dict[Value, str]:
@@ -261,13 +262,12 @@ def _shape(v: Value) -> str:
     return " x ".join(map(str, v.shape)) or "1"
 
 
-def _count(number: float) -> str:
-    """Return a count with a decimal prefix: ``1.6 M``."""
-    for prefix in ("", "k", "M", "G", "T"):
-        if number < 1000 or prefix == "T":
-            return f"{number:.3g} {prefix}".rstrip() if prefix else f"{number:.0f} "
-        number /= 1000
-    raise AssertionError
+def _count(number: float, unit: str = "") -> str:
+    """Return a count with a decimal prefix and a unit: ``1.6 MB``, ``132 flops``."""
+    prefix = next(p for k, p in enumerate(("", "k", "M", "G", "T")) if number < 1000 ** (k + 1) or p == "T")
+    scaled = number / 1000 ** ("", "k", "M", "G", "T").index(prefix)
+    text = f"{scaled:.3g} {prefix}" if prefix else f"{number:.0f}"
+    return f"{text}{unit}" if prefix or unit.startswith(" ") or not unit else f"{text} {unit}"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

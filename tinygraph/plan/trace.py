@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, Backend, current
+from ..backend.random import seeding
 from ..errors import CompileError
 from ..op import Op
 from ..ops.elementwise import astype
 from ..ops.reduce import BroadcastTo
+from ..ops.shape import Index, IndexAdd
 from ..tensor import CONSTANT, INSIDE_PLAN, InsidePlan, Tensor, describe, mode
 from .program import Instruction, Program, Value
 
@@ -76,6 +78,7 @@ class Trace:
         self._before: dict[int, tuple[Tensor, Array, int]] = {}
         self._views: dict[Value, tuple[int, int]] = {}  # the memory a value looks into, and when it was made
         self._assigned: dict[int, int] = {}
+        self._generation = seeding.generation
         self._adopted: list[tuple[weakref.ref[np.ndarray], Value]] = []
         self._made: list[tuple[weakref.ref[Tensor], Value]] = []
 
@@ -130,6 +133,11 @@ class Trace:
 
     def applied(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
         """Record one operation."""
+        if isinstance(op, Index | IndexAdd) and any(t.dtype.kind == "b" for t in inputs[1:]):
+            raise CompileError(
+                f"compile: {op.label} picks as many entries as a mask has ones, which may differ from call to call; "
+                "choose with tg.where instead"
+            )
         values = tuple([self.value(t) for t in inputs])
         scope = y.scope.path if y.scope is not None else ""
         output = Value(y.shape, y.dtype, name=y.name or "", scope=scope)
@@ -322,13 +330,15 @@ class Trace:
             if not (isinstance(leaf._grad, Tensor) and access.read_first):
                 leaf._grad = INSIDE_PLAN[leaf._grad is None]
         handed_out = {id(leaf._grad) for leaf in self.grads}
-        for reference, value in self._made:
+        for reference, _ in reversed(self._made):  # what was made first may live only as an input of the last
             t = reference()
             if t is not None and id(t) not in handed_out:
                 raise CompileError(
-                    f"compile: the result of {value.name or describe(t)} of shape {t.shape} is kept outside of the "
-                    "compiled function, where later calls would not renew it; return it instead"
+                    f"compile: {describe(t)}, of shape {t.shape}, is kept outside of the compiled function, where "
+                    "later calls would not renew it; return it instead"
                 )
+        if seeding.generation != self._generation:
+            raise CompileError("compile: manual_seed inside the compiled function; call it outside")
         stores = {leaf: value for leaf, value in ((r(), v) for r, v in self._stores.values()) if leaf is not None}
         self._settle_leaves(stores)
         values = tuple(v for _, v in self.arguments) + tuple(v for _, v in self.grad_values)

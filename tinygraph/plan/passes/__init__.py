@@ -26,6 +26,7 @@ PASSES: tuple[tuple[str, Callable[[Program], Program]], ...] = (
     ("constant folding", fold_constants),
     ("common subexpressions", share_common_subexpressions),
     ("transposes", fold_transposes),
+    ("dead code", remove_dead_code),
     ("updates", fold_updates),
     ("bias", fold_bias),
     ("dots", fold_dots),

@@ -6,12 +6,14 @@ operation runs wherever such a namespace exists. A new backend is one subclass o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 
 Array = Any  # a backend's own array: numpy.ndarray, cupy.ndarray, ...
+Number = Any  # a Python number, or a backend's own array with no axes
 
 # Every array function that operations may use, under NumPy's name and with NumPy's meaning.
 ARRAY_FUNCTIONS: tuple[str, ...] = (
@@ -70,7 +72,7 @@ class Backend:
         """Return `array` as a NumPy array; it may share memory with `array`."""
         raise NotImplementedError
 
-    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
+    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: Number = 1.0, beta: Number = 0.0) -> Array:
         """Return ``alpha * a @ b + beta * out`` for matrices, written to `out` where it is given.
 
         Parameters
@@ -79,6 +81,8 @@ class Backend:
             Transposed views are used as they are; nothing is copied for them.
         out : C-contiguous array of shape (m, n), optional
             Required for a `beta` other than 0.
+        alpha, beta : float, or array with no axes of this backend, of the dtype of `a`
+            An array is read when the product is computed, without waiting for it on the host.
         """
         raise NotImplementedError
 
@@ -89,6 +93,14 @@ class Backend:
     def array_at(self, arena: Any, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array that lies in memory made by `arena`, `offset` bytes after its start."""
         raise NotImplementedError
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Return a function that does what `run` does, at less cost if the backend can.
+
+        `run` computes on the same arrays at every call, reads nothing on the host and makes no array. A device may
+        keep what it asked for at one call, and ask for all of it at once at later ones.
+        """
+        return run
 
     def synchronize(self) -> None:
         """Wait until everything asked for is computed (nothing to do where calls are synchronous)."""

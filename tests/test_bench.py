@@ -8,7 +8,7 @@ import pytest
 
 from tinygraph.tools import cli
 from tinygraph.tools.bench import measure, report, worker
-from tinygraph.tools.bench.contenders import CONTENDERS, Unsuitable
+from tinygraph.tools.bench.contenders import CONTENDERS, Events, Training, Unsuitable
 from tinygraph.tools.bench.workloads import WORKLOADS, Workload
 
 pytestmark = pytest.mark.host
@@ -69,7 +69,7 @@ def test_the_compiled_step_trains_as_the_eager_one(kind):
 
 def canned():
     blocks = {"tinygraph": [1.0, 2.0, 9.0], "eager": [0.5] * 3, "jax": [4.0, 3.0, 5.0], "numpy": [8.0, 8.0, 1.0]}
-    return measure.Result(WORKLOADS["overhead"], blocks, left_out={"mygrad": "not installed"})
+    return measure.Result(WORKLOADS["overhead"], blocks=blocks, left_out={"mygrad": "not installed"})
 
 
 def test_ratios_are_of_medians_and_the_best_peer_is_not_ours():
@@ -78,6 +78,40 @@ def test_ratios_are_of_medians_and_the_best_peer_is_not_ours():
     assert result.ratios == {"eager": 4, "jax": 0.5, "numpy": 0.25}
     assert result.spreads["jax"] == 0.25
     assert result.best_peer == "jax"
+
+
+def test_events_count_only_if_every_contender_has_them():
+    result = canned()
+    result.events = {name: [seconds / 2 for seconds in blocks] for name, blocks in result.blocks.items()}
+    assert (result.clock, result.medians["jax"]) == ("events", 2)
+    del result.events["jax"]
+    assert (result.clock, result.medians["jax"]) == ("wall clock", 4)
+
+
+def test_on_a_gpu_who_computes_on_the_cpu_only_is_left_out(monkeypatch):
+    monkeypatch.setattr(measure.sys, "executable", "false")
+    peers = ["tinygraph", "numpy"]
+    result = measure.run(WORKLOADS["overhead"], peers, rounds=1, seconds=0.01, threads=None, say=str, device="cuda")
+    assert "CPU only" in result.left_out["numpy"]
+    assert "status 1" in result.left_out["tinygraph"]
+
+
+def test_events_of_the_device_are_reported_beside_the_wall_clock():
+    marks = iter([1.0, 3.0])
+    events = Events(lambda: next(marks), lambda first, last: last - first)
+    training = Training(lambda x, y: x + y, [(1, 2)], events=events)
+    said = worker.timed(training, 2, 0)
+    assert said["events"] == 2.0
+    assert 0 < said["seconds"] < 1.0
+
+
+def test_a_contender_that_takes_too_long_is_left_out(monkeypatch, tmp_path):
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
+    sleeper.chmod(0o755)
+    monkeypatch.setattr(measure.sys, "executable", str(sleeper))
+    result = measure.run(WORKLOADS["overhead"], ["numpy"], rounds=1, seconds=0.01, threads=None, say=str, patience=0.2)
+    assert result.left_out["numpy"] == "no answer within 0.2 s"
 
 
 def test_without_tinygraph_there_are_no_ratios_and_no_failure():
@@ -123,7 +157,8 @@ def test_a_small_run_writes_numbers_and_a_picture(bench, tmp_path):
     assert {name: len(blocks) for name, blocks in measured["blocks"].items()} == {"tinygraph": 2, "numpy": 2}
     assert measured["best_peer"] == "numpy"
     assert measured["warm_up"]["tinygraph"]["first_call"] > 0
-    assert facts["settings"] == {"rounds": 2, "seconds": 0.02, "threads": None}
+    assert facts["settings"] == {"rounds": 2, "seconds": 0.02, "threads": None, "device": "cpu"}
+    assert measured["clock"] == "wall clock"
     versions = facts["environment"]["versions"]
     assert {"tinygraph", "numpy", "python"} <= set(versions)
     assert all(versions)
@@ -146,6 +181,7 @@ def test_a_worker_that_dies_is_left_out_with_its_last_words(monkeypatch):
         (("--rounds", 0), "rounds"),
         (("--seconds", "nan"), "seconds"),
         (("--threads", 0), "threads"),
+        (("--device", "gpu"), "expected one of cpu, cuda, got 'gpu'"),
         (("--out", "file"), "another with --out"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BackendError
 from .base import Array, Backend
+from .cupy import CupyBackend
 from .numpy import NumpyBackend
 from .random import generator, manual_seed
 from .strict import StrictBackend
@@ -32,7 +33,7 @@ __all__ = [
     "using",
 ]
 
-_factories: dict[str, Callable[[], Backend]] = {"numpy": NumpyBackend, "strict": StrictBackend}
+_factories: dict[str, Callable[[], Backend]] = {"numpy": NumpyBackend, "cupy": CupyBackend, "strict": StrictBackend}
 _made: dict[str, Backend] = {}
 _hidden = {"strict"}  # for tests; usable, not advertised
 _default = [os.environ.get("TINYGRAPH_BACKEND", "numpy")]
@@ -47,7 +48,13 @@ def register(name: str, factory: Callable[[], Backend]) -> None:
 
 def _load(entry: EntryPoint) -> Backend:
     """Return the backend that another package offers."""
-    backend: Backend = entry.load()()
+    try:
+        backend: Backend = entry.load()()
+    except BackendError:
+        raise
+    except Exception as error:  # what is wrong with one must not keep the others from running
+        package = entry.dist.name if entry.dist else entry.value
+        raise BackendError(f"backend {entry.name!r} of {package}: {type(error).__name__}: {error}") from error
     return backend
 
 

@@ -51,6 +51,8 @@ class Backend:
     ----------
     name : str
         The name `tinygraph.use` knows it by.
+    device : str
+        What computes, in words.
     xp : namespace
         `ARRAY_FUNCTIONS`, `OWN_ROUTINES` and `DTYPES` as attributes; nothing else is promised.
     array_type : type
@@ -58,6 +60,7 @@ class Backend:
     """
 
     name: str
+    device: str = "CPU"
     xp: Any
     array_type: type
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -41,6 +43,8 @@ class CupyBackend(Backend):
     def __init__(self) -> None:
         self.cupy = _cupy()
         self.array_type = self.cupy.ndarray
+        facts = self.cupy.cuda.runtime.getDeviceProperties(self.cupy.cuda.Device().id)
+        self.device = f"{facts['name'].decode()}, {facts['totalGlobalMem'] / 1e9:.0f} GB"
         self._local = threading.local()
         self._edges: WeakKeyDictionary[EdgeList, _DeviceEdges] = WeakKeyDictionary()
         self.xp = make_namespace(
@@ -129,6 +133,9 @@ class CupyBackend(Backend):
         result = cupy.zeros(shape, values.dtype)
         if not any(isinstance(k, cupy.ndarray) for k in key):  # slices and numbers repeat nothing
             result[key] = values
+            return result
+        if values.dtype not in C_TYPES:  # whole numbers add up to the same in any order
+            cupy.add.at(result, key, values)
             return result
         places = cupy.arange(result.size).reshape(shape)[key]
         ordered = cupy.argsort(places.reshape(-1), kind="stable")
@@ -227,18 +234,32 @@ class _Captured:
             self.graph.launch()
             return
         self.calls += 1
-        if self.calls != 2:
-            self.run()
-            return
+        if self.calls == 2:
+            try:
+                self.graph = self._record()
+            except Exception as error:
+                warnings.warn(
+                    f"cupy: a plan runs step by step, since it cannot be captured as a graph: {_line(error)}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            else:
+                self.graph.launch()
+                return
+        self.run()
+
+    def _record(self) -> Any:
+        """Return the graph of what a run asks for; nothing of it is computed meanwhile."""
         stream = self.cupy.cuda.Stream(non_blocking=True)
         with stream:
             stream.begin_capture()
             try:
                 self.run()
-            finally:
-                graph = stream.end_capture()
-        self.graph = graph
-        graph.launch()
+            except Exception:
+                with suppress(Exception):
+                    stream.end_capture()
+                raise
+            return stream.end_capture()
 
 
 # -- cuBLAS -------------------------------------------------------------------------------------------------
@@ -309,7 +330,7 @@ class _Blas:
 
 
 def _columns(a: Array) -> tuple[Array, int, int]:
-    """Return a matrix for cuBLAS: its array, whether it lies transposed to how cuBLAS reads it, and its leading size."""
+    """Return a matrix, whether it lies transposed to how cuBLAS reads it, and its leading size."""
     if a.flags.c_contiguous:
         return a, 0, a.shape[1]
     return a, 1, a.shape[0]

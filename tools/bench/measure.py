@@ -9,18 +9,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygraph.tools.bench.contenders import CONTENDERS, OWN, Contender
+from tinygraph.tools.bench.contenders import CONTENDERS, ON_CPU_ONLY, OWN, Contender
 from tinygraph.tools.bench.workloads import Workload
 
 PAUSE = 0.15  # seconds between turns: threads of OpenBLAS go on spinning for 0.105 after their last product
 SLOWEST = 5.0  # seconds a step, beyond which a contender has no further turn
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 ARE_OURS = (OWN, "eager")
+EVENTS, WALL = "events", "wall clock"
+DEVICES = CPU, GPU = "cpu", "cuda"
 
 Say = Callable[[str], None]
 
@@ -32,8 +35,11 @@ class Result:
     Attributes
     ----------
     workload : Workload
+    device : {"cpu", "cuda"}
     blocks : dict of str to list of float
-        Seconds a step in every block, by contender.
+        Seconds a step in every block by the clock on the wall, by contender.
+    events : dict of str to list of float
+        The same between two events of the device, for contenders whose library offers them.
     warm_up : dict of str to dict
         What each contender's worker said when it was ready.
     left_out : dict of str to str
@@ -41,20 +47,32 @@ class Result:
     """
 
     workload: Workload
+    device: str = CPU
     blocks: dict[str, list[float]] = field(default_factory=dict)
+    events: dict[str, list[float]] = field(default_factory=dict)
     warm_up: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
+    def clock(self) -> str:
+        """What `medians`, `spreads` and `ratios` are by: events if all contenders have them, else the wall clock."""
+        return EVENTS if self.blocks and self.events.keys() >= self.blocks.keys() else WALL
+
+    @property
+    def compared(self) -> dict[str, list[float]]:
+        """The blocks by that clock."""
+        return self.events if self.clock == EVENTS else self.blocks
+
+    @property
     def medians(self) -> dict[str, float]:
         """Seconds a step by contender."""
-        return {name: statistics.median(blocks) for name, blocks in self.blocks.items()}
+        return {name: statistics.median(blocks) for name, blocks in self.compared.items()}
 
     @property
     def spreads(self) -> dict[str, float]:
         """The range of the middle half of the blocks over their median, by contender: large on a busy machine."""
         found = {}
-        for name, blocks in self.blocks.items():
+        for name, blocks in self.compared.items():
             low, _, high = statistics.quantiles(blocks, method="inclusive") if len(blocks) > 1 else blocks * 3
             found[name] = (high - low) / self.medians[name]
         return found
@@ -79,13 +97,26 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """The process of one contender; a context manager that ends it."""
+    """The process of one contender, which `close` ends.
 
-    def __init__(self, workload: str, contender: str, threads: int | None) -> None:
+    Parameters
+    ----------
+    workload, contender, device : str
+    threads : int, optional
+        How many threads and processors it has; by default as the environment says.
+    patience : float, optional
+        Seconds after which a process that owes an answer is ended; by default it has all the time it takes.
+    """
+
+    def __init__(
+        self, workload: str, contender: str, device: str, threads: int | None, patience: float | None = None
+    ) -> None:
+        self.patience = patience
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
         environment = os.environ | (dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {})
+        environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # or JAX would take most of a GPU's memory
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tinygraph.tools.bench.worker", workload, contender],
+            [sys.executable, "-m", "tinygraph.tools.bench.worker", workload, contender, device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -101,10 +132,21 @@ class Worker:
         Raises
         ------
         WorkerError
-            If it is an error, or the process has ended.
+            If it is an error, the process has ended, or patience has.
         """
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = ""
+        alarm = threading.Timer(self.patience, self._process.kill) if self.patience is not None else None
+        started = time.monotonic()
+        try:
+            if alarm:
+                alarm.start()
+            line = self._process.stdout.readline()
+        finally:
+            if alarm:
+                alarm.cancel()
+        if not line and self.patience is not None and time.monotonic() - started >= self.patience:
+            raise WorkerError(f"no answer within {self.patience:g} s")
         if not line:
             self._errors.seek(0)
             said = self._errors.read().split("\n")
@@ -115,15 +157,15 @@ class Worker:
             raise WorkerError(said_now["error"])
         return said_now
 
-    def seconds(self, steps: int) -> float:
-        """Let it do so many steps; return the seconds they took."""
+    def timed(self, steps: int) -> dict[str, float]:
+        """Let it do so many steps; return the seconds they took as `tinygraph.tools.bench.worker.timed` does."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{steps}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # the missing answer tells why
-        return float(self.answer()["seconds"])
+        return self.answer()
 
     def close(self) -> None:
         """End the process."""
@@ -133,7 +175,15 @@ class Worker:
 
 
 def run(
-    workload: Workload, names: Collection[str], *, rounds: int, seconds: float, threads: int | None, say: Say
+    workload: Workload,
+    names: Collection[str],
+    *,
+    rounds: int,
+    seconds: float,
+    threads: int | None,
+    say: Say,
+    device: str = CPU,
+    patience: float | None = None,
 ) -> Result:
     """Measure the contenders called `names` on a workload.
 
@@ -149,27 +199,34 @@ def run(
         How many threads and processors a worker has; by default as the environment says.
     say : callable
         Takes a line about what is being done.
+    device : {"cpu", "cuda"}
+        Where they train; who cannot is left out.
+    patience : float, optional
+        Seconds a contender may take to get ready, and for a block; who takes longer is left out.
     """
-    result = Result(workload)
+    result = Result(workload, device)
     workers: dict[str, Worker] = {}
     shuffled = random.Random(0)
     try:
         for name in names:
-            _start(CONTENDERS[name], result, workers, threads, say)
+            _start(CONTENDERS[name], result, workers, threads, say, patience)
         steps = {name: max(1, round(seconds / rounds / said["step"])) for name, said in result.warm_up.items()}
         for number in range(rounds):
             say(f"{workload.name}: round {number + 1} of {rounds}")
             for name in shuffled.sample(list(workers), len(workers)):  # nobody always follows the same other
                 time.sleep(PAUSE)
                 try:
-                    each = workers[name].seconds(steps[name]) / steps[name]
+                    took = workers[name].timed(steps[name])
                 except WorkerError as error:
                     result.left_out[name] = str(error)
                     result.blocks.pop(name, None)
+                    result.events.pop(name, None)
                     workers.pop(name).close()
                     continue
-                result.blocks[name].append(each)
-                if each > SLOWEST:
+                result.blocks[name].append(took["seconds"] / steps[name])
+                if "events" in took:
+                    result.events.setdefault(name, []).append(took["events"] / steps[name])
+                if result.blocks[name][-1] > SLOWEST:
                     workers.pop(name).close()
     finally:
         for worker in workers.values():
@@ -177,14 +234,24 @@ def run(
     return result
 
 
-def _start(contender: Contender, result: Result, workers: dict[str, Worker], threads: int | None, say: Say) -> None:
+def _start(
+    contender: Contender,
+    result: Result,
+    workers: dict[str, Worker],
+    threads: int | None,
+    say: Say,
+    patience: float | None,
+) -> None:
     """Start the worker of a contender and wait until it is ready, or note why it takes no part."""
     name, workload = contender.name, result.workload
     if contender.version is None:
         result.left_out[name] = "not installed"
         return
+    if result.device != CPU and not contender.on_gpu:
+        result.left_out[name] = ON_CPU_ONLY
+        return
     say(f"{workload.name}: {contender.title} gets ready")
-    worker = Worker(workload.name, name, threads)
+    worker = Worker(workload.name, name, result.device, threads, patience)
     try:
         said = worker.answer()
         if "unsuitable" in said:

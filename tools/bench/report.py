@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tinygraph.backend import get_backend
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN, Contender
-from tinygraph.tools.bench.measure import THREAD_VARIABLES, Result
+from tinygraph.tools.bench.measure import EVENTS, GPU, THREAD_VARIABLES, Result
 from tinygraph.tools.info import versions
 from tinygraph.tools.plot import svg
 
@@ -42,7 +43,8 @@ def _three_digits(value: float) -> str:
 def table(result: Result, *, first_calls: bool) -> Iterator[str]:
     """Yield the lines about one workload: medians, ratios, who was left out; on request what first calls took."""
     medians, ratios, spreads = result.medians, result.ratios, result.spreads
-    yield f"{result.workload.name}: {result.workload.title}"
+    on_gpu = f", on the GPU by {'its events' if result.clock == EVENTS else 'the wall clock'}" * (result.device == GPU)
+    yield f"{result.workload.name}: {result.workload.title}{on_gpu}"
     for name, seconds in medians.items():
         line = f"  {CONTENDERS[name].title:<18} {duration(seconds):>8}  spread {100 * spreads[name]:3.0f} %"
         if name in ratios:
@@ -56,9 +58,10 @@ def table(result: Result, *, first_calls: bool) -> Iterator[str]:
         )
 
 
-def environment(contenders: Mapping[str, Contender]) -> dict[str, Any]:
-    """Return what a reader needs to judge the numbers: processor, thread settings and versions."""
+def environment(contenders: Mapping[str, Contender], device: str) -> dict[str, Any]:
+    """Return what a reader needs to judge the numbers: processor, device, thread settings and versions."""
     return {
+        "device": get_backend("cupy").device if device == GPU else device,
         "cpu": _cpu(),
         "processors": os.cpu_count(),
         "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
@@ -79,7 +82,8 @@ def _cpu() -> str:
 def as_json(results: Sequence[Result], facts: Mapping[str, Any]) -> bytes:
     """Return all that was measured as a JSON file; times are in seconds, those of blocks for one step."""
     workloads = [
-        asdict(result) | {name: getattr(result, name) for name in ("medians", "spreads", "ratios", "best_peer")}
+        asdict(result)
+        | {name: getattr(result, name) for name in ("clock", "medians", "spreads", "ratios", "best_peer")}
         for result in results
     ]
     return (json.dumps({**facts, "workloads": workloads}, indent=1) + "\n").encode()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tinygraph.backend import get_backend
 from tinygraph.checkpoint import write_file
 from tinygraph.errors import ArgumentError, DataError
 from tinygraph.optim import positive
@@ -18,7 +19,15 @@ from tinygraph.tools.bench.workloads import WORKLOADS
 
 
 def run(
-    workloads: Sequence[str], peers: Sequence[str], *, rounds: int, seconds: float, threads: int | None, out: Path
+    workloads: Sequence[str],
+    peers: Sequence[str],
+    *,
+    rounds: int,
+    seconds: float,
+    threads: int | None,
+    out: Path,
+    device: str = "cpu",
+    patience: float | None = None,
 ) -> Iterator[str]:
     """Measure, and yield the lines to print; ``bench.json`` and ``bench.svg`` in `out` grow with every workload.
 
@@ -34,11 +43,17 @@ def run(
         How many threads and processors a contender has; by default as the environment says.
     out : Path
         The folder to write to.
+    device : {"cpu", "cuda"}
+        Where to train: on the CPU, or on an NVIDIA GPU.
+    patience : float, optional
+        Seconds a contender may take to get ready, and for a block; by default as long as it takes.
 
     Raises
     ------
     ArgumentError
         For unknown names and numbers out of range.
+    BackendError
+        If there is no such device.
     DataError
         If the folder cannot be written to.
     """
@@ -47,6 +62,10 @@ def run(
     if rounds < 1:
         raise ArgumentError(f"rounds: expected a whole number of at least 1, got {rounds}")
     positive("seconds", seconds)
+    if device not in measure.DEVICES:
+        raise ArgumentError(f"device: expected one of {', '.join(measure.DEVICES)}, got {device!r}")
+    if device == measure.GPU:
+        get_backend("cupy")  # or what is missing is said now
     processors = os.cpu_count() or 1
     if threads is not None and not 1 <= threads <= processors:
         raise ArgumentError(f"threads: expected a whole number from 1 to {processors}, got {threads}")
@@ -54,13 +73,20 @@ def run(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make the folder {out}: {error.strerror}; choose another with --out") from None
-    settings = {"rounds": rounds, "seconds": seconds, "threads": threads}
-    facts = {"environment": report.environment(contenders), "settings": settings}
+    settings = {"rounds": rounds, "seconds": seconds, "threads": threads, "device": device}
+    facts = {"environment": report.environment(contenders, device), "settings": settings}
     results: list[measure.Result] = []
     for workload in asked.values():
         with Console(stderr=True).status(workload.name) as status:
             result = measure.run(
-                workload, contenders, rounds=rounds, seconds=seconds, threads=threads, say=status.update
+                workload,
+                contenders,
+                rounds=rounds,
+                seconds=seconds,
+                threads=threads,
+                say=status.update,
+                device=device,
+                patience=patience,
             )
         results.append(result)
         yield from report.table(result, first_calls=len(results) == 1)

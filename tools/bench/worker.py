@@ -1,7 +1,8 @@
-"""A process with one contender in it: ``python -m tinygraph.tools.bench.worker WORKLOAD CONTENDER``.
+"""A process with one contender in it: ``python -m tinygraph.tools.bench.worker WORKLOAD CONTENDER DEVICE``.
 
 It builds the training step and warms it up, then reads numbers of steps from standard input, a line each, and
-answers each with the seconds they took. What libraries print goes to standard error.
+answers each with the seconds they took: by the clock on the wall, and where there are events of the device, between
+those as well. What libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -50,20 +51,31 @@ def warm_up(training: Training) -> dict[str, Any]:
     }
 
 
-def timed(training: Training, steps: int, start: int) -> float:
-    """Return the seconds of so many steps on batches that take turns, from number `start` on."""
+def timed(training: Training, steps: int, start: int) -> dict[str, float]:
+    """Train so many steps on batches that take turns, from number `start` on.
+
+    Returns
+    -------
+    dict
+        ``seconds`` until everything is computed, and where the device offers events, ``events``: the seconds between
+        one before the first step and one after the last.
+    """
+    events = training.events
     step, batches = training.step, training.batches
     turns = [batches[(start + i) % len(batches)] for i in range(steps)]
     if steps > 1:
         training.value(step(*batches[start % len(batches)]))  # others have had the caches
     before = time.perf_counter()
+    first = events.mark() if events else None
     for x, y in turns:
         loss = step(x, y)
+    last = events.mark() if events else None
     training.value(loss)
-    return time.perf_counter() - before
+    said = {"seconds": time.perf_counter() - before}
+    return said | {"events": events.seconds(first, last)} if events else said
 
 
-def serve(workload: str, contender: str, questions: TextIO, answers: TextIO) -> None:
+def serve(workload: str, contender: str, device: str, questions: TextIO, answers: TextIO) -> None:
     """Build, warm up, and answer until `questions` end; what goes wrong is the last answer."""
 
     def answer(**said: Any) -> None:
@@ -72,14 +84,14 @@ def serve(workload: str, contender: str, questions: TextIO, answers: TextIO) -> 
 
     try:
         started = time.perf_counter()
-        training = CONTENDERS[contender].load()(WORKLOADS[workload])
+        training = CONTENDERS[contender].training(WORKLOADS[workload], device)
         build = time.perf_counter() - started
         said = warm_up(training)
         pools = [{k: v for k, v in pool.items() if k != "filepath"} for pool in threadpool_info()]
         answer(build=build, **said, pools=pools)
         done = 0
         for line in questions:
-            answer(seconds=timed(training, int(line), done))
+            answer(**timed(training, int(line), done))
             done += int(line)
     except Unsuitable as reason:
         answer(unsuitable=str(reason))
@@ -91,4 +103,4 @@ def serve(workload: str, contender: str, questions: TextIO, answers: TextIO) -> 
 if __name__ == "__main__":
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    serve(sys.argv[1], sys.argv[2], sys.stdin, channel)
+    serve(sys.argv[1], sys.argv[2], sys.argv[3], sys.stdin, channel)

@@ -1,21 +1,24 @@
 """PyTorch, eager and by torch.compile.
 
+On a GPU products are in float32 throughout, without TF32, and torch.compile replays CUDA graphs.
+
 The optimisers are the fused ones, weight decay is theirs, in groups: on weights, not on biases and scales.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from tinygraph.tools.bench.contenders.training import Training
+from tinygraph.tools.bench.contenders.training import Events, Training, Unsuitable
 from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, NORM_EPS, SMOOTHING, Workload, batches
 
 
-def eager(workload: Workload) -> Training:
+def eager(workload: Workload, device: str = "cpu") -> Training:
     """Return the step, operation by operation."""
-    net = _net(workload)
+    net = _net(workload, device)
     optimizer = _optimizer(workload, net, fused=True)
 
     def step(x: Any, y: Any) -> Any:
@@ -25,27 +28,33 @@ def eager(workload: Workload) -> Training:
         optimizer.step()
         return loss.detach()
 
-    return Training(step, _batches(workload))
+    return _training(step, workload, device)
 
 
-def compiled(workload: Workload) -> Training:
+def compiled(workload: Workload, device: str = "cpu") -> Training:
     """Return the step with loss, gradients and the update by torch.compile."""
-    net = _net(workload)
+    net = _net(workload, device)
     optimizer = _optimizer(workload, net, fused=False)
-    loss_of = torch.compile(lambda x, y: torch.nn.functional.cross_entropy(net(x), y))
-    update = torch.compile(optimizer.step)
+    mode = "reduce-overhead" if device == "cuda" else None
+    loss_of = torch.compile(lambda x, y: torch.nn.functional.cross_entropy(net(x), y), mode=mode)
+    update = torch.compile(optimizer.step, mode=mode)
 
     def step(x: Any, y: Any) -> Any:
+        if mode:
+            torch.compiler.cudagraph_mark_step_begin()  # or the update would count as a step of its own
         optimizer.zero_grad()
         loss = loss_of(x, y)
         loss.backward()
         update()
         return loss.detach()
 
-    return Training(step, _batches(workload))
+    return _training(step, workload, device)
 
 
-def _net(workload: Workload) -> Any:
+def _net(workload: Workload, device: str) -> Any:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Unsuitable(f"PyTorch {torch.__version__} finds no CUDA device")
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.manual_seed(0)
     activation = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[workload.activation]
     hidden = len(workload.sizes) - 2
@@ -59,7 +68,7 @@ def _net(workload: Workload) -> Any:
             modules.append(_norm(n_out))
         if l < hidden:
             modules.append(activation())
-    return torch.nn.Sequential(*modules)
+    return torch.nn.Sequential(*modules).to(device)
 
 
 def _norm(n: int) -> Any:
@@ -76,5 +85,22 @@ def _optimizer(workload: Workload, net: Any, *, fused: bool) -> Any:
     return torch.optim.SGD(groups, workload.lr, fused=fused)
 
 
-def _batches(workload: Workload) -> list[tuple[Any, Any]]:
-    return [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches(workload)]
+def _training(step: Callable[[Any, Any], Any], workload: Workload, device: str) -> Training:
+    ready = [(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)) for x, y in batches(workload)]
+    if device == "cpu":
+        return Training(step, ready)
+
+    def value(loss: Any) -> float:
+        torch.cuda.synchronize()
+        return float(loss)
+
+    def mark() -> Any:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(first: Any, last: Any) -> float:
+        last.synchronize()
+        return float(first.elapsed_time(last)) / 1e3  # it gives milliseconds
+
+    return Training(step, ready, value, Events(mark, seconds))

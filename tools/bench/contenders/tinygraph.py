@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
 import tinygraph as tg
 from tinygraph import losses, nn, optim
+from tinygraph.errors import BackendError
 from tinygraph.models import fully_connected
-from tinygraph.tools.bench.contenders.training import Training
+from tinygraph.tools.bench.contenders.training import Events, Training, Unsuitable
 from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, NORM_EPS, SMOOTHING, Workload, basis_vectors, batches
 
+ON_GPU = "cupy"  # the backend there; on the CPU it is the default one
 
-def eager(workload: Workload) -> Training:
+
+def eager(workload: Workload, device: str = "cpu") -> Training:
     """Return the step as `tinygraph.fit` does it, operation by operation."""
+    if device == "cuda":
+        try:
+            tg.use(ON_GPU)
+        except BackendError as error:
+            raise Unsuitable(str(error)) from None
     net = fully_connected(
         workload.sizes,
         workload.activation,
@@ -44,11 +56,34 @@ def eager(workload: Workload) -> Training:
         optimizer.step()
         return loss
 
+    backend = next(iter(net.parameters())).backend
+
+    def value(loss: tg.Tensor) -> float:
+        backend.synchronize()
+        return float(loss)
+
     classes = workload.sizes[-1]
-    return Training(step, [(tg.tensor(x), tg.tensor(basis_vectors(y, classes))) for x, y in batches(workload)])
+    ready = [(tg.tensor(x), tg.tensor(basis_vectors(y, classes))) for x, y in batches(workload)]
+    return Training(step, ready, value, _events() if backend.name == "cupy" else None)
 
 
-def compiled(workload: Workload) -> Training:
+def compiled(workload: Workload, device: str = "cpu") -> Training:
     """Return the same step as a plan."""
-    training = eager(workload)
-    return Training(tg.compile(training.step), training.batches)
+    training = eager(workload, device)
+    return replace(training, step=tg.compile(training.step))
+
+
+def _events() -> Events:
+    """Return CuPy's events, on its current stream."""
+    cuda = import_module("cupy").cuda
+
+    def mark() -> Any:
+        event = cuda.Event()
+        event.record(cuda.get_current_stream())
+        return event
+
+    def seconds(first: Any, last: Any) -> float:
+        last.synchronize()
+        return float(cuda.get_elapsed_time(first, last)) / 1e3  # it gives milliseconds
+
+    return Events(mark, seconds)

@@ -6,7 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tinygraph.tools.bench.workloads import Workload
+
+@dataclass(frozen=True)
+class Events:
+    """How a device itself takes the time: marks between the pieces of work it was asked for.
+
+    Attributes
+    ----------
+    mark : callable
+        Asks the device for a mark after all that it was asked for before, and returns it without waiting.
+    seconds : callable
+        Takes an earlier and a later mark, waits for the later, and returns the seconds between them.
+    """
+
+    mark: Callable[[], Any]
+    seconds: Callable[[Any, Any], float]
 
 
 @dataclass(frozen=True)
@@ -21,15 +35,18 @@ class Training:
         In the contender's own kind of arrays.
     value : callable
         Takes what `step` returned, waits until the update is done and returns the loss as a number.
+    events : Events, optional
+        Where the library offers them on the device it works on.
     """
 
     step: Callable[[Any, Any], Any]
     batches: list[tuple[Any, Any]]
     value: Callable[[Any], float] = float
+    events: Events | None = None
 
 
-Make = Callable[[Workload], Training]
+Make = Callable[..., Training]  # takes a workload, and where the contender can use a GPU, the device
 
 
 class Unsuitable(Exception):
-    """Raised for a workload that a contender cannot express; the text says why."""
+    """Raised for what a contender cannot do, a workload or a device; the text says why."""

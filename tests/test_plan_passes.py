@@ -242,12 +242,36 @@ def test_in_place():
     assert with_it.size < without.size
 
 
-@pytest.mark.parametrize("rows", [5, 64])
-def test_chains(monkeypatch, rows):
-    """Pieces that do not divide the arrays, rows in the middle, views, and results on the way."""
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Let chains be made of small arrays, in pieces of 7 entries."""
     for module in (memory, replay, elementwise_chains):
-        monkeypatch.setattr(module, "PIECE", 24)
-    monkeypatch.setattr(elementwise_chains, "SMALLEST", 8)
+        monkeypatch.setattr(module, "PIECE", 7)
+    monkeypatch.setattr(elementwise_chains, "SMALLEST", 2)
+
+
+@pytest.mark.parametrize("turn", [lambda a: a.T, lambda a: a[::-1]])
+def test_a_chain_does_not_write_over_what_later_pieces_read_elsewhere(small_pieces, turn):
+    leaf = tg.parameter(np.random.default_rng(1).normal(size=(9, 9)))
+
+    def fn(a):
+        b = a * 2.0
+        y = tg.exp(turn(leaf) * 0.1) + turn(b)
+        leaf.assign_(leaf - y * 0.1)
+        return y, b + y
+
+    start, a = leaf.numpy(), x(9, 9)
+    expected = [t.numpy() for t in fn(a)] + [leaf.numpy()]
+    leaf.assign_(start)
+    compiled = tg.compile(fn)
+    for got, wanted in zip([*compiled(a), leaf], expected, strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-13)
+    assert any(end - first > 2 for first, end in compiled.plan.program.chains)
+
+
+@pytest.mark.parametrize("rows", [5, 64])
+def test_chains(small_pieces, rows):
+    """Pieces that do not divide the arrays, rows in the middle, views, and results on the way."""
     leaf = tg.parameter(np.random.default_rng(1).normal(size=(rows, 7)))
 
     def fn(a, row):
@@ -344,6 +368,17 @@ def random_step(seed):
 @given(seed=st.integers(0, 10**6), passes=st.sets(st.sampled_from(NAMES)))
 @settings(max_examples=60)
 def test_any_passes_on_any_graph(seed, passes):
+    compare_with_eager(seed, passes)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=60)
+def test_chains_on_any_graph(small_pieces, seed):
+    compare_with_eager(seed, NAMES)
+
+
+def compare_with_eager(seed, passes):
+    """Assert that three steps of a random function, compiled, leave and return what they do when run."""
     step, leaves, shape = random_step(seed)
     twin, own, _ = random_step(seed)
     compiled = tg.compile(twin, passes=passes)

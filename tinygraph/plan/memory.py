@@ -75,7 +75,7 @@ def keep_results_apart(program: Program) -> Program:
 
     A result that is what a leaf held at the start, or a view of it, would otherwise be overwritten before it is read.
     """
-    base = _bases(program, Layout())
+    base, _ = _bases(program, Layout())
     changing = {id(leaf.data) for leaf in program.stores}
     copies: list[Instruction] = []
 
@@ -102,12 +102,15 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
         Whether outputs may be written over inputs that are read for the last time.
     """
     layout = Layout()
-    base = _bases(program, layout)
+    base, scattered = _bases(program, layout)
     end = len(program.instructions)
+    chain_end = {p: end for first, end in program.chains for p in range(first, end)}
     last: dict[Value, int] = {}
     for position, i in enumerate(program.instructions):
         for v in i.inputs:
-            last[base.get(v, v)] = position
+            # A chain reads entries of a scattered view that lie where it has already written other pieces.
+            read = chain_end.get(position, position) if v in scattered else position
+            last[base.get(v, v)] = max(read, last.get(base.get(v, v), 0))
     for v in program.outputs:
         last[base.get(v, v)] = end
     _store(program, layout, base, last, in_place)
@@ -118,8 +121,8 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
     return layout
 
 
-def _bases(program: Program, layout: Layout) -> dict[Value, Value]:
-    """Tell which values are views; return for each the value whose memory it is."""
+def _bases(program: Program, layout: Layout) -> tuple[dict[Value, Value], set[Value]]:
+    """Tell which values are views; return for each the value whose memory it is, and which are scattered in it."""
     base: dict[Value, Value] = {}
     scattered: set[Value] = set()  # views whose entries do not lie one after the other
     for i in program.instructions:
@@ -133,7 +136,7 @@ def _bases(program: Program, layout: Layout) -> dict[Value, Value]:
         base[i.output] = base.get(x, x)
         if moved or x in scattered:
             scattered.add(i.output)
-    return base
+    return base, scattered
 
 
 def _store(program: Program, layout: Layout, base: dict[Value, Value], last: dict[Value, int], in_place: bool) -> None:

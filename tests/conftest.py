@@ -1,5 +1,13 @@
-"""Every test runs on the NumPy backend and on the strict one, unless it is marked `host`."""
+"""Every test runs on the NumPy backend and on the strict one, unless it is marked `host`.
 
+Where there is a GPU, the same tests run on CuPy, marked `gpu`. Where there is none but g++, they run on the CuPy
+backend with a stand-in for CuPy.
+"""
+
+import shutil
+from contextlib import nullcontext
+
+import host_cuda
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,17 +24,31 @@ settings.register_profile(
 settings.load_profile("tinygraph")
 
 
+HAS_GPU = tg.backends()["cupy"] == "ok"
+HAS_COMPILER = shutil.which("g++") is not None
+
+
 def pytest_generate_tests(metafunc):
-    if metafunc.definition.get_closest_marker("host") is None:
-        metafunc.fixturenames.append("backend")
-        metafunc.parametrize("backend", ["numpy", "strict"], indirect=True)
+    if metafunc.definition.get_closest_marker("host") is not None:
+        return
+    names = ["numpy", "strict"]
+    if HAS_GPU:
+        names.append(pytest.param("cupy", marks=pytest.mark.gpu))
+    elif HAS_COMPILER:
+        names.append("cupy")
+    metafunc.parametrize("backend", names, indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def backend(request):
     """The name of the backend that new tensors live on during the test."""
-    with tg.using(request.param):
-        yield request.param
+    name = getattr(request, "param", None)
+    if name is None:  # the test is marked `host`
+        yield "numpy"
+        return
+    stand_in = host_cuda.installed() if name == "cupy" and not HAS_GPU else nullcontext()
+    with stand_in, tg.using(name):
+        yield name
 
 
 @pytest.fixture

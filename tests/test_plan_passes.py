@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygraph as tg
-from tinygraph.plan import NAMES, memory, replay
+from tinygraph.plan import NAMES, kernels, memory
 from tinygraph.plan.memory import lay_out
 from tinygraph.plan.passes import elementwise_chains
 
@@ -245,7 +245,7 @@ def test_in_place():
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Let chains be made of small arrays, in pieces of 7 entries."""
-    for module in (memory, replay, elementwise_chains):
+    for module in (memory, kernels, elementwise_chains):
         monkeypatch.setattr(module, "PIECE", 7)
     monkeypatch.setattr(elementwise_chains, "SMALLEST", 2)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Array",
     "Backend",
+    "CupyBackend",
     "backends",
     "current",
     "generator",

@@ -53,6 +53,8 @@ class Backend:
         The name `tinygraph.use` knows it by.
     device : str
         What computes, in words.
+    fuses : bool
+        Whether a plan makes one kernel of several elementwise operations; else it calls `xp` for each.
     xp : namespace
         `ARRAY_FUNCTIONS`, `OWN_ROUTINES` and `DTYPES` as attributes; nothing else is promised.
     array_type : type
@@ -61,6 +63,7 @@ class Backend:
 
     name: str
     device: str = "CPU"
+    fuses: bool = False
     xp: Any
     array_type: type
 

@@ -24,6 +24,7 @@ from ..errors import BackendError
 from .base import Array, Backend, EdgeList, Number, make_namespace
 
 THREADS = 256  # in a block
+OPTIONS = ("--std=c++17",)  # of the compiler
 WORKSPACE = 32 << 20  # bytes that cuBLAS may work in, as its documentation advises for recent devices
 TF32 = "TINYGRAPH_TF32"  # environment variable: 1 lets products of float32 round their factors to 10 bits
 INSTALL = 'pip install ".[cuda12]" (CUDA 12) or ".[cuda13]" (CUDA 13) in the project\'s folder'
@@ -39,6 +40,7 @@ class CupyBackend(Backend):
     """
 
     name = "cupy"
+    fuses = True
 
     def __init__(self) -> None:
         self.cupy = _cupy()
@@ -122,6 +124,10 @@ class CupyBackend(Backend):
         It is compiled at the first call; the same source is compiled once.
         """
         return _kernel(self.cupy, source, name)
+
+    def module(self, source: str) -> Any:
+        """Return CUDA source with several functions, compiled; its ``get_function`` takes their names."""
+        return self.cupy.RawModule(code=source, options=OPTIONS)
 
     def own_kernel(self, name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
         """Return a kernel of this file for a floating dtype."""
@@ -392,7 +398,7 @@ def _library(name: str) -> Any:
 
 @cache
 def _kernel(cupy: Any, source: str, name: str) -> Callable[..., None]:
-    kernel: Callable[..., None] = cupy.RawKernel(source, name, ("--std=c++17",))
+    kernel: Callable[..., None] = cupy.RawKernel(source, name, OPTIONS)
     return kernel
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import BackendError
 from . import numpy as host
-from .base import ARRAY_FUNCTIONS, DTYPES, OWN_ROUTINES, Array, Backend, make_namespace
+from .base import ARRAY_FUNCTIONS, DTYPES, OWN_ROUTINES, Array, Backend, Number, make_namespace
 
 
 class StrictArray:
@@ -140,8 +140,8 @@ class StrictBackend(Backend):
         host_array: np.ndarray = array._host
         return host_array.copy()
 
-    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
-        result = host.gemm(_unwrap(a), _unwrap(b), _unwrap(out), alpha, beta)
+    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: Number = 1.0, beta: Number = 0.0) -> Array:
+        result = host.gemm(_unwrap(a), _unwrap(b), _unwrap(out), _unwrap(alpha), _unwrap(beta))
         return StrictArray(result) if out is None else out
 
     def arena(self, size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Backend
+from ..backend import Array
 from ..op import Op
 from ..ops.activation import Tanh
 from ..ops.elementwise import (
@@ -38,7 +38,7 @@ from ..ops.matmul import MatMul
 from ..ops.random import Bernoulli
 from ..ops.reduce import BroadcastTo, Max, Min, Sum
 from ..ops.shape import Concatenate, Reshape
-from .kernels import Names, lines_for
+from .kernels import Names, Writer
 from .operations import ColumnSums, Combined, Copy, Dot, Function, Gemm
 from .program import Instruction
 
@@ -69,10 +69,16 @@ COLUMN_SUMS = Sum(0)
 REDUCTIONS: dict[type[Op], np.ufunc] = {Sum: np.add, Max: np.maximum, Min: np.minimum}
 
 
-def lines_for_numpy(
-    backend: Backend, i: Instruction, inputs: list[Array], out: Array, names: Names, in_chain: bool = False
-) -> list[str]:
-    """Return the lines that run an instruction on these arrays; in a chain they stand for every piece."""
+class NumpyWriter(Writer):
+    """Writes lines for NumPy arrays."""
+
+    def lines(self, i: Instruction, inputs: list[Array], out: Array, in_chain: bool = False) -> list[str]:
+        """Return the lines that run an instruction on these arrays; in a chain they stand for those of every piece."""
+        return _direct(i, inputs, out, self.names, in_chain) or super().lines(i, inputs, out, in_chain)
+
+
+def _direct(i: Instruction, inputs: list[Array], out: Array, names: Names, in_chain: bool) -> list[str] | None:
+    """Return the lines that call NumPy and BLAS themselves, for an operation that is known here."""
     op = i.op
     kind = type(op)
     blas = out.dtype.char in "fd" and all(a.size for a in inputs) and out.size
@@ -111,7 +117,7 @@ def lines_for_numpy(
         arrays = "".join(f"{names(a, 'a')}, " for a in inputs)
         axis = op.axis  # type: ignore[attr-defined]
         return [f"{names(np.concatenate, 'concatenate')}(({arrays}), {axis}, {names(out, 'y')})"]
-    return lines_for(backend, i, inputs, out, names)
+    return None
 
 
 def _masks(op: Bernoulli) -> Callable[[np.ndarray, np.ndarray], None]:

@@ -59,7 +59,7 @@ class Layout:
     copies : dict of Tensor to Value
         Leaves that take a value by a copy at the end.
     pieces : set of Value
-        Values that only a chain reads: they have room for one piece.
+        Values that only a chain reads: they have room for one piece, or none on a backend that fuses.
     """
 
     size: int = 0
@@ -108,8 +108,9 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
     last: dict[Value, int] = {}
     for position, i in enumerate(program.instructions):
         for v in i.inputs:
-            # A chain reads entries of a scattered view that lie where it has already written other pieces.
-            read = chain_end.get(position, position) if v in scattered else position
+            # Entries of a scattered view may lie where others of the same operation or chain are written before.
+            turned = v in scattered and isinstance(i.op, ElementwiseOp)
+            read = chain_end.get(position, position + 1) if turned else position
             last[base.get(v, v)] = max(read, last.get(base.get(v, v), 0))
     for v in program.outputs:
         last[base.get(v, v)] = end
@@ -214,7 +215,8 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
             ends.setdefault(chain_end.get(last[v], last[v]), []).append(v)
     for position, i in enumerate(program.instructions):
         y = i.output
-        if y not in layout.views and y not in layout.homes:
+        in_register = y in layout.pieces and program.backend.fuses
+        if y not in layout.views and y not in layout.homes and not in_register:
             inherited = next(
                 (
                     x

@@ -90,6 +90,8 @@ class Plan:
             leaf = self.layout.homes[v]
             old = next((s for s in self.program.states() if s.leaf is leaf), None)
             return f"leaf {leaf.name or '' if old is None else names[old]}".strip()
+        if v not in self.layout.offsets:
+            return "register"
         return ("piece" if v in self.layout.pieces else "arena") + f" +{self.layout.offsets[v]}"
 
     def _names(self) -> dict[Value, str]:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import Array, Backend
-from ..ops.elementwise import Maximum, Minimum
-from .kernels import Names, lines_for
-from .kernels_numpy import lines_for_numpy
-from .memory import PIECE, Layout, in_order, room_of_piece
-from .program import Instruction, Program, Value, number_of
+from .kernels import Names, Writer
+from .kernels_cuda import CudaWriter
+from .kernels_numpy import NumpyWriter
+from .memory import Layout, room_of_piece
+from .program import Program, Value
+
+WRITERS: dict[str, type[Writer]] = {"numpy": NumpyWriter, "cupy": CudaWriter}
 
 
 class Replay:
@@ -30,75 +32,29 @@ class Replay:
         self.program, self.layout = program, layout
         self.arrays = self._bind()
         self.names = Names()
-        self.lines = self._all_lines()
-        copies = [
-            f"{self.names(program.backend.xp.copyto, 'copyto')}({self.names(leaf.data, 'leaf')}, "
-            f"{self.names(self.arrays[v], 'y')})"
-            for leaf, v in layout.copies.items()
-        ]
+        backend = program.backend
+        writer = WRITERS.get(backend.name, Writer)(backend, layout, self.arrays, self.names)
+        self.lines = self._all_lines(writer)
+        copies = [line for leaf, v in layout.copies.items() for line in writer.copy(leaf.data, self.arrays[v])]
         body = [line for lines in self.lines for line in lines] + copies
         self.source = "\n".join(body)
-        self.run: Callable[[], None] = self.function("def run():", body)["run"]
+        self.run: Callable[[], None] = writer.finish(self.function("def run():", body)["run"])
 
-    def _all_lines(self) -> list[list[str]]:
+    def _all_lines(self, writer: Writer) -> list[list[str]]:
         """Return the lines of every instruction; those of a chain stand at its first."""
+        instructions = self.program.instructions
+        chains = dict(self.program.chains)
         lines: list[list[str]] = []
-        for position, i in enumerate(self.program.instructions):
-            chain = next((c for c in self.program.chains if c[0] <= position < c[1]), None)
-            if chain is None:
-                lines.append(self._lines(i))
+        end = 0
+        for position, i in enumerate(instructions):
+            if position in chains:
+                end = chains[position]
+                lines.append(writer.chain(instructions[position:end]))
+            elif position < end or i.output in self.layout.views:
+                lines.append([])
             else:
-                lines.append(self._chain(chain) if position == chain[0] else [])
+                lines.append(writer.instruction(i))
         return lines
-
-    def _chain(self, chain: tuple[int, int]) -> list[str]:
-        """Return the lines of a chain: a loop over pieces, each a tuple of views of the arrays."""
-        members = self.program.instructions[chain[0] : chain[1]]
-        shape = members[0].output.shape
-        inputs = [v for i in members for v in i.inputs]
-        by_rows = any(
-            v.shape not in (shape, ()) or v in self.layout.views or not in_order(self.arrays[v]) for v in inputs
-        )
-        size = members[0].output.size
-        row = size // shape[0]
-        length = min(shape[0], max(1, PIECE // row)) if by_rows else min(size, PIECE)
-        total = shape[0] if by_rows else size
-        whole: dict[Value, Array] = {}  # arrays of which each piece sees a part
-        again: dict[Value, Array] = {}  # arrays of which each piece sees the beginning
-        xp = self.program.backend.xp
-        for i in members:
-            for v in (*i.inputs, i.output):
-                if v in self.layout.pieces:
-                    room = self.arrays[v]
-                    again[v] = room[: length * row].reshape((length, *shape[1:])) if by_rows else room
-                elif v.shape == shape:
-                    whole[v] = self.arrays[v] if by_rows else self.arrays[v].reshape(-1)
-                elif isinstance(i.op, Maximum | Minimum) and not v.shape and not by_rows:
-                    again[v] = xp.full((length,), number_of(v, self.program.backend), v.dtype)
-        values = [*whole, *again]
-        pieces: list[tuple[Array, ...]] = []
-        for start in range(0, total, length):
-            end = min(start + length, total)
-            parts = [whole[v][start:end] for v in whole] + [again[v][: end - start] for v in again]
-            pieces.append(tuple(parts))
-        inner: list[str] = []
-        for i in members:
-            arrays = [pieces[0][values.index(v)] if v in values else self.arrays[v] for v in i.inputs]
-            inner.extend(self._emit(i, arrays, pieces[0][values.index(i.output)], in_chain=True))
-        targets = ", ".join(self.names(a, "p") for a in pieces[0])
-        head = f"for {targets}, in {self.names(pieces, 'pieces')}:"
-        return [head, *(f"    {line}" for line in inner)]
-
-    def _emit(self, i: Instruction, inputs: list[Array], out: Array, in_chain: bool = False) -> list[str]:
-        backend = self.program.backend
-        if backend.name == "numpy":
-            return lines_for_numpy(backend, i, inputs, out, self.names, in_chain)
-        return lines_for(backend, i, inputs, out, self.names)
-
-    def _lines(self, i: Any) -> list[str]:
-        if i.output in self.layout.views:
-            return []
-        return self._emit(i, [self.arrays[v] for v in i.inputs], self.arrays[i.output])
 
     def function(self, head: str, body: list[str], **more: Any) -> dict[str, Any]:
         """Return the namespace in which the lines `body` have been defined as a function."""

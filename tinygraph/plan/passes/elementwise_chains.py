@@ -1,13 +1,17 @@
-"""Elementwise chains: operations on the entries of large arrays go through them together, piece by piece.
+"""Elementwise chains: operations on the entries of arrays go through them together.
 
-What one writes the next then finds in the cache, and what only the chain needs takes no more than a piece.
+Piece by piece, if the arrays are large: what one writes the next then finds in the cache, and what only the chain
+needs takes no more than a piece. Or as one kernel, on backends that fuse: what only the chain needs is in registers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from ...ops.elementwise import Equal, Greater, GreaterEqual, Less, LessEqual, Maximum, Minimum, NotEqual
+from ..entries import writes
 from ..memory import ENTRY_BY_ENTRY, PIECE
 from ..program import Instruction, Program, Value
 
@@ -18,25 +22,34 @@ MEMBERS = (*ENTRY_BY_ENTRY, Equal, Greater, GreaterEqual, Less, LessEqual, NotEq
 
 def chain_elementwise(program: Program) -> Program:
     """Return the program with elementwise operations on large arrays of one shape side by side, and so marked."""
-    left = list(program.instructions)
+    fits = _fits_kernel if program.backend.fuses else _fits_pieces
     done: list[Instruction] = []
     chains: list[tuple[int, int]] = []
-    while left:
-        if not _fits(left[0], left[0].output.shape):
-            done.append(left.pop(0))
-            continue
-        members, others, rest = _gather(left)
-        done.extend(others)
-        if len(members) > 1:
-            chains.append((len(done), len(done) + len(members)))
-        done.extend(members)
-        left = rest
+    for group in _groups(list(program.instructions), fits):
+        if len(group) > 1:
+            chains.append((len(done), len(done) + len(group)))
+        done.extend(group)
     return replace(program.rewritten(done), chains=tuple(chains))
 
 
-def _gather(left: list[Instruction]) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
+def _groups(
+    left: list[Instruction], fits: Callable[[Instruction, tuple[int, ...]], bool]
+) -> Iterator[list[Instruction]]:
+    """Yield chains and single instructions, in an order of evaluation."""
+    while left:
+        shape = left[0].output.shape
+        if not fits(left[0], shape):
+            yield [left.pop(0)]
+            continue
+        members, others, left = _gather(left, partial(fits, shape=shape))
+        yield from _groups(others, fits)
+        yield members
+
+
+def _gather(
+    left: list[Instruction], fits: Callable[[Instruction], bool]
+) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
     """Return the chain that begins with the first instruction, what can run before it, and the rest in order."""
-    shape = left[0].output.shape
     members: list[Instruction] = []
     others: list[Instruction] = []
     late: list[Instruction] = []
@@ -44,7 +57,7 @@ def _gather(left: list[Instruction]) -> tuple[list[Instruction], list[Instructio
     for i in left[:WINDOW]:
         waits = any(v in from_members for v in i.inputs)
         after_late = any(i2.output in i.inputs for i2 in late)
-        if _fits(i, shape) and not after_late:
+        if fits(i) and not after_late:
             members.append(i)
             from_members.add(i.output)
         elif waits or after_late:
@@ -55,7 +68,12 @@ def _gather(left: list[Instruction]) -> tuple[list[Instruction], list[Instructio
     return members, others, late + left[WINDOW:]
 
 
-def _fits(i: Instruction, shape: tuple[int, ...]) -> bool:
+def _fits_kernel(i: Instruction, shape: tuple[int, ...]) -> bool:
+    """Whether an instruction can be part of a kernel that makes entries of a shape."""
+    return writes(i) and i.output.shape == shape
+
+
+def _fits_pieces(i: Instruction, shape: tuple[int, ...]) -> bool:
     """Whether an instruction can go through arrays of a shape piece by piece."""
     return (
         isinstance(i.op, MEMBERS)

@@ -1,0 +1,395 @@
+"""A stand-in for CuPy on the CPU, so that the CuPy backend can be tested without a GPU.
+
+Arrays are NumPy's behind a wall: they refuse NumPy arrays, as CuPy's do. Kernels are compiled by g++ and run thread
+by thread, block by block; cuBLAS is NumPy. While a stream is captured, only kernels and products are taken, and
+recorded. It shows that kernels compute what they should and that a captured plan asks for nothing else; how fast
+anything is, and whether CUDA's own compiler and libraries accept it, it does not show.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from scipy.special import erf
+
+from tinygraph import backend
+from tinygraph.backend import cupy as ours
+from tinygraph.backend.base import ARRAY_FUNCTIONS, DTYPES
+
+capture: list | None = None  # what was asked for since a capture began
+
+
+def refuse_in_capture(what):
+    if capture is not None:
+        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
+
+
+def unwrap(value):
+    if isinstance(value, ndarray):
+        return value.host
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}")
+    if isinstance(value, tuple | list):
+        return type(value)(unwrap(v) for v in value)
+    return value
+
+
+def wrap(value):
+    return ndarray.around(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def function(name, run):
+    def call(*args, **kwargs):
+        refuse_in_capture(name)
+        out = kwargs.get("out")
+        result = run(*unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
+        return wrap(result) if out is None else out
+
+    return call
+
+
+class Pointer:
+    def __init__(self, owner, ptr):
+        self.owner, self.ptr = owner, ptr
+
+    def __add__(self, offset):
+        return Pointer(self.owner, self.ptr + offset)
+
+
+class ndarray:
+    """An array on the pretended device."""
+
+    __array_ufunc__ = None
+    __hash__ = None
+
+    def __init__(self, shape, dtype=float, memptr=None):
+        refuse_in_capture("an allocation")
+        if memptr is None:
+            self.host = np.empty(shape, dtype)
+        else:
+            start = memptr.owner.__array_interface__["data"][0]
+            self.host = np.ndarray(shape, dtype, memptr.owner.data, memptr.ptr - start)
+
+    @classmethod
+    def around(cls, host):
+        array = cls.__new__(cls)
+        array.host = host
+        return array
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    data = property(lambda self: Pointer(self.host, self.host.__array_interface__["data"][0]))
+    T = property(lambda self: wrap(self.host.T))
+    for _name in ("shape", "dtype", "ndim", "size", "nbytes", "flags", "strides", "itemsize"):
+        locals()[_name] = property(lambda self, name=_name: getattr(self.host, name))
+
+    def __getitem__(self, key):
+        return wrap(np.asarray(self.host[unwrap(key)]))
+
+    def __setitem__(self, key, value):
+        refuse_in_capture("an assignment")
+        self.host[unwrap(key)] = unwrap(value)
+
+    def __len__(self):
+        return len(self.host)
+
+    def __float__(self):
+        refuse_in_capture("a copy to the host")
+        return float(self.host)
+
+
+for _name in ("astype", "copy", "reshape", "transpose", "swapaxes", "any", "all", "sum"):
+    setattr(ndarray, _name, function(_name, getattr(np.ndarray, _name)))
+for _name in ("add", "sub", "mul", "truediv", "pow"):
+    for _side in ("", "r"):
+        _full = f"__{_side}{_name}__"
+        setattr(ndarray, _full, function(_full, getattr(np.ndarray, _full)))
+for _name in ("neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "invert"):
+    setattr(ndarray, f"__{_name}__", function(_name, getattr(np.ndarray, f"__{_name}__")))
+
+
+def asarray(value, dtype=None):
+    refuse_in_capture("a copy from the host")
+    if isinstance(value, ndarray) and dtype in (None, value.dtype):
+        return value
+    return ndarray.around(np.array(value.host if isinstance(value, ndarray) else value, dtype))
+
+
+# -- kernels --------------------------------------------------------------------------------------------
+
+PRELUDE = r"""
+#include <math.h>
+#include <ucontext.h>
+struct Place { unsigned x, y, z; };
+static Place blockIdx, threadIdx, blockDim, gridDim;
+static ucontext_t scheduler, fibers[1024];
+static char stacks[1024][1 << 15];
+static bool ended[1024];
+static unsigned running;
+#define __global__
+#define __device__
+#define __shared__ static
+static void __syncthreads() { swapcontext(&fibers[running], &scheduler); }
+static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)(((unsigned __int128)a * b) >> 64);
+}
+static void (*body)();
+static void fiber() { body(); ended[running] = true; }
+static void run(unsigned wide, unsigned high, unsigned threads, bool waits) {
+    gridDim.x = wide; gridDim.y = high; blockDim.x = threads;
+    for (blockIdx.y = 0; blockIdx.y < high; ++blockIdx.y)
+        for (blockIdx.x = 0; blockIdx.x < wide; ++blockIdx.x) {
+            if (!waits) {
+                for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) body();
+                continue;
+            }
+            for (unsigned t = 0; t < threads; ++t) {
+                ended[t] = false;
+                getcontext(&fibers[t]);
+                fibers[t].uc_stack.ss_sp = stacks[t];
+                fibers[t].uc_stack.ss_size = sizeof stacks[t];
+                fibers[t].uc_link = &scheduler;
+                makecontext(&fibers[t], fiber, 0);
+            }
+            for (unsigned left = threads; left;)
+                for (unsigned t = 0; t < threads; ++t)
+                    if (!ended[t]) {
+                        running = threadIdx.x = t;
+                        swapcontext(&scheduler, &fibers[t]);
+                        left -= ended[t];
+                    }
+        }
+}
+"""
+HEAD = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+folder = tempfile.TemporaryDirectory(prefix="host_cuda")
+
+
+@cache
+def library(source):
+    """Return CUDA source as a library of the host, with a launcher for each kernel."""
+    text = PRELUDE + source
+    for name, parameters in HEAD.findall(source):
+        kinds = [re.sub(r"\s*\b\w+$", "", p.strip()) for p in parameters.split(",")]
+        values = ", ".join(f"*({kind}*)arguments_{name}[{n}]" for n, kind in enumerate(kinds))
+        begin = source.index(f"void {name}(")
+        end = source.find('extern "C"', begin)
+        waits = "__syncthreads" in source[begin : end if end > 0 else None]
+        text += (
+            f"static void** arguments_{name};\nstatic void call_{name}() {{ {name}({values}); }}\n"
+            f'extern "C" void launch_{name}(unsigned wide, unsigned high, unsigned threads, void** arguments) {{\n'
+            f"    arguments_{name} = arguments;\n    body = call_{name};\n"
+            f"    run(wide, high, threads, {str(waits).lower()});\n}}\n"
+        )
+    path = Path(folder.name) / hashlib.sha256(text.encode()).hexdigest()
+    path.with_suffix(".cpp").write_text(text)
+    command = ["g++", "-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", "-o", f"{path}.so"]
+    done = subprocess.run([*command, f"{path}.cpp"], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"NVRTC_ERROR_COMPILATION\n{done.stderr}\n{source}")
+    return ctypes.CDLL(f"{path}.so")
+
+
+class RawKernel:
+    def __init__(self, code, name, options=()):
+        self.code, self.name = code, name
+
+    def __call__(self, grid, block, arguments):
+        launch = getattr(library(self.code), f"launch_{self.name}")
+        threads = block[0]
+        assert 1 <= threads <= 1024
+        assert all(1 <= n < 2**31 for n in grid)
+        values = []
+        for x in arguments:
+            if isinstance(x, ndarray):
+                values.append(ctypes.c_void_p(x.data.ptr))
+            else:
+                assert isinstance(x, np.generic), type(x)  # a plain number would have no size of its own
+                values.append(np.ctypeslib.as_ctypes(np.array(x)))
+        wide, high = (*grid, 1)[:2]
+
+        def run():
+            pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(v) for v in values])
+            launch(wide, high, threads, pointers)
+
+        ask(run)
+
+
+class RawModule:
+    def __init__(self, code, options=()):
+        self.code = code
+
+    def get_function(self, name):
+        assert name in dict(HEAD.findall(self.code))
+        return RawKernel(self.code, name)
+
+
+def ask(run):
+    """Run something that the device computes, or record it."""
+    if capture is None:
+        run()
+    else:
+        capture.append(run)
+
+
+class Stream:
+    ptr = 7
+
+    def __init__(self, non_blocking=False):
+        assert non_blocking  # others cannot be captured beside the default stream
+
+    def __enter__(self):
+        streams.append(self)
+        return self
+
+    def __exit__(self, *reason):
+        streams.pop()
+
+    def begin_capture(self):
+        global capture
+        capture = []
+
+    def end_capture(self):
+        global capture
+        recorded, capture = capture, None
+
+        def launch():
+            for run in recorded:
+                run()
+
+        return SimpleNamespace(launch=launch, runs=len(recorded))
+
+    def synchronize(self):
+        refuse_in_capture("a synchronisation")
+
+
+streams = [Stream(non_blocking=True)]
+
+
+class Cublas:
+    """The routines of cuBLAS that are used, column by column as there."""
+
+    def __init__(self):
+        self.on_device = False
+        self.stream = None
+
+    def cublasCreate_v2(self, handle):
+        refuse_in_capture("cublasCreate")
+        return 0
+
+    def cublasSetStream_v2(self, handle, stream):
+        self.stream = stream.value
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle, room, size):
+        assert room.value
+        return 0
+
+    def cublasSetMathMode(self, handle, mode):
+        return 0
+
+    def cublasSetPointerMode_v2(self, handle, mode):
+        self.on_device = bool(mode)
+        return 0
+
+    def cublasSgemm_v2(self, *arguments):
+        return self.gemm(ctypes.c_float, *arguments)
+
+    def cublasDgemm_v2(self, *arguments):
+        return self.gemm(ctypes.c_double, *arguments)
+
+    def gemm(self, kind, handle, flip_a, flip_b, m, n, k, alpha, a, lead_a, b, lead_b, beta, c, lead_c):
+        assert self.stream == streams[-1].ptr
+        m, n, k, flip_a, flip_b = (x.value for x in (m, n, k, flip_a, flip_b))
+        rows_a, rows_b = (k if flip_a else m), (n if flip_b else k)
+        if lead_a.value < max(1, rows_a) or lead_b.value < max(1, rows_b) or lead_c.value < max(1, m):
+            return 7  # CUBLAS_STATUS_INVALID_VALUE
+        number = ctypes.POINTER(kind)
+        fixed = None if self.on_device else [ctypes.cast(p, number)[0] for p in (alpha, beta)]  # read now
+
+        def matrix(pointer, rows, columns, lead):
+            flat = np.ctypeslib.as_array(ctypes.cast(pointer, number), (columns, lead.value))
+            return flat[:, :rows].T
+
+        def run():
+            x, y = fixed or [ctypes.cast(p, number)[0] for p in (alpha, beta)]
+            left = matrix(a, rows_a, m if flip_a else k, lead_a)
+            right = matrix(b, rows_b, k if flip_b else n, lead_b)
+            target = matrix(c, m, n, lead_c)
+            kind_of = target.dtype.type
+            product = kind_of(x) * ((left.T if flip_a else left) @ (right.T if flip_b else right))
+            target[...] = product + (kind_of(y) * target if y else 0)  # what is there is not read for beta = 0
+
+        ask(run)
+        return 0
+
+
+# -- the modules ----------------------------------------------------------------------------------------
+
+
+class Module(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
+@cache
+def modules():
+    """Return the modules to import instead of CuPy's, by name."""
+    cupy = Module(
+        ndarray=ndarray,
+        asarray=asarray,
+        asnumpy=lambda a: (refuse_in_capture("asnumpy"), np.array(a.host))[1],
+        RawKernel=RawKernel,
+        RawModule=RawModule,
+        cuda=SimpleNamespace(
+            get_current_stream=lambda: streams[-1],
+            Stream=Stream,
+            Device=lambda: SimpleNamespace(id=0),
+            runtime=SimpleNamespace(
+                driverGetVersion=lambda: 13000,
+                getDeviceCount=lambda: 1,
+                getDeviceProperties=lambda device: {"name": b"the host", "totalGlobalMem": 8 * 10**9},
+            ),
+        ),
+    )
+    views = {"broadcast_to"}
+    for name in (*ARRAY_FUNCTIONS, "matmul", "argsort", "ascontiguousarray"):
+        run = getattr(np, name)
+        setattr(cupy, name, function(name, run) if name not in views else lambda *a, run=run: wrap(run(*unwrap(a))))
+    cupy.add.at = function("add.at", np.add.at)
+    for name in DTYPES:
+        setattr(cupy, name, getattr(np, name))
+    return {"cupy": cupy, "cupyx.scipy.special": Module(erf=function("erf", erf))}
+
+
+@contextmanager
+def installed():
+    """Let the CuPy backend find this instead of CuPy; a ``with`` block."""
+    before = {name: sys.modules.get(name) for name in modules()}
+    library_before = ours._library
+    sys.modules.update(modules())
+    ours._library = lambda name: Cublas()
+    backend.register("cupy", made)
+    try:
+        yield
+    finally:
+        ours._library = library_before
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+        backend.register("cupy", ours.CupyBackend)
+
+
+made = cache(ours.CupyBackend)  # one backend for all tests

@@ -95,7 +95,9 @@ class ndarray:
         locals()[_name] = property(lambda self, name=_name: getattr(self.host, name))
 
     def __getitem__(self, key):
-        return wrap(np.asarray(self.host[unwrap(key)]))
+        key = unwrap(key if isinstance(key, tuple) else (key,))
+        picked = self.host[key]
+        return wrap(picked if isinstance(picked, np.ndarray) else self.host[(*key, ...)])  # one entry is a view, too
 
     def __setitem__(self, key, value):
         refuse_in_capture("an assignment")

@@ -245,6 +245,15 @@ class WritesEarly(tg.Op):
         return (dy * (tg.exp(x) + 1.0),)
 
 
+def test_single_entries_are_read_at_every_replay():
+    W = tg.parameter(np.arange(9.0).reshape(3, 3))
+    compiled = tg.compile(lambda a: (tg.exp(a)[1, 1] + 1.0, a[0, 0] * 2.0, tg.exp(a)[2, 2], W[1, 1] * 2.0))
+    for k in range(3):
+        got = [float(t) for t in compiled(tg.tensor(np.full((3, 3), float(k))))]
+        np.testing.assert_allclose(got, [np.exp(k) + 1, 2 * k, np.exp(k), W.numpy()[1, 1] * 2])
+        W.assign_(W.numpy() + 1)
+
+
 @pytest.mark.parametrize("op", [Cube(), Doubled(), WritesEarly()], ids=lambda op: op.name)
 def test_operations_of_ones_own(op):
     W = tg.parameter(np.linspace(-1, 1, 6).reshape(2, 3))

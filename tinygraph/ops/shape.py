@@ -129,7 +129,8 @@ class Index(Op):
             axis += span
 
     def forward(self, xp: Any, x: Array, *arrays: Array, out: Array | None = None) -> Array:
-        return x[_fill(self.key, arrays)]
+        key = _fill(self.key, arrays)
+        return x[key if ... in self.key else (*key, ...)]  # with ..., one entry is a view of it and not a number
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor, *arrays: Tensor) -> tuple[Gradient, ...]:
         nothing = (None,) * len(arrays)

@@ -108,10 +108,11 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
     last: dict[Value, int] = {}
     for position, i in enumerate(program.instructions):
         for v in i.inputs:
-            # Entries of a scattered view may lie where others of the same operation or chain are written before.
-            turned = v in scattered and isinstance(i.op, ElementwiseOp)
-            read = chain_end.get(position, position + 1) if turned else position
-            last[base.get(v, v)] = max(read, last.get(base.get(v, v), 0))
+            # An entry of a view may lie where another entry of the same operation or chain is written before.
+            source = base.get(v, v)
+            elsewhere = isinstance(i.op, ElementwiseOp) and (v in scattered or v.size != source.size)
+            read = chain_end.get(position, position + 1) if elsewhere else position
+            last[source] = max(read, last.get(source, 0))
     for v in program.outputs:
         last[base.get(v, v)] = end
     _store(program, layout, base, last, in_place)

@@ -26,6 +26,7 @@ from tinygraph import backend
 from tinygraph.backend import cupy as ours
 from tinygraph.backend.base import ARRAY_FUNCTIONS, DTYPES
 
+limit = 0  # of the memory pool, in bytes
 capture: list | None = None  # what was asked for since a capture began
 
 
@@ -359,11 +360,14 @@ def modules():
             Device=lambda: SimpleNamespace(id=0),
             runtime=SimpleNamespace(
                 driverGetVersion=lambda: 13000,
+                memGetInfo=lambda: (1 << 28, 1 << 30),
                 getDeviceCount=lambda: 1,
                 getDeviceProperties=lambda device: {"name": b"the host", "totalGlobalMem": 8 * 10**9},
             ),
         ),
     )
+    pool = SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 1 << 20, get_limit=lambda: limit)
+    cupy.get_default_memory_pool = lambda: pool
     views = {"broadcast_to"}
     for name in (*ARRAY_FUNCTIONS, "matmul", "argsort", "ascontiguousarray"):
         run = getattr(np, name)

@@ -17,19 +17,23 @@ from typing import Any
 import numpy as np
 
 from . import losses
+from .backend import Backend, current
 from .checkpoint import PathLike, read_arrays, write_arrays, write_file
 from .data import Batches, check_finite, one_hot
 from .errors import ArgumentError, CompileError, DataError
 from .nn import Module
 from .nn.module import OUTPUTS
-from .ops.elementwise import sign
+from .ops.elementwise import equal, greater_equal, less, not_equal, sign, where
 from .ops.random import set_stream_state, stream_state
+from .ops.reduce import argmax, sum
 from .optim import SGD, Optimizer, positive
 from .plan import compile
 from .sleeping import awake_weights
 from .tensor import Tensor, as_tensor, no_grad
 
 Loss = Callable[..., Tensor]
+SHARE_OF_ROOM = 0.5  # of a device's free memory, that a data set may take
+LOOK_BATCHES, LOOK_SECONDS = 100, 1.0  # how often it is looked whether the loss is still finite
 COLUMNS = ("epoch", "loss", "error", "validation_loss", "validation_error", "seconds")
 
 
@@ -113,7 +117,8 @@ def fit(
         prediction otherwise; any other callable as ``loss_fn(net, x, y)``.
     train_set : pair of arrays, or iterable of batches
         ``(X, Y)`` with one sample a row, converted to the parameters' dtype and shuffled anew each pass; or
-        something that yields ``(x, y)`` every time it is iterated over.
+        something that yields ``(x, y)`` every time it is iterated over. On a device, the pair is moved there once
+        if it takes no more than half of the free memory; batches travel otherwise.
     optimizer : Optimizer
     epochs : int
         How many passes at most.
@@ -221,10 +226,10 @@ def evaluate(
     net.eval()
     try:
         with no_grad():
-            tally = _Tally()
+            tally = _Tally(objective.backend)
             for x, y in Batches(*data_set, batch_size, shuffle=False, allow_missing=True):
-                loss, output = objective(x, y)
-                tally.add(loss, objective.decisions(output), y)
+                tally.add(*objective(x, y), net.output, len(y))
+                tally.rows += len(y)
     finally:
         net.train(before)
     return tally.means()
@@ -234,14 +239,15 @@ def _train_pass(step: _Step, batches: Iterable[Any], epoch: int) -> tuple[float,
     """Go once over the batches, updating after each; return the mean loss and error."""
     if isinstance(batches, Batches):
         batches.set_epoch(epoch)
-    tally = _Tally()
+    tally = step.tally
+    tally.reset()
+    looked, number = time.perf_counter(), 0
     for number, (x, y) in enumerate(batches, 1):
-        value = tally.add(*step(x, y), y)
-        if not math.isfinite(value):
-            raise DataError(
-                f"fit: the loss became {value} in pass {epoch + 1}, batch {number}: lower the learning rate, or "
-                "find the operation with tg.detect_anomaly()"
-            )
+        step(x, y)
+        if number % LOOK_BATCHES == 0 or time.perf_counter() - looked > LOOK_SECONDS:
+            tally.check(epoch, number)
+            looked = time.perf_counter()
+    tally.check(epoch, number)
     if not tally.rows:
         raise DataError(
             "fit: the training set yielded no batch" + (" in a later pass: give a list, not an iterator" * bool(epoch))
@@ -255,30 +261,31 @@ class _Step:
 
     def __init__(self, objective: _Objective, optimizer: Optimizer, compiled: bool) -> None:
         self.objective, self.optimizer = objective, optimizer
-        self.run: Callable[[Any, Any], tuple[Tensor, Tensor | None]] = self.update
+        self.tally = _Tally(objective.backend)
+        self.run: Callable[[Any, Any], None] = self.update
         if compiled:
             self.run = compile(self.update)
 
-    def __call__(self, x: Any, y: Any) -> tuple[Tensor, np.ndarray | None]:
-        """Update the parameters; return the loss of the batch before, and the decisions on it."""
+    def __call__(self, x: Any, y: Any) -> None:
+        """Update the parameters, and count the loss of the batch before and the decisions on it."""
         if self.objective.takes_logits is not None:
             y = _like_parameters(y, self.objective.like)
         try:
-            loss, output = self.run(x, y)
+            self.run(x, y)
         except CompileError as error:
             warnings.warn(f"fit: the step runs eagerly; compiled=False says so. {error}", RuntimeWarning, stacklevel=4)
             self.run = self.update
-            loss, output = self.run(x, y)
-        return loss, self.objective.decisions(output)
+            self.run(x, y)
+        self.tally.rows += len(y)
 
-    def update(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:
-        """Do one step of the optimiser; return loss and output of the network."""
+    def update(self, x: Any, y: Any) -> None:
+        """Do one step of the optimiser."""
         self.optimizer.zero_grad()
-        loss, output = self.objective(x, y)
+        loss, output, target = self.objective(x, y)
         loss.backward()
         self.objective.add_regulariser_gradients(loss)
         self.optimizer.step()
-        return loss, output
+        self.tally.add(loss, output, target, self.objective.net.output, len(y))
 
 
 class _Objective:
@@ -290,22 +297,19 @@ class _Objective:
         self.takes_logits = losses.takes_logits(loss_fn)
         self.weights = [t for t in net.parameters() if t.role == "weight" and t.requires_grad]
         self.like = next(iter(net.parameters()), None)
+        self.backend = current() if self.like is None else self.like.backend
 
-    def __call__(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:
-        """Return the loss of the batch, and the network's output if it makes decisions."""
+    def __call__(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None, Any]:
+        """Return the loss of the batch, the network's output if it makes decisions, and the targets."""
         if self.takes_logits is None:
-            return self.loss_fn(self.net, x, y), None
+            return self.loss_fn(self.net, x, y), None, y
         y = _like_parameters(y, self.like)
         output = self.net(x)
         prediction = output
         if self.net.output is not None and not self.takes_logits:
             prediction = OUTPUTS[self.net.output][0](output)
         loss = self.loss_fn(prediction, y)
-        return loss, None if self.net.output in (None, "linear") else output
-
-    def decisions(self, output: Tensor | None) -> np.ndarray | None:
-        """Return the decisions for an output of the network, on the host."""
-        return None if output is None else _decide(self.net.output, output.numpy())
+        return loss, None if self.net.output in (None, "linear") else output, y
 
     def regulariser(self) -> float:
         """Return the value of the regularisers."""
@@ -328,38 +332,70 @@ class _Objective:
                 W.grad = W.grad + (pull * awake[W] if W in awake else pull)
 
 
-def _decide(output: str | None, z: np.ndarray) -> np.ndarray:
-    """Return the decisions on signals before the output activation: class indices, 0 or 1, -1 or 1."""
-    if output == "softmax":
-        classes: np.ndarray = z.argmax(axis=-1)
-        return classes
-    return (z >= 0).astype(z.dtype) if output == "sigmoid" else np.sign(z)
+def _wrong_and_decided(kind: str | None, z: Tensor, y: Any) -> tuple[Tensor, Tensor]:
+    """Return how many decisions are wrong, and how many there are: where the target is not missing.
+
+    Decisions are made on signals before the output activation: class indices, 0 or 1, -1 or 1.
+    """
+    target = as_tensor(y, z)
+    if kind == "softmax":
+        truth = argmax(target, -1) if target.ndim == z.ndim else target.astype(np.int64)
+        differ = not_equal(argmax(z, -1), truth)
+        known = equal(truth, truth)
+    else:
+        decided = greater_equal(z, 0.0) if kind == "sigmoid" else sign(z)
+        differ = not_equal(decided.astype(target.dtype), target)
+        known = equal(target, target)  # NaN is missing
+    known = known.astype(np.float64)
+    return sum(differ.astype(np.float64) * known), sum(known)
 
 
 class _Tally:
-    """Losses and wrong decisions, added up over batches."""
+    """Losses and wrong decisions, added up over batches where they are computed, and read when they are wanted."""
 
-    def __init__(self) -> None:
-        self.rows, self.loss, self.wrong, self.decided = 0, 0.0, 0.0, 0
+    def __init__(self, backend: Backend) -> None:
+        self.rows = 0
+        names = ("loss", "wrong", "decided", "finite batches", "latest loss")
+        self._all = [Tensor(backend.asarray(0.0, np.float64), backend, name=name) for name in names]
+        self.loss, self.wrong, self.decided, self.finite, self.latest = self._all
 
-    def add(self, loss: Tensor, decision: np.ndarray | None, y: Any) -> float:
-        """Count a batch; return its loss."""
-        target = y.numpy() if isinstance(y, Tensor) else np.asarray(y)
-        value = float(loss)
-        self.rows += len(target)
-        self.loss += value * len(target)
-        if decision is not None:
-            truth = target.argmax(axis=-1) if target.ndim > decision.ndim else target
-            known = ~np.isnan(truth) if truth.dtype.kind == "f" else np.ones(truth.shape, bool)
-            self.wrong += float(((decision != truth) & known).sum())
-            self.decided += int(known.sum())
-        return value
+    def reset(self) -> None:
+        """Begin anew."""
+        self.rows = 0
+        for t in self._all:
+            t.assign_(0.0)
+
+    def add(self, loss: Tensor, output: Tensor | None, y: Any, kind: str | None, rows: int) -> None:
+        """Count a batch, but for its rows; nothing is read on the host."""
+        with no_grad():
+            value = loss.astype(np.float64)
+            self.latest.assign_(where(_is_finite(self.loss), value, self.latest))
+            self.loss.assign_(self.loss + value * float(rows))
+            self.finite.assign_(self.finite + _is_finite(self.loss).astype(np.float64))
+            if output is not None:
+                wrong, decided = _wrong_and_decided(kind, output, y)
+                self.wrong.assign_(self.wrong + wrong)
+                self.decided.assign_(self.decided + decided)
+
+    def check(self, epoch: int, batches: int) -> None:
+        """Raise an error if a loss was not finite."""
+        finite = int(float(self.finite))
+        if finite < batches:
+            raise DataError(
+                f"fit: the loss became {float(self.latest)} in pass {epoch + 1}, batch {finite + 1}: lower the "
+                "learning rate, or find the operation with tg.detect_anomaly()"
+            )
 
     def means(self) -> tuple[float, float | None]:
         """Return mean loss and the fraction of wrong decisions."""
         if not self.rows:
             return math.nan, None
-        return self.loss / self.rows, self.wrong / self.decided if self.decided else None
+        decided = float(self.decided)
+        return float(self.loss) / self.rows, float(self.wrong) / decided if decided else None
+
+
+def _is_finite(x: Tensor) -> Tensor:
+    return less(abs(x), math.inf)
 
 
 class _State:
@@ -450,7 +486,13 @@ def _as_batches(net: Module, loss_fn: Loss, train_set: Any, batch_size: int, see
     """Return the training set as batches, its arrays checked."""
     if isinstance(train_set, tuple) and len(train_set) == 2 and not isinstance(train_set[0], tuple):
         X, Y = _checked_pair(net, loss_fn, train_set, "train_set")
-        return Batches(X, Y, batch_size, shuffle=True, seed=seed, allow_missing=True)
+        batches = Batches(X, Y, batch_size, shuffle=True, seed=seed, allow_missing=True)
+        like = next(iter(net.parameters()), None)
+        if like is None or losses.takes_logits(loss_fn) is None:
+            return batches  # a loss of one's own gets what it was given: host arrays
+        room = like.backend.room()
+        fits = room is not None and SHARE_OF_ROOM * room >= X.nbytes + Y.nbytes
+        return batches.moved(like.backend) if fits else batches
     if not isinstance(train_set, Iterable):
         raise ArgumentError(f"fit: train_set must be a pair (X, Y) or an iterable of batches, got {train_set!r:.60}")
     return train_set

@@ -108,6 +108,10 @@ class Backend:
         """
         return run
 
+    def room(self) -> int | None:
+        """Return how many bytes of a device's memory are free; None where arrays are in the host's."""
+        return None
+
     def synchronize(self) -> None:
         """Wait until everything asked for is computed (nothing to do where calls are synchronous)."""
 

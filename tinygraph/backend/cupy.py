@@ -74,6 +74,12 @@ class CupyBackend(Backend):
     def array_at(self, arena: Array, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.cupy.ndarray(shape, dtype, arena.data + offset)
 
+    def room(self) -> int:
+        pool = self.cupy.get_default_memory_pool()
+        free = int(self.cupy.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())
+        limit = int(pool.get_limit())  # 0 for none
+        return min(free, limit - int(pool.used_bytes())) if limit else free
+
     def synchronize(self) -> None:
         self.cupy.cuda.get_current_stream().synchronize()
 

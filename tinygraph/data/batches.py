@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
 
+from ..backend import Backend
 from ..errors import ArgumentError, DataError
+from ..tensor import Tensor
 from .checks import check_finite, whole_number
 
 
@@ -64,7 +67,16 @@ class Batches:
         self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
         self.X, self.Y = np.asarray(X), None if Y is None else np.asarray(Y)
         self._check(allow_missing)
+        self._rows = len(self.X)
         self._epoch = 0
+        self._backend: Backend | None = None
+
+    def moved(self, backend: Backend) -> Batches:
+        """Return the same batches as tensors of `backend`, where the whole set is moved now."""
+        other = copy(self)
+        other._backend = backend
+        other.X, other.Y = (None if a is None else backend.asarray(a) for a in (self.X, self.Y))  # type: ignore[assignment]
+        return other
 
     def _check(self, allow_missing: bool) -> None:
         X, Y = self.X, self.Y
@@ -97,10 +109,10 @@ class Batches:
 
     def __len__(self) -> int:
         """Return the number of batches in a pass."""
-        full, rest = divmod(len(self.X), self.batch_size)
+        full, rest = divmod(self._rows, self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
         order = self._order(self._epoch) if self.shuffle else None
         self._epoch += 1
         return self._walk(order)
@@ -108,13 +120,17 @@ class Batches:
     def _order(self, epoch: int) -> np.ndarray:
         """Return the rows in the order of pass number `epoch`: Philox with the key (seed, epoch)."""
         key = np.array([self.seed, epoch], np.uint64)
-        return np.random.Generator(np.random.Philox(key=key)).permutation(len(self.X))
+        return np.random.Generator(np.random.Philox(key=key)).permutation(self._rows)
 
-    def _walk(self, order: np.ndarray | None) -> Iterator[tuple[np.ndarray, ...]]:
+    def _walk(self, order: Any) -> Iterator[tuple[Any, ...]]:
+        arrays = [a for a in (self.X, self.Y) if a is not None]
+        if self._backend is not None and order is not None:
+            order = self._backend.asarray(order)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             rows = slice(start, start + self.batch_size)
             picked = rows if order is None else order[rows]
-            yield (self.X[picked],) if self.Y is None else (self.X[picked], self.Y[picked])
+            batch = (a[picked] for a in arrays)
+            yield tuple(batch if self._backend is None else (Tensor(a, self._backend) for a in batch))
 
 
 def batches(

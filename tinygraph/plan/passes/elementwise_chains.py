@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 
 from ...ops.elementwise import Equal, Greater, GreaterEqual, Less, LessEqual, Maximum, Minimum, NotEqual
 from ..entries import writes
@@ -17,6 +16,7 @@ from ..program import Instruction, Program, Value
 
 SMALLEST = 1 << 17  # entries from which arrays are too large to stay in the cache
 WINDOW = 64  # instructions that are looked through for the next member of a chain
+Fits = Callable[[Instruction, tuple[int, ...]], bool]
 MEMBERS = (*ENTRY_BY_ENTRY, Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual)
 
 
@@ -32,22 +32,20 @@ def chain_elementwise(program: Program) -> Program:
     return replace(program.rewritten(done), chains=tuple(chains))
 
 
-def _groups(
-    left: list[Instruction], fits: Callable[[Instruction, tuple[int, ...]], bool]
-) -> Iterator[list[Instruction]]:
+def _groups(left: list[Instruction], fits: Fits) -> Iterator[list[Instruction]]:
     """Yield chains and single instructions, in an order of evaluation."""
     while left:
         shape = left[0].output.shape
         if not fits(left[0], shape):
             yield [left.pop(0)]
             continue
-        members, others, left = _gather(left, partial(fits, shape=shape))
+        members, others, left = _gather(left, shape, fits)
         yield from _groups(others, fits)
         yield members
 
 
 def _gather(
-    left: list[Instruction], fits: Callable[[Instruction], bool]
+    left: list[Instruction], shape: tuple[int, ...], fits: Fits
 ) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
     """Return the chain that begins with the first instruction, what can run before it, and the rest in order."""
     members: list[Instruction] = []
@@ -57,7 +55,7 @@ def _gather(
     for i in left[:WINDOW]:
         waits = any(v in from_members for v in i.inputs)
         after_late = any(i2.output in i.inputs for i2 in late)
-        if fits(i) and not after_late:
+        if fits(i, shape) and not after_late:
             members.append(i)
             from_members.add(i.output)
         elif waits or after_late:

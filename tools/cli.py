@@ -168,6 +168,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("tinygraph: stopped", err=True)
         sys.exit(130)
+    except MemoryError as error:
+        said = str(error).rstrip(".") or "the system has no more"
+        _fail(f"out of memory: {said}; use a smaller --batch-size or narrower layers (--hidden)")
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

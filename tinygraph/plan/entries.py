@@ -130,4 +130,4 @@ def literal(value: Any, dtype: np.dtype[Any]) -> str:
     if math.isinf(number):
         return f"({C_TYPES[dtype]})({'-' * (number < 0)}1e300 * 1e300)"
     text = number.hex() + "f" * (dtype == np.float32)
-    return f"({text})" if number < 0 else text
+    return f"({text})" if text.startswith("-") else text

@@ -36,6 +36,7 @@ def settings_of(model: str, **given: Any) -> Settings:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ArgumentError(f"model {model!r} is not known; known: {', '.join(EXPERIMENTS)}{hint}")
     experiment, said = EXPERIMENTS[model], {k: v for k, v in given.items() if v is not None}
+    said.setdefault("backend", tg.backend.current().name)
     return replace(experiment.defaults, **(experiment.defaults_by_data.get(said.get("data", ""), {}) | said))
 
 

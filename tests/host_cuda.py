@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import weakref
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from tinygraph.backend import cupy as ours
 from tinygraph.backend.base import ARRAY_FUNCTIONS, DTYPES
 
 limit = 0  # of the memory pool, in bytes
+alive: dict[int, int] = {}  # the bytes of every array that has memory of its own
 capture: list | None = None  # what was asked for since a capture began
 
 
@@ -47,6 +49,13 @@ def unwrap(value):
 
 def wrap(value):
     return ndarray.around(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def count(host):
+    """Count the memory of an array as used until it is gone."""
+    if id(host) not in alive:
+        alive[id(host)] = host.nbytes
+        weakref.finalize(host, alive.pop, id(host)).atexit = False
 
 
 def function(name, run):
@@ -77,6 +86,7 @@ class ndarray:
         refuse_in_capture("an allocation")
         if memptr is None:
             self.host = np.empty(shape, dtype)
+            count(self.host)
         else:
             start = memptr.owner.__array_interface__["data"][0]
             self.host = np.ndarray(shape, dtype, memptr.owner.data, memptr.ptr - start)
@@ -85,6 +95,8 @@ class ndarray:
     def around(cls, host):
         array = cls.__new__(cls)
         array.host = host
+        if host.base is None:
+            count(host)
         return array
 
     def __array__(self, *args, **kwargs):
@@ -366,7 +378,12 @@ def modules():
             ),
         ),
     )
-    pool = SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 1 << 20, get_limit=lambda: limit)
+    pool = SimpleNamespace(
+        free_bytes=lambda: 0,
+        used_bytes=lambda: sum(alive.values()),
+        total_bytes=lambda: sum(alive.values()),
+        get_limit=lambda: limit,
+    )
     cupy.get_default_memory_pool = lambda: pool
     views = {"broadcast_to"}
     for name in (*ARRAY_FUNCTIONS, "matmul", "argsort", "ascontiguousarray"):

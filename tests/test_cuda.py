@@ -250,8 +250,11 @@ def test_whole_numbers_and_truth_values():
 
 def test_the_limit_of_the_pool_is_respected(cupy, monkeypatch):
     assert cupy.room() == 1 << 28
-    monkeypatch.setattr(host_cuda, "limit", 5 << 20)
-    assert cupy.room() == 4 << 20
+    used = cupy.cupy.get_default_memory_pool().used_bytes()
+    monkeypatch.setattr(host_cuda, "limit", used + 1000)
+    assert cupy.room() == 1000
+    held = cupy.xp.zeros(25)
+    assert cupy.room() == 1000 - held.nbytes
 
 
 @pytest.mark.parametrize(("value", "modes"), [("1", [3]), ("0", []), ("", [])])

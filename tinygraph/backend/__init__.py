@@ -128,5 +128,5 @@ def backends() -> dict[str, str]:
             get_backend(name)
             found[name] = "ok"
         except BackendError as error:
-            found[name] = str(error)
+            found[name] = str(error).removeprefix(f"backend {name!r}: ")
     return found

@@ -339,13 +339,12 @@ def _wrong_and_decided(kind: str | None, z: Tensor, y: Any) -> tuple[Tensor, Ten
     """
     target = as_tensor(y, z)
     if kind == "softmax":
-        truth = argmax(target, -1) if target.ndim == z.ndim else target.astype(np.int64)
-        differ = not_equal(argmax(z, -1), truth)
-        known = equal(truth, truth)
+        decided = argmax(z, -1)
+        target = argmax(target, -1) if target.ndim == z.ndim else target
     else:
         decided = greater_equal(z, 0.0) if kind == "sigmoid" else sign(z)
-        differ = not_equal(decided.astype(target.dtype), target)
-        known = equal(target, target)  # NaN is missing
+    differ = not_equal(decided.astype(target.dtype), target)
+    known = equal(target, target)  # NaN is missing
     known = known.astype(np.float64)
     return sum(differ.astype(np.float64) * known), sum(known)
 

@@ -174,7 +174,7 @@ class CudaWriter(Writer):
         reduced = tuple(n for a, n in enumerate(x.shape) if a in axes)
         if out.dtype.kind == "b":
             return None
-        moved = x.transpose([a for a in range(x.ndim) if a not in axes] + sorted(axes))
+        moved = x.transpose(*(a for a in range(x.ndim) if a not in axes), *sorted(axes))
         return self._reduce(type(op), [moved], kept, reduced, range(len(kept), x.ndim), out.reshape(kept), [], str)
 
     def _column_sums(self, op: ColumnSums, inputs: list[Array], out: Array) -> list[str]:
@@ -388,7 +388,7 @@ class CudaWriter(Writer):
         launch = self._launch(arrays, lines, (blocks, parts) if parts > 1 else (blocks,), max(m, m * r))
         if parts == 1:
             return [launch]
-        moved = target.transpose([*range(1, first + 1), 0])
+        moved = target.transpose(*range(1, first + 1), 0)
         return [launch, *self._reduce(kind, [moved], kept, (parts,), (first,), out, others, combine)]
 
     def _launch(self, arrays: Sequence[Array], lines: list[str], grid: tuple[int, ...], count: int) -> str:

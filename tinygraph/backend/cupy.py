@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import BackendError
 from .base import Array, Backend, EdgeList, Number, make_namespace
+from .random import mask_threshold
 
 THREADS = 256  # in a block
 OPTIONS = ("--std=c++17",)  # of the compiler
@@ -199,7 +200,7 @@ class CupyBackend(Backend):
         if result.size:
             n = result.size
             kernel = self.own_kernel("bernoulli", result.dtype)
-            kernel(blocks(-(-n // 4)), (THREADS,), (key, np.float64(p_off), result, np.int64(n)))
+            kernel(blocks(-(-n // 8)), (THREADS,), (key, np.uint64(mask_threshold(p_off)), result, np.int64(n)))
         return result
 
 
@@ -450,11 +451,11 @@ extern "C" __global__ void sddmm(const REAL* y, const REAL* z, const int* source
     w[e] = sum;
 }
 
-// One thread four entries: Philox 4x64-10 as NumPy numbers its blocks, from 1; an entry is on if its double in
-// [0, 1), made of the upper 53 bits, is at least p_off.
-extern "C" __global__ void bernoulli(const u64* key, double p_off, REAL* mask, i64 n) {
+// One thread eight entries: Philox 4x64-10 as NumPy numbers its blocks, from 1; an entry is on if its half of 64 bits,
+// the lower one first, is at least the threshold.
+extern "C" __global__ void bernoulli(const u64* key, u64 threshold, REAL* mask, i64 n) {
     i64 k = thread_number();
-    if (4 * k >= n) return;
+    if (8 * k >= n) return;
     u64 c[4] = {(u64)k + 1, 0, 0, 0}, k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; ++round) {
         u64 high0 = __umul64hi(0xD2E7470EE14C6C93ULL, c[0]), low0 = 0xD2E7470EE14C6C93ULL * c[0];
@@ -466,7 +467,7 @@ extern "C" __global__ void bernoulli(const u64* key, double p_off, REAL* mask, i
         k0 += 0x9E3779B97F4A7C15ULL;
         k1 += 0xBB67AE8584CAA73BULL;
     }
-    for (int i = 0; i < 4 && 4 * k + i < n; ++i)
-        mask[4 * k + i] = (REAL)((double)(c[i] >> 11) * (1.0 / 9007199254740992.0) >= p_off);
+    for (int i = 0; i < 8 && 8 * k + i < n; ++i)
+        mask[8 * k + i] = (REAL)((i % 2 ? c[i / 2] >> 32 : c[i / 2] & 0xFFFFFFFFULL) >= threshold);
 }
 """

@@ -7,12 +7,14 @@ product. SciPy is imported at the first product, since it takes longer to import
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .base import Array, Backend, EdgeList, make_namespace
+from .random import mask_threshold
 
 _gemm_of: dict[Any, Callable[..., np.ndarray]] = {}  # dtype -> BLAS routine; empty until the first product
 
@@ -127,9 +129,13 @@ def sddmm(y: np.ndarray, z: np.ndarray, edges: EdgeList) -> np.ndarray:
 
 
 def bernoulli(key: np.ndarray, p_off: float, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Return zeros with probability `p_off` and ones otherwise, by Philox 4x64-10 with the key `key`."""
-    draws = np.random.Generator(np.random.Philox(key=key)).random(shape)
-    return (draws >= p_off).astype(dtype)
+    """Return zeros with probability `p_off` and ones otherwise, by Philox 4x64-10 with the key `key`.
+
+    Each 64 bits decide two entries, the lower half first.
+    """
+    n = math.prod(shape)
+    halves = np.random.Philox(key=key).random_raw(-(-n // 2)).view(np.uint32)[:n]
+    return (halves >= mask_threshold(p_off)).astype(dtype).reshape(shape)
 
 
 class NumpyBackend(Backend):

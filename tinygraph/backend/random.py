@@ -46,6 +46,11 @@ def stream_seed() -> tuple[int, int]:
     return seeding.seed, seeding.generation
 
 
+def mask_threshold(p_off: float) -> int:
+    """Return how many of the numbers below 2**32 mean 0 in a mask: the lowest, in the proportion `p_off`."""
+    return round(p_off * 2**32)
+
+
 def check_seed(seed: int) -> int:
     """Return `seed`, or raise an error that says what a seed is."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array
+from ..backend.random import mask_threshold
 from ..op import Op
 from ..ops.activation import Tanh
 from ..ops.elementwise import (
@@ -121,17 +123,20 @@ def _direct(i: Instruction, inputs: list[Array], out: Array, names: Names, in_ch
 
 
 def _masks(op: Bernoulli) -> Callable[[np.ndarray, np.ndarray], None]:
-    """Return a function that writes the mask of a key, as `Backend.bernoulli` draws it, with all memory made before."""
+    """Return a function that writes the mask of a key, as `Backend.bernoulli` draws it.
+
+    NumPy gives the bits in an array of its own, which is freed at once; all other memory is made before.
+    """
     bits = np.random.Philox(key=0)
-    draw = np.random.Generator(bits).random
+    draw = bits.random_raw
     state: Any = bits.state
-    uniform, awake = np.empty(op.shape), np.empty(op.shape, bool)
+    n, threshold = math.prod(op.shape), mask_threshold(op.p_off)
+    words, awake = -(-n // 2), np.empty(op.shape, bool)
 
     def write(key: np.ndarray, out: np.ndarray) -> None:
         state["state"]["key"][:] = key
         bits.state = state
-        draw(out=uniform)
-        np.greater_equal(uniform, op.p_off, out=awake)
+        np.greater_equal(draw(words).view(np.uint32)[:n].reshape(op.shape), threshold, out=awake)
         np.copyto(out, awake)
 
     return write

@@ -1,5 +1,6 @@
 """Compiled functions: the same numbers as eager, in every call; what makes them record anew; what they refuse."""
 
+import collections
 import copy
 import gc
 import tracemalloc
@@ -798,3 +799,40 @@ def test_a_copied_network_has_plans_of_its_own():
     compiled(net, x)
     twin.layer1.W.assign_(0.0)
     np.testing.assert_array_equal(compiled(twin, x).numpy(), twin(x).numpy())
+
+
+# -- names ----------------------------------------------------------------------------------------------
+
+
+def test_arguments_have_the_names_that_the_function_gives_them():
+    Views = collections.namedtuple("Views", "left right")
+
+    def fn(x, batch, views, /, *more, target, **rest):
+        return [x, batch[1] + views.right, batch[0]["a"] * views.left, more[1] + target, rest["w"] - more[0]]
+
+    a = np.ones(2)
+    compiled = tg.compile(fn)
+    compiled(a, [{"a": a}, a], Views(a, a), a, a, target=a, w=a)
+    names = [v.name for v in compiled.plan.program.arguments]
+    assert names == ["x", "batch[0]['a']", "batch[1]", "views.left", "views.right", "more[0]", "more[1]", "target", "w"]
+    compiled = tg.compile(max)  # written in C: it does not tell
+    assert compiled([a.sum(keepdims=True)]).shape == (1,)
+    assert [v.name for v in compiled.plan.program.arguments] == ["argument[0][0]"]
+
+
+def test_what_an_optimiser_keeps_is_named_after_its_symbol_and_parameter():
+    net = fully_connected([3, 2], seed=0)
+    optimizer = optim.Adam(net.parameters(), lr=0.1)
+    names = [t.name for ts in optimizer.state().values() for t in ts]
+    kept = [f"{symbol} of {p}" for symbol in ("m", "s", "b1**n", "b2**n") for p in ("W", "theta")]
+    assert names == kept
+    assert [t.name for t in optim.SGD(net.parameters(), 0.1, 0.9).state()["velocity"]] == ["v of W", "v of theta"]
+
+    def step(x):
+        optimizer.zero_grad()
+        (net(x) * net(x)).sum().backward()
+        optimizer.step()
+
+    compiled = tg.compile(step)
+    compiled(np.ones((4, 3)))
+    assert all(name in str(compiled.plan) for name in kept)

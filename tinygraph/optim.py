@@ -132,7 +132,7 @@ class SGD(Optimizer):
         self.nesterov = nesterov
         if nesterov and not self.momentum:
             raise ArgumentError("SGD: nesterov needs a momentum above 0")
-        self._velocities = [zeros_like(p) for p in self.params] if self.momentum else []
+        self._velocities = [_zeros(p, "v") for p in self.params] if self.momentum else []
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
@@ -183,9 +183,9 @@ class Adam(Optimizer):
         self.betas = _betas("betas", betas)
         self.bias_betas = self.betas if bias_betas is None else _betas("bias_betas", bias_betas)
         self.eps = positive(f"{type(self).__name__}: eps", eps)
-        self._first = [zeros_like(p) for p in self.params]
-        self._second = [zeros_like(p) for p in self.params]
-        self._powers = [(_one(p), _one(p)) for p in self.params]  # b1**n and b2**n
+        self._first = [_zeros(p, "m") for p in self.params]
+        self._second = [_zeros(p, "s") for p in self.params]
+        self._powers = [(_one(p, "b1**n"), _one(p, "b2**n")) for p in self.params]
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
@@ -254,7 +254,7 @@ class RMSProp(Optimizer):
         super().__init__(params, lr)
         self.smoothing = _factor_below_one("RMSProp: smoothing", smoothing)
         self.eps = positive("RMSProp: eps", eps)
-        self._second = [zeros_like(p) for p in self.params]
+        self._second = [_zeros(p, "s") for p in self.params]
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
@@ -389,11 +389,15 @@ def _count(what: str, value: Any) -> int:
     return value
 
 
-def _one(p: Tensor) -> Tensor:
-    """Return the number 1 of the dtype and on the backend of `p`."""
-    return Tensor(p.backend.asarray(np.array(1, p.dtype)), p.backend)
+def _one(p: Tensor, symbol: str) -> Tensor:
+    """Return the number 1 of the dtype and on the backend of a parameter, named after both."""
+    return Tensor(p.backend.asarray(np.array(1, p.dtype)), p.backend, name=_named(p, symbol))
 
 
-def zeros_like(p: Tensor) -> Tensor:
-    """Return zeros of the shape and dtype and on the backend of `p`."""
-    return Tensor(p.backend.xp.zeros_like(p.data), p.backend, name=p.name)
+def _zeros(p: Tensor, symbol: str) -> Tensor:
+    """Return zeros of the shape and dtype and on the backend of a parameter, named after both."""
+    return Tensor(p.backend.xp.zeros_like(p.data), p.backend, name=_named(p, symbol))
+
+
+def _named(p: Tensor, symbol: str) -> str:
+    return f"{symbol} of {p.name}" if p.name else symbol

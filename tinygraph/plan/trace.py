@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,7 @@ class Trace:
         self._generation = seeding.generation
         self._adopted: list[tuple[weakref.ref[np.ndarray], Value]] = []
         self._made: list[tuple[weakref.ref[Tensor], Value]] = []
+        self._names: list[str] = []  # of the tensors and arrays among the arguments
 
     # -- running ----------------------------------------------------------------------------------------
 
@@ -93,6 +95,7 @@ class Trace:
             if observer is not None:
                 observer(op, inputs, y)
 
+        self._names = argument_names(function, args, kwargs)
         given = map_leaves(self._argument, args), map_leaves(self._argument, kwargs)
         mode.tracer, mode.observer = self, note
         try:
@@ -116,7 +119,7 @@ class Trace:
         return tensor
 
     def _bind(self, argument: Argument, tensor: Tensor) -> None:
-        value = Value(tensor.shape, tensor.dtype, "argument", tensor.name or f"argument {argument.position}")
+        value = Value(tensor.shape, tensor.dtype, "argument", tensor.name or self._names[argument.position])
         self.arguments.append((argument, value))
         self._remember(tensor.data, value)
         self._on(tensor.backend)
@@ -405,6 +408,35 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: map_leaves(function, item) for key, item in tree.items()}
     return tree
+
+
+def argument_names(function: Callable[..., Any], args: Any, kwargs: Any) -> list[str]:
+    """Return what a function calls the tensors and arrays in its arguments: ``x``, ``batch[0]``, ``views.left``."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:  # a function written in C may not tell
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "argument")
+    names += [f"{rest}[{i}]" for i in range(len(args) - len(names))]
+    pairs = [*zip(names, args, strict=False), *kwargs.items()]
+    return [name for path, tree in pairs for name in _leaf_names(path, tree)]
+
+
+def _leaf_names(path: str, tree: Any) -> Iterator[str]:
+    """Yield a name for every tensor and array in nested tuples, lists and dicts, in the order of `map_leaves`."""
+    if is_array(tree):
+        yield path
+    elif isinstance(tree, list | tuple | dict):
+        fields = getattr(tree, "_fields", None)
+        if fields is not None:
+            pairs = [(f"{path}.{field}", item) for field, item in zip(fields, tree, strict=True)]
+        elif isinstance(tree, dict):
+            pairs = [(f"{path}[{key!r}]", item) for key, item in tree.items()]
+        else:
+            pairs = [(f"{path}[{i}]", item) for i, item in enumerate(tree)]
+        for name, item in pairs:
+            yield from _leaf_names(name, item)
 
 
 def fill(structure: Any, tensors: Sequence[Tensor]) -> Any:

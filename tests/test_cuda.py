@@ -125,7 +125,7 @@ def test_products_with_updates(m, k, n, turned, dtype):
 def test_masks_are_those_of_numpy(shape, dtype):
     def drawn():
         tg.manual_seed(5)
-        return [tg.bernoulli(p, shape, dtype).numpy() for p in (0.0, 0.3, 1.0)]
+        return [tg.bernoulli(p, shape, dtype).numpy() for p in (0.0, 0.3, 0.5, 3 / 512, 1.0)]
 
     ours = drawn()
     with tg.using("numpy"):

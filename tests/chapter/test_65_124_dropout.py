@@ -18,13 +18,28 @@ def test_the_mask_is_zero_with_probability_p_off():
         tg.bernoulli(1.5, 3)
 
 
-def test_masks_are_those_of_philox_whatever_the_backend():
+@pytest.mark.parametrize(
+    ("p_off", "bits"), [(0.4, 32), (0.5, 8), (0.25, 8), (3 / 256, 8), (3 / 512, 16), (0.0, 8), (1.0, 8), (1e-9, 32)]
+)
+def test_masks_are_those_of_philox_whatever_the_backend(p_off, bits):
     tg.manual_seed(7)
     for draw in range(3):
-        words = np.random.Philox(key=np.array([7, draw], np.uint64)).random_raw(8)
-        halves = [half for w in words for half in (int(w) % 2**32, int(w) // 2**32)]
-        expected = np.reshape([half >= 0.4 * 2**32 for half in halves[:15]], (3, 5))
-        np.testing.assert_array_equal(tg.bernoulli(0.4, (3, 5)).numpy(), expected)
+        words = np.random.Philox(key=np.array([7, draw], np.uint64)).random_raw(18)
+        numbers = [int(word) >> shift & 2**bits - 1 for word in words for shift in range(0, 64, bits)]
+        expected = np.reshape([number >= round(p_off * 2**bits) for number in numbers[:35]], (5, 7))
+        mask = tg.bernoulli(p_off, (5, 7))
+        np.testing.assert_array_equal(mask.numpy(), expected)
+        tg.manual_seed(7)
+        compiled = tg.compile(lambda: tg.bernoulli(p_off, (5, 7)))
+        np.testing.assert_array_equal([compiled() for _ in range(draw + 1)][draw].numpy(), expected)
+
+
+@pytest.mark.parametrize("p_off", [0.5, 0.125, 5 / 2**12, 0.2])
+def test_the_share_of_zeros_is_within_what_chance_allows(p_off):
+    tg.manual_seed(1)
+    n = 1_000_000
+    zeros = n - float(tg.bernoulli(p_off, n, np.float64).numpy().sum())
+    assert abs(zeros - n * p_off) < 4 * (n * p_off * (1 - p_off)) ** 0.5
 
 
 def test_no_two_draws_are_the_same_and_a_seed_repeats_them():

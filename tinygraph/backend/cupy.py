@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import BackendError
 from .base import Array, Backend, EdgeList, Number, make_namespace
-from .random import mask_threshold
+from .random import mask_bits
 
 THREADS = 256  # in a block
 OPTIONS = ("--std=c++17",)  # of the compiler
@@ -198,9 +198,9 @@ class CupyBackend(Backend):
         if result.dtype not in C_TYPES:
             return self.bernoulli(key, p_off, shape, "float64").astype(result.dtype)
         if result.size:
-            n = result.size
+            n, (bits, off) = result.size, mask_bits(p_off)
             kernel = self.own_kernel("bernoulli", result.dtype)
-            kernel(blocks(-(-n // 8)), (THREADS,), (key, np.uint64(mask_threshold(p_off)), result, np.int64(n)))
+            kernel(blocks(-(-n * bits // 256)), (THREADS,), (key, np.int32(bits), np.uint64(off), result, np.int64(n)))
         return result
 
 
@@ -451,12 +451,12 @@ extern "C" __global__ void sddmm(const REAL* y, const REAL* z, const int* source
     w[e] = sum;
 }
 
-// One thread eight entries: Philox 4x64-10 as NumPy numbers its blocks, from 1; an entry is on if its half of 64 bits,
-// the lower one first, is at least the threshold.
-extern "C" __global__ void bernoulli(const u64* key, u64 threshold, REAL* mask, i64 n) {
-    i64 k = thread_number();
-    if (8 * k >= n) return;
-    u64 c[4] = {(u64)k + 1, 0, 0, 0}, k0 = key[0], k1 = key[1];
+// One thread one block of 256 bits: Philox 4x64-10 as NumPy numbers its blocks, from 1. An entry takes 8, 16 or 32 bits
+// of each 64, the lowest first, and is on if they are at least `off`.
+extern "C" __global__ void bernoulli(const u64* key, int bits, u64 off, REAL* mask, i64 n) {
+    i64 block = thread_number(), entry = block * (256 / bits);
+    if (entry >= n) return;
+    u64 c[4] = {(u64)block + 1, 0, 0, 0}, k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; ++round) {
         u64 high0 = __umul64hi(0xD2E7470EE14C6C93ULL, c[0]), low0 = 0xD2E7470EE14C6C93ULL * c[0];
         u64 high1 = __umul64hi(0xCA5A826395121157ULL, c[2]), low1 = 0xCA5A826395121157ULL * c[2];
@@ -467,7 +467,9 @@ extern "C" __global__ void bernoulli(const u64* key, u64 threshold, REAL* mask, 
         k0 += 0x9E3779B97F4A7C15ULL;
         k1 += 0xBB67AE8584CAA73BULL;
     }
-    for (int i = 0; i < 8 && 8 * k + i < n; ++i)
-        mask[8 * k + i] = (REAL)((i % 2 ? c[i / 2] >> 32 : c[i / 2] & 0xFFFFFFFFULL) >= threshold);
+    #pragma unroll
+    for (int word = 0; word < 4; ++word)
+        for (int shift = 0; shift < 64 && entry < n; shift += bits)
+            mask[entry++] = (REAL)((c[word] >> shift & ((1ULL << bits) - 1)) >= off);
 }
 """

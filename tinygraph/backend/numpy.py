@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend, EdgeList, make_namespace
-from .random import mask_threshold
+from .random import mask_bits
 
 _gemm_of: dict[Any, Callable[..., np.ndarray]] = {}  # dtype -> BLAS routine; empty until the first product
 
@@ -131,11 +131,11 @@ def sddmm(y: np.ndarray, z: np.ndarray, edges: EdgeList) -> np.ndarray:
 def bernoulli(key: np.ndarray, p_off: float, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """Return zeros with probability `p_off` and ones otherwise, by Philox 4x64-10 with the key `key`.
 
-    Each 64 bits decide two entries, the lower half first.
+    Each 64 bits decide 2, 4 or 8 entries, the lowest bits first (`mask_bits`).
     """
-    n = math.prod(shape)
-    halves = np.random.Philox(key=key).random_raw(-(-n // 2)).view(np.uint32)[:n]
-    return (halves >= mask_threshold(p_off)).astype(dtype).reshape(shape)
+    n, (bits, off) = math.prod(shape), mask_bits(p_off)
+    numbers = np.random.Philox(key=key).random_raw(-(-n * bits // 64)).view(f"uint{bits}")[:n]
+    return (numbers >= off).astype(dtype).reshape(shape)
 
 
 class NumpyBackend(Backend):

@@ -46,9 +46,13 @@ def stream_seed() -> tuple[int, int]:
     return seeding.seed, seeding.generation
 
 
-def mask_threshold(p_off: float) -> int:
-    """Return how many of the numbers below 2**32 mean 0 in a mask: the lowest, in the proportion `p_off`."""
-    return round(p_off * 2**32)
+def mask_bits(p_off: float) -> tuple[int, int]:
+    """Return how many bits decide an entry of a mask, 8, 16 or 32, and how many of their values, from 0, mean 0 there.
+
+    They are as few as give `p_off` exactly; if none do, 32, which meet it to 2**-33.
+    """
+    bits = next((bits for bits in (8, 16) if p_off * 2**bits % 1 == 0), 32)
+    return bits, round(p_off * 2**bits)
 
 
 def check_seed(seed: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from ..backend.random import mask_threshold
+from ..backend.random import mask_bits
 from ..op import Op
 from ..ops.activation import Tanh
 from ..ops.elementwise import (
@@ -130,13 +130,13 @@ def _masks(op: Bernoulli) -> Callable[[np.ndarray, np.ndarray], None]:
     bits = np.random.Philox(key=0)
     draw = bits.random_raw
     state: Any = bits.state
-    n, threshold = math.prod(op.shape), mask_threshold(op.p_off)
-    words, awake = -(-n // 2), np.empty(op.shape, bool)
+    n, (width, off) = math.prod(op.shape), mask_bits(op.p_off)
+    words, kind, awake = -(-n * width // 64), np.dtype(f"uint{width}"), np.empty(op.shape, bool)
 
     def write(key: np.ndarray, out: np.ndarray) -> None:
         state["state"]["key"][:] = key
         bits.state = state
-        np.greater_equal(draw(words).view(np.uint32)[:n].reshape(op.shape), threshold, out=awake)
+        np.greater_equal(draw(words).view(kind)[:n].reshape(op.shape), off, out=awake)
         np.copyto(out, awake)
 
     return write

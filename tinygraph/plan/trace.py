@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ class Argument:
     ----------
     position : int
         Its place among the tensors and arrays in the arguments.
+    name : str
+        What the function calls it: ``x``, ``batch[0]``, ``views.left``.
     tensor : Tensor
         What the function is given in its place: a leaf with a copy.
     given : Tensor or array
@@ -54,6 +56,7 @@ class Argument:
     """
 
     position: int
+    name: str
     tensor: Tensor
     given: Any
     soft: bool
@@ -82,7 +85,6 @@ class Trace:
         self._generation = seeding.generation
         self._adopted: list[tuple[weakref.ref[np.ndarray], Value]] = []
         self._made: list[tuple[weakref.ref[Tensor], Value]] = []
-        self._names: list[str] = []  # of the tensors and arrays among the arguments
 
     # -- running ----------------------------------------------------------------------------------------
 
@@ -95,15 +97,16 @@ class Trace:
             if observer is not None:
                 observer(op, inputs, y)
 
-        self._names = argument_names(function, args, kwargs)
-        given = map_leaves(self._argument, args), map_leaves(self._argument, kwargs)
+        names = positional_names(function, len(args))
+        given = [map_leaves(self._argument, x, name) for name, x in zip(names, args, strict=True)]
+        named = {name: map_leaves(self._argument, x, name) for name, x in kwargs.items()}
         mode.tracer, mode.observer = self, note
         try:
-            return function(*given[0], **given[1])
+            return function(*given, **named)
         finally:
             mode.tracer, mode.observer = outer, observer
 
-    def _argument(self, given: Any) -> Tensor:
+    def _argument(self, given: Any, name: str) -> Tensor:
         soft = not isinstance(given, Tensor)
         if soft:
             backend = current()
@@ -113,13 +116,13 @@ class Trace:
             tensor = Tensor(given.data.copy(), given.backend, requires_grad=given.requires_grad, name=given.name)
             tensor.role = given.role
             tensor._grad = given._grad
-        argument = Argument(len(self.inputs), tensor, given, soft)
+        argument = Argument(len(self.inputs), name, tensor, given, soft)
         self.inputs.append(argument)
         self._bind(argument, tensor)
         return tensor
 
     def _bind(self, argument: Argument, tensor: Tensor) -> None:
-        value = Value(tensor.shape, tensor.dtype, "argument", tensor.name or self._names[argument.position])
+        value = Value(tensor.shape, tensor.dtype, "argument", tensor.name or argument.name)
         self.arguments.append((argument, value))
         self._remember(tensor.data, value)
         self._on(tensor.backend)
@@ -294,7 +297,7 @@ class Trace:
         own = {id(a.tensor) for a in self.inputs}
         handed_out: dict[Tensor, Output] = {}
 
-        def numbered(t: Any) -> Any:
+        def numbered(t: Any, path: str) -> Any:
             if not isinstance(t, Tensor) or (t.op is None and id(t) not in own and self._is_leaf(t)):
                 return t
             if t not in handed_out:
@@ -302,7 +305,7 @@ class Trace:
                 self.outputs.append(self.value(t))
             return handed_out[t]
 
-        structure = map_leaves(numbered, result)
+        structure = map_leaves(numbered, result, "")
         for leaf, access in self.grads.items():
             if isinstance(leaf._grad, Tensor) and access.read_first:
                 self.grad_outputs.append((leaf, self.value(leaf._grad)))
@@ -397,46 +400,30 @@ def is_array(x: Any) -> bool:
     return (kind is np.ndarray or isinstance(x, current().array_type)) and len(x.shape) > 0
 
 
-def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Return nested tuples, lists and dicts with `function` applied to every tensor and array in them."""
+def map_leaves(function: Callable[[Any, str], Any], tree: Any, path: str) -> Any:
+    """Return nested tuples, lists and dicts with `function` applied to every tensor and array in them and its path."""
     if is_array(tree):
-        return function(tree)
+        return function(tree, path)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(map_leaves(function, item) for item in tree))
+        return type(tree)(
+            *(map_leaves(function, item, f"{path}.{field}") for field, item in zip(tree._fields, tree, strict=True))
+        )
     if isinstance(tree, list | tuple):
-        return type(tree)(map_leaves(function, item) for item in tree)
+        return type(tree)(map_leaves(function, item, f"{path}[{i}]") for i, item in enumerate(tree))
     if isinstance(tree, dict):
-        return {key: map_leaves(function, item) for key, item in tree.items()}
+        return {key: map_leaves(function, item, f"{path}[{key!r}]") for key, item in tree.items()}
     return tree
 
 
-def argument_names(function: Callable[..., Any], args: Any, kwargs: Any) -> list[str]:
-    """Return what a function calls the tensors and arrays in its arguments: ``x``, ``batch[0]``, ``views.left``."""
+def positional_names(function: Callable[..., Any], count: int) -> list[str]:
+    """Return what a function calls its first `count` arguments."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:  # a function written in C may not tell
         parameters = []
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "argument")
-    names += [f"{rest}[{i}]" for i in range(len(args) - len(names))]
-    pairs = [*zip(names, args, strict=False), *kwargs.items()]
-    return [name for path, tree in pairs for name in _leaf_names(path, tree)]
-
-
-def _leaf_names(path: str, tree: Any) -> Iterator[str]:
-    """Yield a name for every tensor and array in nested tuples, lists and dicts, in the order of `map_leaves`."""
-    if is_array(tree):
-        yield path
-    elif isinstance(tree, list | tuple | dict):
-        fields = getattr(tree, "_fields", None)
-        if fields is not None:
-            pairs = [(f"{path}.{field}", item) for field, item in zip(fields, tree, strict=True)]
-        elif isinstance(tree, dict):
-            pairs = [(f"{path}[{key!r}]", item) for key, item in tree.items()]
-        else:
-            pairs = [(f"{path}[{i}]", item) for i, item in enumerate(tree)]
-        for name, item in pairs:
-            yield from _leaf_names(name, item)
+    return [*names, *(f"{rest}[{i}]" for i in range(count - len(names)))][:count]
 
 
 def fill(structure: Any, tensors: Sequence[Tensor]) -> Any:

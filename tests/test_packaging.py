@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -9,6 +11,8 @@ import venv
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +72,86 @@ def test_the_extras_for_cuda_exclude_each_other():
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert tables["tool"]["uv"]["conflicts"] == [[{"extra": "cuda12"}, {"extra": "cuda13"}]]
     assert {"cuda12", "cuda13", "svg", "test", "docs", "dev"} <= set(tables["project"]["optional-dependencies"])
+
+
+def locked():
+    """The versions of each package in requirements.lock: one, or one for each of several Pythons."""
+    found = {}
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE):
+        found.setdefault(canonicalize_name(name), []).append(version)
+    return found
+
+
+def test_the_lock_has_a_version_within_the_bounds_of_every_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    names = ["svg", "test", "docs", "dev"]
+    wanted = [Requirement(r) for r in sum((extras[n] for n in names), project["dependencies"])]
+    for requirement in wanted:
+        if requirement.name != "tinygraph":
+            versions = locked()[canonicalize_name(requirement.name)]
+            assert all(requirement.specifier.contains(v) for v in versions), f"{requirement} against {versions}"
+
+
+def test_the_lock_has_hashes_and_names_no_host():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert lock.count("==") <= lock.count("--hash=sha256:")
+
+
+def a_clone(folder):
+    """What the first command needs of a clone, in a path with spaces."""
+    root = folder / "a clone"
+    (root / "tools").mkdir(parents=True)
+    for name in ("tools/run.sh", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script for sh")
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        (None, "there is no Python"),
+        ("case $* in *%d*) echo 3.10;; *) exit 1;; esac", "Python 3.10 is too old"),
+        ("case $* in *%d*) echo 3.12;; *ensurepip*) exit 1;; esac", "Python 3.12 has no venv"),
+    ],
+)
+def test_without_a_fitting_python_the_first_command_ends_in_one_line(tmp_path, python, said):
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("cat", "cksum", "dirname"):
+        (commands / name).symlink_to(shutil.which(name))
+    if python is not None:
+        (commands / "python3").write_text(f"#!/bin/sh\n{python}\n")
+        (commands / "python3").chmod(0o755)
+    root = a_clone(tmp_path)
+    done = subprocess.run(
+        [shutil.which("sh"), root / "tools" / "run.sh", "tinygraph", "train"],
+        env={"PATH": str(commands)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert "Python 3.11 or later" in line
+    assert not (root / ".venv").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script for sh")
+def test_an_environment_that_is_up_to_date_is_used_as_it_is(tmp_path):
+    root = a_clone(tmp_path)
+    commands = root / ".venv" / "bin"
+    commands.mkdir(parents=True)
+    (commands / "tinygraph").write_text('#!/bin/sh\necho "$#: $2"\n')
+    (commands / "tinygraph").chmod(0o755)
+    run_sh = ["sh", root / "tools" / "run.sh"]
+    texts = b"".join((root / name).read_bytes() for name in ("requirements.lock", "pyproject.toml"))
+    checksum = subprocess.run(["cksum"], input=texts, capture_output=True).stdout.decode().strip()
+    (root / ".venv" / "tinygraph-setup").write_text(f"{root} {checksum}\n")
+    assert run(*run_sh, "tinygraph", "a", "b c") == "2: b c\n"
 
 
 @pytest.mark.slow

@@ -1,78 +1,240 @@
-"""The chapter's listings for the fully-connected network, in plain loops over plain Python numbers.
+"""The chapter's listings for the fully-connected network, line by line, over plain Python numbers.
 
-Layers are counted from 0 here: ``W[l][i][j]`` leads from node i of layer l to node j of layer l + 1.
-Nothing of the library is used, so that the library can be held against it.
+Table 65.1 (activation functions) with (65.6)-(65.12) (derivatives), (65.13)-(65.15) (softmax), (65.30)-(65.31) and
+(65.43) (forward), Table 65.2 (boundary values), (65.63)-(65.64) (backward), (65.81) (gradients of the risk), (65.82)
+and (65.149) (mini-batches), (65.87) and (65.150) (single samples).
+
+Layers are numbered as printed: ``W[l][i][j]`` leads from node i of layer l to node j of layer l + 1, and
+``theta[l][j]`` is subtracted there, for l = 1, ..., L - 1; ``f[l]`` names the activation of layer l = 2, ..., L.
+So W, theta and f are dicts, and what is in them are lists; nodes are counted from 0. No function changes its
+arguments. Nothing of the library is used, so that the library can be held against it.
 """
 
 import math
 
+SCALED_TANH_B = 2 / 3  # (65.10)
+SCALED_TANH_A = 1 / math.tanh(2 / 3)
+ELU_ALPHA = 1.0
 
-def relu(z):
-    return max(0.0, z)
+
+def sigmoid(z):
+    return 1 / (1 + math.exp(-z))
 
 
-ACTIVATIONS = {
-    "sigmoid": (lambda z: 1 / (1 + math.exp(-z)), lambda z: math.exp(-z) / (1 + math.exp(-z)) ** 2),
-    "tanh": (math.tanh, lambda z: 1 - math.tanh(z) ** 2),
-    "relu": (relu, lambda z: 1.0 if z > 0 else 0.0),
+def sigmoid_slope(z):
+    return sigmoid(z) * (1 - sigmoid(z))  # (65.6)
+
+
+def tanh_slope(z):
+    return 1 - math.tanh(z) ** 2  # the third form of (65.7)
+
+
+def relu_slope(z):
+    return 1.0 if z > 0 else 0.0  # (65.11), 0 at 0
+
+
+def leaky_relu_slope(z):
+    return 1.0 if z > 0 else 0.01 if z < 0 else 0.0  # (65.12), 0 at 0
+
+
+ACTIVATIONS = {  # Table 65.1: f, and its derivative
+    "sigmoid": (sigmoid, sigmoid_slope),
+    "softplus": (lambda z: math.log(1 + math.exp(z)), sigmoid),
+    "tanh": (math.tanh, tanh_slope),
+    "scaled_tanh": (
+        lambda z: SCALED_TANH_A * math.tanh(SCALED_TANH_B * z),
+        lambda z: SCALED_TANH_A * SCALED_TANH_B * tanh_slope(SCALED_TANH_B * z),
+    ),
+    "relu": (lambda z: max(0.0, z), relu_slope),
+    "leaky_relu": (lambda z: z if z >= 0 else 0.01 * z, leaky_relu_slope),
+    "elu": (
+        lambda z: z if z >= 0 else ELU_ALPHA * (math.exp(z) - 1),
+        lambda z: 1.0 if z >= 0 else ELU_ALPHA * math.exp(z),
+    ),
     "linear": (lambda z: z, lambda z: 1.0),
 }
 
 
 def softmax(z):
-    largest = max(z)
-    e = [math.exp(v - largest) for v in z]
-    return [v / sum(e) for v in e]
+    """(65.14), (65.15): exponentials of the entries less the largest, over their sum."""
+    s = [z_q - max(z) for z_q in z]
+    total = sum(math.exp(s_q) for s_q in s)
+    return [math.exp(s_q) / total for s_q in s]
 
 
-def forward(W, theta, h, activation, output):
-    """(65.31): every z_l and y_l, from the input h."""
-    y, ys, zs = list(h), [list(h)], [None]
-    for l in range(len(W)):
-        z = [sum(W[l][i][j] * y[i] for i in range(len(y))) - theta[l][j] for j in range(len(theta[l]))]
-        if l < len(W) - 1:
-            y = [ACTIVATIONS[activation][0](v) for v in z]
-        else:
-            y = softmax(z) if output == "softmax" else [ACTIVATIONS[output][0](v) for v in z]
-        zs.append(z)
-        ys.append(y)
-    return zs, ys
+def activations(L, hidden, output):
+    """f for L layers, of which those between input and output have the same activation."""
+    return dict.fromkeys(range(2, L), hidden) | {L: output}
 
 
-def sensitivities(W, zs, ys, gamma, activation, output, risk):
-    """delta_l = dQ/dz_l of one sample, from the last layer to the first (65.54)-(65.64), (65.81), (65.131)."""
-    L = len(W)
-    delta = [None] * (L + 1)
-    y, z = ys[L], zs[L]
-    if risk == "cross-entropy":  # with softmax: delta = gamma-hat - gamma
-        delta[L] = [y[j] - gamma[j] for j in range(len(y))]
-    elif output == "softmax":  # least squares: delta = J 2 (gamma-hat - gamma), J = diag(y) - y y'
-        e = [2 * (y[j] - gamma[j]) for j in range(len(y))]
-        inner = sum(e[j] * y[j] for j in range(len(y)))
-        delta[L] = [y[j] * (e[j] - inner) for j in range(len(y))]
-    else:
-        slope = ACTIVATIONS[output][1]
-        delta[L] = [2 * (y[j] - gamma[j]) * slope(z[j]) for j in range(len(y))]
-    for l in range(L - 1, 0, -1):
-        slope = ACTIVATIONS[activation][1]
-        delta[l] = [
-            slope(zs[l][i]) * sum(W[l][i][j] * delta[l + 1][j] for j in range(len(delta[l + 1])))
-            for i in range(len(zs[l]))
-        ]
+def activate(f, z):
+    """f of a vector: of each entry, or the softmax of all (65.40)."""
+    return softmax(z) if f == "softmax" else [ACTIVATIONS[f][0](z_j) for z_j in z]
+
+
+def slope(f, z):
+    """f' of each entry of a vector."""
+    return [ACTIVATIONS[f][1](z_j) for z_j in z]
+
+
+def affine(W, y, theta):
+    """W^T y - theta, the signal before activation in (65.31)."""
+    return [sum(W[i][j] * y[i] for i in range(len(y))) - theta[j] for j in range(len(theta))]
+
+
+def forward(h, W, theta, f):
+    """(65.30): (gamma-hat, z, {y_l}, {z_l}) = forward(h, {W_l, theta_l}), by (65.31); with a softmax (65.43)."""
+    L = len(W) + 1
+    z_l, y_l = {}, {1: list(h)}
+    for l in range(1, L):
+        z_l[l + 1] = affine(W[l], y_l[l], theta[l])
+        y_l[l + 1] = activate(f[l + 1], z_l[l + 1])
+    z = z_l[L]
+    gamma_hat = y_l[L]
+    return gamma_hat, z, y_l, z_l
+
+
+def jacobian(gamma_hat):
+    """(65.69): J = diag(gamma-hat) - gamma-hat gamma-hat^T of the softmax."""
+    Q = range(len(gamma_hat))
+    return [[(gamma_hat[j] if j == k else 0.0) - gamma_hat[j] * gamma_hat[k] for k in Q] for j in Q]
+
+
+def boundary(gamma_hat, gamma, z, f_L, risk):
+    """Table 65.2: delta_L for `risk` "least squares" (65.56), with a softmax (65.70), or "cross-entropy" (65.144)."""
+    Q = range(len(gamma_hat))
+    if risk == "cross-entropy":
+        return [gamma_hat[q] - gamma[q] for q in Q]
+    if f_L == "softmax":
+        J = jacobian(gamma_hat)
+        return [2 * sum(J[j][k] * (gamma_hat[k] - gamma[k]) for k in Q) for j in Q]
+    f_prime = slope(f_L, z)
+    return [2 * (gamma_hat[q] - gamma[q]) * f_prime[q] for q in Q]
+
+
+def back(f, z, W, delta):
+    """(65.61): delta_l = f'(z_l) times (W_l delta_{l+1}), entry by entry."""
+    f_prime = slope(f, z)
+    return [f_prime[i] * sum(W[i][j] * delta[j] for j in range(len(delta))) for i in range(len(z))]
+
+
+def backward(delta_L, f, z_l, W):
+    """(65.64): {delta_l} = backward(delta_L, f, {z_l, W_l}), by (65.63); delta_L is among what is returned."""
+    L = len(W) + 1
+    delta = {L: delta_L}
+    for l in range(L - 1, 1, -1):
+        delta[l] = back(f[l], z_l[l], W[l], delta[l + 1])
     return delta
 
 
-def step(W, theta, batch, targets, mu, rho, activation, output, risk):
-    """One update by a mini-batch (65.82), (65.149); with one sample (65.87), (65.150)."""
-    B, L = len(batch), len(W)
-    passes = []
-    for h, gamma in zip(batch, targets, strict=True):
-        zs, ys = forward(W, theta, h, activation, output)
-        passes.append((ys, sensitivities(W, zs, ys, gamma, activation, output, risk)))
-    for l in range(L):
-        for i in range(len(W[l])):
-            for j in range(len(W[l][i])):
-                total = sum(delta[l + 1][j] * ys[l][i] for ys, delta in passes)
-                W[l][i][j] = (1 - 2 * mu * rho) * W[l][i][j] - mu / B * total
-        for j in range(len(theta[l])):
-            theta[l][j] = theta[l][j] + mu / B * sum(delta[l + 1][j] for _, delta in passes)
+def sensitivities(h, gamma, W, theta, f, risk):
+    """Every delta_l = dQ/dz_l of one sample (65.52): forward, the boundary value, backward."""
+    gamma_hat, z, _, z_l = forward(h, W, theta, f)
+    return backward(boundary(gamma_hat, gamma, z, f[len(W) + 1], risk), f, z_l, W)
+
+
+def loss(gamma_hat, gamma, risk):
+    """Q of one sample: (65.48) for least squares, (65.128) for cross-entropy."""
+    pairs = list(zip(gamma, gamma_hat, strict=True))
+    if risk == "cross-entropy":
+        return -sum(g * math.log(y) for g, y in pairs)
+    return sum((g - y) ** 2 for g, y in pairs)
+
+
+def empirical_risk(samples, targets, W, theta, rho, f, risk):
+    """P(W, theta): (65.47) for least squares, (65.127) for cross-entropy; the biases are not regularised."""
+    P = sum(rho * w**2 for W_l in W.values() for row in W_l for w in row)
+    N = len(samples)
+    return P + sum(loss(forward(h, W, theta, f)[0], g, risk) for h, g in zip(samples, targets, strict=True)) / N
+
+
+def gradients(samples, targets, W, theta, rho, f, risk):
+    """(65.81): dP/dW_l (65.74) and dP/dtheta_l (65.80); for cross-entropy (65.146a), (65.146b)."""
+    L, N = len(W) + 1, len(samples)
+    y, delta = [], []
+    for h, gamma in zip(samples, targets, strict=True):
+        gamma_hat, z, y_l, z_l = forward(h, W, theta, f)
+        delta_L = boundary(gamma_hat, gamma, z, f[L], risk)
+        y.append(y_l)
+        delta.append(backward(delta_L, f, z_l, W))
+    dW, dtheta = {}, {}
+    for l in range(1, L):
+        dW[l] = [
+            [
+                2 * rho * W[l][i][j] + sum(y[n][l][i] * delta[n][l + 1][j] for n in range(N)) / N
+                for j in range(len(theta[l]))
+            ]
+            for i in range(len(W[l]))
+        ]
+        dtheta[l] = [-sum(delta[n][l + 1][j] for n in range(N)) / N for j in range(len(theta[l]))]
+    return dW, dtheta
+
+
+def minibatch_step(samples, targets, W, theta, mu, rho, f, risk):
+    """One iteration m of the mini-batch listings (65.82), with a softmax (65.84), and (65.149): (W, theta) after it.
+
+    As printed, the loop over the layers updates W_l and theta_l first and then finds delta_l with W_{l,m-1}.
+    """
+    L, B = len(W) + 1, len(samples)
+    y, z, delta = [], [], []
+    for h, gamma in zip(samples, targets, strict=True):  # forward processing
+        gamma_hat, z_b, y_b, z_lb = forward(h, W, theta, f)
+        y.append(y_b)
+        z.append(z_lb)
+        delta.append({L: boundary(gamma_hat, gamma, z_b, f[L], risk)})
+    W_m, theta_m = {}, {}
+    for l in range(L - 1, 0, -1):  # backward processing
+        W_m[l] = [
+            [
+                (1 - 2 * mu * rho) * W[l][i][j] - mu / B * sum(y[b][l][i] * delta[b][l + 1][j] for b in range(B))
+                for j in range(len(theta[l]))
+            ]
+            for i in range(len(W[l]))
+        ]
+        theta_m[l] = [theta[l][j] + mu / B * sum(delta[b][l + 1][j] for b in range(B)) for j in range(len(theta[l]))]
+        if l >= 2:
+            for b in range(B):
+                delta[b][l] = back(f[l], z[b][l], W[l], delta[b][l + 1])
+    return W_m, theta_m
+
+
+def stochastic_step(h, gamma, W, theta, mu, rho, f, risk):
+    """One iteration m of the listings by single samples (65.87), with a softmax (65.85), and (65.150)."""
+    L = len(W) + 1
+    gamma_hat, z, y_l, z_l = forward(h, W, theta, f)  # forward processing
+    delta = {L: boundary(gamma_hat, gamma, z, f[L], risk)}
+    W_m, theta_m = {}, {}
+    for l in range(L - 1, 0, -1):  # backward processing
+        W_m[l] = [
+            [(1 - 2 * mu * rho) * W[l][i][j] - mu * y_l[l][i] * delta[l + 1][j] for j in range(len(theta[l]))]
+            for i in range(len(W[l]))
+        ]
+        theta_m[l] = [theta[l][j] + mu * delta[l + 1][j] for j in range(len(theta[l]))]
+        if l >= 2:
+            delta[l] = back(f[l], z_l[l], W[l], delta[l + 1])
+    return W_m, theta_m
+
+
+# -- between a network and the transcription --------------------------------------------------------------
+
+
+def parameters(net):
+    """(W, theta) of a network of dense layers, as plain numbers by layer from 1."""
+    of_role = {
+        role: {l: p.numpy().tolist() for l, p in enumerate((p for p in net.parameters() if p.role == role), 1)}
+        for role in ("weight", "bias")
+    }
+    return of_role["weight"], of_role["bias"]
+
+
+def numbers(nested):
+    """Every number in nested dicts (in order of their keys) and lists."""
+    if isinstance(nested, dict):
+        nested = [nested[key] for key in sorted(nested)]
+    return [x for part in nested for x in numbers(part)] if isinstance(nested, list | tuple) else [nested]
+
+
+def largest_difference(ours, theirs):
+    """The largest absolute difference between matching numbers of two nestings of the same kind; infinite for NaN."""
+    differences = [abs(a - b) for a, b in zip(numbers(ours), numbers(theirs), strict=True)]
+    return math.inf if any(math.isnan(d) for d in differences) else max(differences)

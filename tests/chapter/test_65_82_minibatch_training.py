@@ -1,106 +1,123 @@
-"""(65.31), (65.81), (65.82), (65.87), (65.149), (65.150): the library walks the listings' own trajectory."""
+"""(65.82), (65.84)-(65.87), (65.149), (65.150): the library walks the trajectories of the training listings.
 
-import importlib.util
-from pathlib import Path
+(65.82) and (65.149) are the mini-batch listings of least squares and of cross-entropy, (65.87) and (65.150) those by
+single samples, (65.84), (65.85) the boundary values of a softmax with least squares, (65.86) the decision afterwards.
+"""
+
+import random
 
 import numpy as np
 import pytest
+from chapter import listings
+from chapter.ways import TOLERANCE, WAYS, largest_difference_over_steps
 
 import tinygraph as tg
 from tinygraph import losses, optim
 from tinygraph.models import fully_connected
 
-spec = importlib.util.spec_from_file_location("listings", Path(__file__).with_name("listings.py"))
-listings = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(listings)
-
-MU, RHO, SIZES = 0.05, 0.01, [4, 5, 3, 3]
-
-
-def network(activation, output):
-    return fully_connected(SIZES, activation, output, init_bias="normal", seed=7, dtype=np.float64)
-
-
-def numbers(net):
-    layers = [net.layer1, net.layer2, net.layer3]
-    return [layer.W.numpy().tolist() for layer in layers], [layer.theta.numpy().tolist() for layer in layers]
+MU, RHO, SIZES, N, STEPS = 0.05, 0.01, [4, 5, 3, 3], 30, 20
+CASES = [  # output activation and risk: the three rows of Table 65.2
+    ("tanh", "least squares"),
+    ("sigmoid", "least squares"),
+    ("linear", "least squares"),
+    ("softmax", "least squares"),
+    ("softmax", "cross-entropy"),
+]
+LOSSES = {"least squares": losses.squared_error, "cross-entropy": losses.cross_entropy}
 
 
-def data(steps, batch, rng):
-    X = rng.normal(size=(steps, batch, SIZES[0]))
-    return X, np.eye(SIZES[-1])[rng.integers(0, SIZES[-1], (steps, batch))]
+def network(activation, output, seed=7):
+    """A network with the initial condition of the listings: N(0, 1/n_l) for weights, N(0, 1) for biases."""
+    return fully_connected(SIZES, activation, output, init="normal", init_bias="normal", seed=seed, dtype=np.float64)
 
 
+def data(rng):
+    """The N training pairs of a listing, with basis vectors as labels."""
+    return rng.normal(size=(N, SIZES[0])), np.eye(SIZES[-1])[rng.integers(0, SIZES[-1], N)]
+
+
+def random_pairs(rng, B):
+    """ "Select B random data pairs": in each iteration anew, from all N, whatever was drawn before."""
+    H, gamma = data(rng)
+    draw = random.Random(65)
+    chosen = [[draw.randrange(N) for _ in range(B)] for _ in range(STEPS)]
+    return [(H[rows], gamma[rows]) for rows in chosen]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
-@pytest.mark.parametrize("output", ["softmax", "sigmoid", "tanh", "linear"])
-def test_the_forward_pass_65_31(activation, output, rng):
-    net = network(activation, output)
-    h = rng.normal(size=(6, SIZES[0]))
-    W, theta = numbers(net)
-    gamma_hat = net.predict(h).numpy()
-    z_L = net(h).numpy()
-    for row in range(6):
-        zs, ys = listings.forward(W, theta, h[row], activation, output)
-        np.testing.assert_allclose(z_L[row], zs[-1], rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(gamma_hat[row], ys[-1], rtol=1e-12, atol=1e-14)
+@pytest.mark.parametrize(("output", "risk"), CASES)
+def test_twenty_steps_by_mini_batches(way, activation, output, risk, rng):
+    net, pairs = network(activation, output), random_pairs(rng, B=6)
+    f = listings.activations(len(SIZES), activation, output)
+
+    def listing(x, y, W, theta):
+        return listings.minibatch_step(x, y, W, theta, MU, RHO, f, risk)
+
+    optimizer = optim.SGD(net.parameters(), MU)
+    found = largest_difference_over_steps(way, net, LOSSES[risk], optimizer, pairs, listing, RHO)
+    assert found <= TOLERANCE
 
 
-@pytest.mark.parametrize(
-    ("output", "risk"),
-    [
-        ("softmax", "cross-entropy"),
-        ("softmax", "squares"),
-        ("sigmoid", "squares"),
-        ("tanh", "squares"),
-        ("linear", "squares"),
-    ],
-)
-def test_the_gradient_65_81(output, risk, rng):
-    net = network("tanh", output)
-    X, Y = data(1, 4, rng)
-    W, theta = numbers(net)
-    loss = (
-        losses.cross_entropy(net(X[0]), Y[0])
-        if risk == "cross-entropy"
-        else losses.squared_error(net.predict(X[0]), Y[0])
-    )
-    loss.backward()
-    listings.step(W, theta, X[0].tolist(), Y[0].tolist(), 1.0, 0.0, "tanh", output, risk)
-    for layer, W_new, theta_new in zip([net.layer1, net.layer2, net.layer3], W, theta, strict=True):
-        np.testing.assert_allclose(layer.W.grad.numpy(), layer.W.numpy() - W_new, rtol=1e-9, atol=1e-13)
-        np.testing.assert_allclose(layer.theta.grad.numpy(), layer.theta.numpy() - theta_new, rtol=1e-9, atol=1e-13)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("output", "risk"), CASES)
+def test_twenty_steps_by_single_samples(way, output, risk, rng):
+    net, pairs = network("tanh", output), random_pairs(rng, B=1)
+    f = listings.activations(len(SIZES), "tanh", output)
+
+    def listing(x, y, W, theta):
+        return listings.stochastic_step(x[0], y[0], W, theta, MU, RHO, f, risk)
+
+    optimizer = optim.SGD(net.parameters(), MU)
+    found = largest_difference_over_steps(way, net, LOSSES[risk], optimizer, pairs, listing, RHO)
+    assert found <= TOLERANCE
 
 
-@pytest.mark.parametrize("batch", [1, 6])  # (65.87) and (65.150) with one sample, (65.82) and (65.149) with six
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
-@pytest.mark.parametrize(
-    ("output", "risk"),
-    [("softmax", "cross-entropy"), ("softmax", "squares"), ("sigmoid", "squares"), ("linear", "squares")],
-)
-def test_fifty_steps_of_the_listing(batch, activation, output, risk, rng):
-    net = network(activation, output)
-    optimizer = optim.SGD(net.parameters(), lr=MU)
-    W, theta = numbers(net)
-    X, Y = data(50, batch, rng)
-    for x, y in zip(X, Y, strict=True):
-        optimizer.zero_grad()
-        loss = losses.cross_entropy(net(x), y) if risk == "cross-entropy" else losses.squared_error(net.predict(x), y)
-        (loss + losses.l2(net, RHO)).backward()
-        optimizer.step()
-        listings.step(W, theta, x.tolist(), y.tolist(), MU, RHO, activation, output, risk)
-    for layer, W_l, theta_l in zip([net.layer1, net.layer2, net.layer3], W, theta, strict=True):
-        np.testing.assert_allclose(layer.W.numpy(), W_l, rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(layer.theta.numpy(), theta_l, rtol=1e-10, atol=1e-12)
+def test_the_listings_without_regularisation(rng):
+    net, pairs = network("tanh", "softmax"), random_pairs(rng, B=6)
+    f = listings.activations(len(SIZES), "tanh", "softmax")
+
+    def listing(x, y, W, theta):
+        return listings.minibatch_step(x, y, W, theta, MU, 0, f, "cross-entropy")
+
+    optimizer = optim.SGD(net.parameters(), MU)
+    assert largest_difference_over_steps("fit", net, losses.cross_entropy, optimizer, pairs, listing) <= TOLERANCE
 
 
-def test_fit_walks_the_same_trajectory(rng):
-    net = network("tanh", "softmax")
-    W, theta = numbers(net)
-    X, Y = data(1, 20, rng)
-    order = tg.data.Batches(X[0], Y[0], 6, seed=3)
-    expected = [(x.tolist(), y.tolist()) for _ in range(4) for x, y in order]
-    tg.fit(net, losses.cross_entropy, (X[0], Y[0]), optim.SGD(net.parameters(), MU), 4, 6, l2=RHO, seed=3)
-    for x, y in expected:
-        listings.step(W, theta, x, y, MU, RHO, "tanh", "softmax", "cross-entropy")
-    np.testing.assert_allclose(net.layer2.W.numpy(), W[1], rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(net.layer1.theta.numpy(), theta[0], rtol=1e-10, atol=1e-12)
+def test_fit_on_arrays_walks_the_listing_over_its_own_passes(rng):
+    """As in Example 65.9, whose passes go through reshuffled data instead of drawing at random."""
+    net, (H, gamma) = network("tanh", "softmax"), data(rng)
+    f = listings.activations(len(SIZES), "tanh", "softmax")
+    W, theta = listings.parameters(net)
+    order = tg.data.Batches(H, gamma, 8, seed=3)
+    for x, y in [pair for _ in range(5) for pair in order]:  # 5 passes of 4 batches
+        W, theta = listings.minibatch_step(x.tolist(), y.tolist(), W, theta, MU, RHO, f, "cross-entropy")
+    tg.fit(net, losses.cross_entropy, (H, gamma), optim.SGD(net.parameters(), MU), 5, 8, l2=RHO, seed=3)
+    assert listings.largest_difference(listings.parameters(net), (W, theta)) <= TOLERANCE
+
+
+def test_the_parameters_start_as_printed():
+    """theta ~ N(0, 1) (65.88) and W ~ N(0, 1/n_l) (65.89), by mean and variance over many seeds."""
+    nets = [network("tanh", "softmax", seed) for seed in range(300)]
+    for l, n in enumerate(SIZES[:-1], 1):
+        layers = [getattr(net, f"layer{l}") for net in nets]
+        for drawn, variance in (([p.W for p in layers], 1 / n), ([p.theta for p in layers], 1.0)):
+            entries = np.array([p.numpy() for p in drawn]).ravel()
+            assert abs(entries.mean()) < 4 * (variance / entries.size) ** 0.5
+            assert entries.var() == pytest.approx(variance, rel=4 * (2 / entries.size) ** 0.5)
+
+
+def test_the_class_after_training_is_the_one_of_the_largest_output(rng):
+    """(65.86) and (65.148): gamma-hat = softmax(z), r* the index of its largest entry."""
+    net, pairs = network("tanh", "softmax"), random_pairs(rng, B=6)
+    f = listings.activations(len(SIZES), "tanh", "softmax")
+    tg.fit(net, losses.cross_entropy, pairs, optim.SGD(net.parameters(), 0.5), 5)
+    W, theta = listings.parameters(net)
+    H, _ = data(rng)
+    decided = net.decide(H).numpy()
+    r_star = []
+    for h, gamma_star in zip(H.tolist(), decided.tolist(), strict=True):
+        gamma_hat, _, _, _ = listings.forward(h, W, theta, f)
+        r_star.append(gamma_hat.index(max(gamma_hat)))
+        assert gamma_star == [1.0 if q == r_star[-1] else 0.0 for q in range(SIZES[-1])]
+    assert len(set(r_star)) > 1

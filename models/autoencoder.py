@@ -72,7 +72,7 @@ class Autoencoder(Module):
 
     def decode(self, y: Operand) -> Tensor:
         """Return the reconstruction gamma-hat from a code; ``decode(encode(x))`` equals ``predict(x)``."""
-        return self._output()[0](self.decoder(y))
+        return self._output().activation(self.decoder(y))
 
     def describe(self) -> str:
         """Return the output activation and the fraction of zeroed inputs."""

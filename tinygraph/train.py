@@ -21,11 +21,10 @@ from .backend import Backend, current
 from .checkpoint import PathLike, read_arrays, write_arrays, write_file
 from .data import Batches, check_finite, one_hot
 from .errors import ArgumentError, CompileError, DataError
-from .nn import Module
-from .nn.module import OUTPUTS
-from .ops.elementwise import equal, greater_equal, less, not_equal, sign, where
+from .nn import Module, Output
+from .ops.elementwise import less, sign, where
 from .ops.random import set_stream_state, stream_state
-from .ops.reduce import argmax, sum
+from .ops.reduce import sum
 from .optim import SGD, Optimizer, positive
 from .plan import compile
 from .sleeping import awake_weights
@@ -228,7 +227,7 @@ def evaluate(
         with no_grad():
             tally = _Tally(objective.backend)
             for x, y in Batches(*data_set, batch_size, shuffle=False, allow_missing=True):
-                tally.add(*objective(x, y), net.output, len(y))
+                tally.add(*objective(x, y), objective.output, len(y))
                 tally.rows += len(y)
     finally:
         net.train(before)
@@ -285,7 +284,7 @@ class _Step:
         loss.backward()
         self.objective.add_regulariser_gradients(loss)
         self.optimizer.step()
-        self.tally.add(loss, output, target, self.objective.net.output, len(y))
+        self.tally.add(loss, output, target, self.objective.output, len(y))
 
 
 class _Objective:
@@ -295,21 +294,20 @@ class _Objective:
         self.net, self.loss_fn, self.rho, self.alpha = net, loss_fn, rho, alpha
         self.freeze_sleeping = False
         self.takes_logits = losses.takes_logits(loss_fn)
+        self.output: Output | None = None if net.output is None else net._output()
         self.weights = [t for t in net.parameters() if t.role == "weight" and t.requires_grad]
         self.like = next(iter(net.parameters()), None)
         self.backend = current() if self.like is None else self.like.backend
 
     def __call__(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None, Any]:
-        """Return the loss of the batch, the network's output if it makes decisions, and the targets."""
+        """Return the loss of the batch, the network's signals z_L if they decide something, and the targets."""
         if self.takes_logits is None:
             return self.loss_fn(self.net, x, y), None, y
         y = _like_parameters(y, self.like)
         output = self.net(x)
-        prediction = output
-        if self.net.output is not None and not self.takes_logits:
-            prediction = OUTPUTS[self.net.output][0](output)
+        prediction = output if self.output is None or self.takes_logits else self.output.activation(output)
         loss = self.loss_fn(prediction, y)
-        return loss, None if self.net.output in (None, "linear") else output, y
+        return loss, output if self.output is not None and self.output.decides else None, y
 
     def regulariser(self) -> float:
         """Return the value of the regularisers."""
@@ -332,23 +330,6 @@ class _Objective:
                 W.grad = W.grad + (pull * awake[W] if W in awake else pull)
 
 
-def _wrong_and_decided(kind: str | None, z: Tensor, y: Any) -> tuple[Tensor, Tensor]:
-    """Return how many decisions are wrong, and how many there are: where the target is not missing.
-
-    Decisions are made on signals before the output activation: class indices, 0 or 1, -1 or 1.
-    """
-    target = as_tensor(y, z)
-    if kind == "softmax":
-        decided = argmax(z, -1)
-        target = argmax(target, -1) if target.ndim == z.ndim else target
-    else:
-        decided = greater_equal(z, 0.0) if kind == "sigmoid" else sign(z)
-    differ = not_equal(decided.astype(target.dtype), target)
-    known = equal(target, target)  # NaN is missing
-    known = known.astype(np.float64)
-    return sum(differ.astype(np.float64) * known), sum(known)
-
-
 class _Tally:
     """Losses and wrong decisions, added up over batches where they are computed, and read when they are wanted."""
 
@@ -364,17 +345,18 @@ class _Tally:
         for t in self._all:
             t.assign_(0.0)
 
-    def add(self, loss: Tensor, output: Tensor | None, y: Any, kind: str | None, rows: int) -> None:
+    def add(self, loss: Tensor, z: Tensor | None, y: Any, output: Output | None, rows: int) -> None:
         """Count a batch, but for its rows; nothing is read on the host."""
         with no_grad():
             value = loss.astype(np.float64)
             self.latest.assign_(where(_is_finite(self.loss), value, self.latest))
             self.loss.assign_(self.loss + value * float(rows))
             self.finite.assign_(self.finite + _is_finite(self.loss).astype(np.float64))
-            if output is not None:
-                wrong, decided = _wrong_and_decided(kind, output, y)
-                self.wrong.assign_(self.wrong + wrong)
-                self.decided.assign_(self.decided + decided)
+            if z is not None and output is not None:
+                wrong, known = output.wrong(z, as_tensor(y, z))
+                known = known.astype(np.float64)
+                self.wrong.assign_(self.wrong + sum(wrong.astype(np.float64) * known))
+                self.decided.assign_(self.decided + sum(known))
 
     def check(self, epoch: int, batches: int) -> None:
         """Raise an error if a loss was not finite."""

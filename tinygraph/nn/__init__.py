@@ -3,8 +3,9 @@
 from .dropout import Dropout
 from .init import INITIALIZERS
 from .layers import ACTIVATIONS, Dense, NeighborhoodDense, PerNode, Sequential
-from .module import OUTPUTS, Module, Scope
+from .module import Module, Scope
 from .normalization import BatchNorm, population_statistics
+from .outputs import OUTPUTS, Output
 
 __all__ = [
     "ACTIVATIONS",
@@ -15,6 +16,7 @@ __all__ = [
     "Dropout",
     "Module",
     "NeighborhoodDense",
+    "Output",
     "PerNode",
     "Scope",
     "Sequential",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
@@ -12,12 +12,9 @@ import numpy as np
 from ..backend import Backend, get_backend
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..op import Op
-from ..ops.activation import identity, sigmoid, tanh
-from ..ops.elementwise import sign
 from ..ops.random import stream_restored
-from ..ops.reduce import argmax
-from ..ops.softmax import softmax
 from ..tensor import Operand, Tensor, as_tensor, mode, structure
+from .outputs import OUTPUTS, Output
 from .signals import name_signals
 
 
@@ -59,21 +56,6 @@ class Scope:
         return type(self.module).__name__
 
 
-def _one_hot_of_largest(y: Tensor) -> Tensor:
-    """Return a basis vector for each row of `y`: 1 at its largest entry, the first of equals (65.42)."""
-    classes = Tensor(y.backend.xp.arange(y.shape[-1]), y.backend)
-    return (argmax(y)[..., None] == classes).astype(y.dtype)
-
-
-# The output activations: gamma-hat from z_L, and the decision gamma-star from gamma-hat (65.35)-(65.42).
-OUTPUTS: dict[str, tuple[Callable[[Operand], Tensor], Callable[[Tensor], Tensor]]] = {
-    "softmax": (softmax, _one_hot_of_largest),
-    "sigmoid": (sigmoid, lambda y: (y >= 0.5).astype(y.dtype)),
-    "tanh": (tanh, sign),
-    "linear": (identity, lambda y: y),
-}
-
-
 def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
     """Return the entry of `table` called `name`, or raise an error that lists the names there are."""
     if name not in table:
@@ -103,7 +85,9 @@ class Module:
     training : bool
         The mode of dropout and batch normalisation; `train` and `eval` set it.
     output : str or None
-        The output activation that `predict` applies: "softmax", "sigmoid", "tanh" or "linear".
+        The output activation that `predict` applies, and with it what `decide` decides: a name of `OUTPUTS`. Classes:
+        "softmax". 1 or 0: "sigmoid". 1 or -1: "tanh", "scaled_tanh", and "signed", which predicts z_L itself.
+        Nothing: "linear", "softplus", "relu", "leaky_relu", "elu".
     """
 
     training: bool = True
@@ -298,7 +282,7 @@ class Module:
         try:
             with stream_restored():
                 result = self(*points)
-            outcome = None if self.output is None else self._output()[0](result)
+            outcome = None if self.output is None else self._output().activation(result)
         finally:
             mode.observer, mode.recording = observer, recording
             for t, data, modified in state:
@@ -329,26 +313,33 @@ class Module:
         ArgumentError
             If the module has no ``output``.
         """
-        activation, _ = self._output()
+        output = self._output()
         with self._in_mode(train):
-            return activation(self(*inputs))
+            return output.activation(self(*inputs))
 
     def decide(self, *inputs: Any) -> Tensor:
-        """Return gamma-star: the decision on `predict` (65.35)-(65.42).
+        """Return gamma-star, the decision that the output activation stands for, in evaluation mode (65.35)-(65.42).
 
-        A basis vector for "softmax", 0 or 1 for "sigmoid" (threshold 1/2), -1, 0 or 1 for "tanh", and the
-        prediction itself for "linear".
+        "softmax": the basis vector of the largest entry, the first of equals (65.42). "sigmoid": 1 where the
+        prediction is at least 1/2, else 0 (65.36). "tanh", "scaled_tanh", "signed": the sign of the prediction, 1 or
+        -1, and 1 at exactly 0, as (65.36) decides 1 at exactly 1/2 (65.37). The others decide nothing: the prediction.
+        `fit` and `evaluate` count errors by these decisions.
+
+        Raises
+        ------
+        ArgumentError
+            If the module has no ``output``.
         """
-        _, decision = self._output()
-        return decision(self.predict(*inputs))
+        output = self._output()
+        with self._in_mode(False):
+            return output.decide(self(*inputs))
 
-    def _output(self) -> tuple[Callable[[Operand], Tensor], Callable[[Tensor], Tensor]]:
+    def _output(self) -> Output:
         if self.output is None:
             raise ArgumentError(
                 f"{type(self).__name__} has no output activation; set .output to one of {', '.join(OUTPUTS)}"
             )
-        found: tuple[Callable[[Operand], Tensor], Callable[[Tensor], Tensor]]
-        found = choose("output", self.output, OUTPUTS)
+        found: Output = choose("output", self.output, OUTPUTS)
         return found
 
     def __repr__(self) -> str:

@@ -1,0 +1,95 @@
+"""Output activations, and the decisions that go with them (65.35)-(65.42).
+
+A decision is made on the signals z_L before the output activation, which tells the same as the prediction does:
+a sigmoid is at least 1/2 where z is at least 0, a hyperbolic tangent has the sign of z, and the softmax keeps the
+order. So a prediction that is rounded to 1/2, or to a tie, does not change what is decided, and counting errors in
+training costs no activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..ops.activation import elu, identity, leaky_relu, relu, scaled_tanh, sigmoid, softplus, tanh
+from ..ops.elementwise import equal, greater_equal, not_equal
+from ..ops.reduce import argmax
+from ..ops.softmax import softmax
+from ..tensor import Operand, Tensor
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output activation, from z_L to the prediction gamma-hat; real values, nothing is decided.
+
+    Attributes
+    ----------
+    activation : callable
+        From a tensor z_L to gamma-hat, of the same shape.
+    """
+
+    activation: Callable[[Operand], Tensor]
+
+    decides = False  # whether gamma-star is another thing than gamma-hat
+
+    def decide(self, z: Tensor) -> Tensor:
+        """Return gamma-star for the signals `z` before the activation, in their shape and dtype."""
+        return self.activation(z)
+
+    def wrong(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where the decision on `z` differs from `target`, and where `target` is known (not NaN): truth values.
+
+        Of the shape of `z`, or without its last axis where one decision is made along it.
+        """
+        return not_equal(self.decide(z).astype(target.dtype), target), equal(target, target)
+
+
+class Threshold(Output):
+    """Decides 1 where z is at least 0, where a sigmoid is at least 1/2, and 0 elsewhere (65.36)."""
+
+    decides = True
+
+    def decide(self, z: Tensor) -> Tensor:
+        """Return 1 or 0 for every entry."""
+        return greater_equal(z, 0.0).astype(z.dtype)
+
+
+class Signed(Output):
+    """Decides the sign of z, 1 or -1 (65.37); exactly 0 decides 1, as exactly 1/2 does in (65.36)."""
+
+    decides = True
+
+    def decide(self, z: Tensor) -> Tensor:
+        """Return 1 or -1 for every entry."""
+        return 2.0 * greater_equal(z, 0.0).astype(z.dtype) - 1.0
+
+
+class Largest(Output):
+    """Decides the class of the largest entry along the last axis, the first of equals (65.41)."""
+
+    decides = True
+
+    def decide(self, z: Tensor) -> Tensor:
+        """Return the basis vector of the class (65.42)."""
+        classes = Tensor(z.backend.xp.arange(z.shape[-1]), z.backend)
+        return (argmax(z)[..., None] == classes).astype(z.dtype)
+
+    def wrong(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where the class differs; `target` holds class indices, or rows whose largest entry is the class."""
+        if target.ndim == z.ndim:
+            target = argmax(target, -1)
+        return not_equal(argmax(z, -1).astype(target.dtype), target), equal(target, target)
+
+
+OUTPUTS: dict[str, Output] = {
+    "softmax": Largest(softmax),
+    "sigmoid": Threshold(sigmoid),
+    "tanh": Signed(tanh),
+    "linear": Output(identity),
+    "scaled_tanh": Signed(scaled_tanh),
+    "signed": Signed(identity),
+    "softplus": Output(softplus),
+    "relu": Output(relu),
+    "leaky_relu": Output(leaky_relu),
+    "elu": Output(elu),
+}

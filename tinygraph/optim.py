@@ -113,7 +113,9 @@ def positive(what: str, value: Any, *, zero: bool = False) -> float:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if asked: ``v <- m v + g, p <- p - mu v`` (65.82).
+    """Stochastic gradient descent ``p <- p - mu g``, the step of the training listings (65.82), (65.87).
+
+    With momentum, which the chapter does not have, ``v <- m v + g, p <- p - mu v``.
 
     Parameters
     ----------
@@ -121,7 +123,7 @@ class SGD(Optimizer):
     lr : float
         The learning rate mu.
     momentum : float
-        The factor m, at least 0 and below 1; 0: plain ``p <- p - mu g``.
+        The factor m, at least 0 and below 1; 0: none.
     nesterov : bool
         Look ahead along the momentum: ``p <- p - mu (g + m v)``.
     """
@@ -147,9 +149,9 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam as listed in (65.95)-(65.98), with forgetting factors of their own for the biases.
+    """Adam as in Example 65.3, (65.95)-(65.98), with forgetting factors of their own for the biases.
 
-    With n the number of the step, from 1, entry by entry::
+    With n the number of the step, from 1 (the iteration m of (65.98) from 0, plus 1), entry by entry::
 
         m <- b1 m + (1 - b1) g
         s <- b2 s + (1 - b2) g**2

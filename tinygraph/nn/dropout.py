@@ -1,4 +1,4 @@
-"""Dropout (65.120)-(65.124)."""
+"""Dropout, nodes that sleep at random during training (65.120)-(65.124)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .module import Module
 class Dropout(Module):
     """Nodes put to sleep at random in training; in testing all are awake and signals are scaled.
 
-    In training a node's signal is 0 with probability `p` and passes unscaled otherwise. In testing signals are
-    multiplied by ``1 - p``, which equals scaling the weights that follow, as in (65.124); their biases are not
-    scaled, since the source of a bias never sleeps.
+    In training a node's signal is 0 with probability `p` (65.120) and passes unscaled otherwise (65.121). In testing
+    signals are multiplied by ``1 - p``, which equals scaling the weights that follow, as the last line of listing
+    (65.124) does. Unlike there, biases are not scaled: the source of a bias never sleeps in training.
 
     Parameters
     ----------
     p : float
         The probability of sleep, at least 0 and below 1.
     shared : bool
-        Whether a mini-batch shares one mask, as the chapter lists it; else each sample has its own.
+        Whether a mini-batch shares one mask, as in (65.122); else each sample has its own.
     """
 
     def __init__(self, p: float, shared: bool = True) -> None:

@@ -1,6 +1,6 @@
-"""The activation functions of Table 65.1, (65.5)-(65.12), and of Problem 65.4.
+"""The activation functions of Table 65.1, with the derivatives of (65.6)-(65.12), and of Problem 65.4.
 
-Rules use the output where that is cheaper, as the chapter's derivatives do: ``tanh' = 1 - y**2``.
+Rules use the output where that is cheaper, as the chapter's derivatives (65.6), (65.7) do: ``tanh' = 1 - y**2``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .elementwise import FloatingOp, gate, where
 
 
 class Sigmoid(FloatingOp):
-    """Sigmoid ``y = 1 / (1 + exp(-z))`` (65.5)."""
+    """Sigmoid ``y = 1 / (1 + exp(-z))`` (Table 65.1), with its derivative ``y (1 - y)`` (65.6)."""
 
     rule = "dz = dy y (1 - y)"
 
@@ -30,7 +30,7 @@ class Sigmoid(FloatingOp):
 
 
 class Softplus(FloatingOp):
-    """Softplus ``y = log(1 + exp(z))`` (65.6)."""
+    """Softplus ``y = log(1 + exp(z))`` (Table 65.1)."""
 
     rule = "dz = dy sigmoid(z)"
 
@@ -42,7 +42,7 @@ class Softplus(FloatingOp):
 
 
 class Tanh(FloatingOp):
-    """Hyperbolic tangent ``y = tanh(z)`` (65.7)."""
+    """Hyperbolic tangent ``y = tanh(z)`` (Table 65.1), with its derivative ``1 - y**2`` (65.7)."""
 
     rule = "dz = dy (1 - y**2)"
 
@@ -55,7 +55,7 @@ class Tanh(FloatingOp):
 
 @dataclass(frozen=True)
 class ScaledTanh(FloatingOp):
-    """Scaled hyperbolic tangent ``y = a tanh(b z)`` (65.8)."""
+    """Scaled hyperbolic tangent ``y = a tanh(b z)`` (Table 65.1)."""
 
     rule = "dz = dy b (a - y**2 / a)"
     a: float
@@ -69,7 +69,7 @@ class ScaledTanh(FloatingOp):
 
 
 class Relu(FloatingOp):
-    """Rectifier ``y = max(0, z)``, with derivative 0 at 0 (65.9)."""
+    """Rectifier, ReLU, ``y = max(0, z)`` (Table 65.1), with derivative 0 at 0 (65.11)."""
 
     rule = "dz = dy where z > 0, 0 elsewhere"
 
@@ -82,7 +82,7 @@ class Relu(FloatingOp):
 
 @dataclass(frozen=True)
 class TwoSidedRelu(FloatingOp):
-    """Two slopes ``y = max(0, z) + alpha min(0, z)``, with derivative 0 at 0 (Problem 65.4), (65.12)."""
+    """Two slopes ``y = max(0, z) + alpha min(0, z)`` (Problem 65.4), with slope 0 at 0, as leaky ReLU's (65.12)."""
 
     rule = "dz = dy where z > 0, alpha dy where z < 0, 0 at 0"
     alpha: float
@@ -95,21 +95,21 @@ class TwoSidedRelu(FloatingOp):
 
 
 class LeakyRelu(TwoSidedRelu):
-    """Leaky rectifier ``y = z`` for ``z > 0``, ``alpha z`` elsewhere, with derivative 0 at 0 (65.12)."""
+    """Leaky ReLU ``y = z`` for ``z >= 0``, ``alpha z`` below (Table 65.1), with derivative 0 at 0 (65.12)."""
 
 
 @dataclass(frozen=True)
 class Elu(FloatingOp):
-    """Exponential linear unit ``y = z`` for ``z > 0``, ``alpha (exp(z) - 1)`` elsewhere (65.11)."""
+    """Exponential linear unit, ELU, ``y = z`` for ``z >= 0``, ``alpha (exp(z) - 1)`` below (Table 65.1)."""
 
-    rule = "dz = dy where z > 0, dy (y + alpha) elsewhere"
+    rule = "dz = dy where z >= 0, dy (y + alpha) elsewhere"
     alpha: float = 1.0
 
     def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
         return xp.where(z > 0, z, self.alpha * xp.expm1(xp.minimum(z, 0)))
 
     def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return (dy * where(z > 0, 1.0, y + self.alpha),)
+        return (dy * where(z >= 0, 1.0, y + self.alpha),)
 
 
 class Identity(Op):
@@ -134,31 +134,32 @@ _leaky_relu, _elu = LeakyRelu(0.01), Elu()
 
 @documents(Sigmoid)
 def sigmoid(z: Operand) -> Tensor:
-    """Return the sigmoid ``1 / (1 + exp(-z))`` of every entry (65.5); it never overflows."""
+    """Return the sigmoid ``1 / (1 + exp(-z))`` of every entry (Table 65.1); it never overflows."""
     return _sigmoid(z)
 
 
 @documents(Softplus)
 def softplus(z: Operand) -> Tensor:
-    """Return ``log(1 + exp(z))`` of every entry (65.6); it never overflows."""
+    """Return the softplus ``log(1 + exp(z))`` of every entry (Table 65.1); it never overflows."""
     return _softplus(z)
 
 
 @documents(Tanh)
 def tanh(z: Operand) -> Tensor:
-    """Return the hyperbolic tangent of every entry (65.7)."""
+    """Return the hyperbolic tangent, tanh, of every entry (Table 65.1)."""
     return _tanh(z)
 
 
 @documents(ScaledTanh)
 def scaled_tanh(z: Operand, a: float = SCALED_TANH_A, b: float = SCALED_TANH_B) -> Tensor:
-    """Return ``a tanh(b z)`` of every entry (65.8).
+    """Return the scaled hyperbolic tangent ``a tanh(b z)`` of every entry (Table 65.1).
 
     Parameters
     ----------
     z : tensor
     a, b : float
-        By default ``b = 2/3`` and ``a = 1 / tanh(2/3)``, so that 1 and -1 map to themselves.
+        By default ``b = 2/3`` and ``a = 1 / tanh(2/3)``, so that 1 and -1 map to themselves: the constants of
+        the scaled tanh in (65.10).
     """
     if a == 0:
         raise ArgumentError("scaled_tanh: a must not be 0, the output would be constant")
@@ -167,19 +168,22 @@ def scaled_tanh(z: Operand, a: float = SCALED_TANH_A, b: float = SCALED_TANH_B) 
 
 @documents(Relu)
 def relu(z: Operand) -> Tensor:
-    """Return ``max(0, z)`` of every entry (65.9); the derivative at 0 is 0."""
+    """Return the rectifier, ReLU, ``max(0, z)`` of every entry (Table 65.1); the derivative at 0 is 0 (65.11)."""
     return _relu(z)
 
 
 @documents(LeakyRelu)
 def leaky_relu(z: Operand, slope: float = 0.01) -> Tensor:
-    """Return `z` where it is positive and ``slope z`` elsewhere (65.12); the derivative at 0 is 0."""
+    """Return the leaky ReLU of every entry, `z` from 0 on and ``slope z`` below; the derivative at 0 is 0 (65.12)."""
     return _leaky_relu(z) if slope == 0.01 else LeakyRelu(slope)(z)
 
 
 @documents(Elu)
 def elu(z: Operand, alpha: float = 1.0) -> Tensor:
-    """Return `z` where it is positive and ``alpha (exp(z) - 1)`` elsewhere (65.11)."""
+    """Return the ELU of every entry, `z` from 0 on and ``alpha (exp(z) - 1)`` below (Table 65.1).
+
+    The derivative at 0 is 1, the slope of the branch that 0 belongs to in the table; in PyTorch it is alpha.
+    """
     return _elu(z) if alpha == 1.0 else Elu(alpha)(z)
 
 

@@ -1,4 +1,4 @@
-"""Masks: which nodes are awake (65.120)-(65.124)."""
+"""Masks: which nodes dropout leaves awake (65.120)-(65.124)."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ _mask = Mask()
 
 @documents(Mask)
 def mask(y: Operand, a: Operand) -> Tensor:
-    """Return ``y a`` for a mask `a` of zeros and ones, whose shape broadcasts (65.120)."""
+    """Return ``y a``, the signals of awake nodes (65.121), for a mask `a` of zeros and ones whose shape broadcasts."""
     return _mask(y, a)

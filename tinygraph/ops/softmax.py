@@ -33,7 +33,7 @@ class _AlongAxis(Op):
 class Softmax(_AlongAxis):
     """Softmax ``y = exp(z) / sum exp(z)`` (65.13)-(65.15), (65.39)."""
 
-    rule = "dz = y (dy - sum(dy y)), the product with J = diag(y) - y y' (65.66)"
+    rule = "dz = y (dy - sum(dy y)), the product with the Jacobian J = diag(y) - y y' (65.69)"
 
     def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
         e = xp.exp(z - xp.max(z, axis=self.axis, keepdims=True))

@@ -1,14 +1,65 @@
-"""Problem 65.6: every node has an activation of its own."""
+"""Problem 65.6: how the listing (65.87) changes if every node i of every layer l has an activation f_{l,i} of its own.
+
+The answer: y_l(i) = f_{l,i}(z_l(i)) on the way forward, and f'_{l,i}(z_l(i)) for f'(z_l(i)) on the way back and in the
+boundary value; all else stays.
+"""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from chapter import listings
+from chapter.single_samples import largest_difference, random_samples, update
+from chapter.ways import TOLERANCE, WAYS
 
 import tinygraph as tg
 from tinygraph import losses, nn
 from tinygraph.errors import ArgumentError, ShapeError
 from tinygraph.models import fully_connected
+
+pytestmark = pytest.mark.host
+
+F = {  # f_{l,i}: the names of Table 65.1, in the output layer too
+    2: ["tanh", "sigmoid", "relu", "softplus", "scaled_tanh"],
+    3: ["elu", "leaky_relu", "linear", "tanh"],
+    4: ["tanh", "linear", "sigmoid"],
+}
+
+
+def listing(h, gamma, W, theta):
+    """One iteration of the changed listing."""
+    L = len(W) + 1
+    z, y, slope = {}, {1: h}, {}
+    for l in range(1, L):
+        z[l + 1] = listings.affine(W[l], y[l], theta[l])
+        own = [listings.ACTIVATIONS[name] for name in F[l + 1]]
+        y[l + 1] = [own[i][0](z[l + 1][i]) for i in range(len(own))]  # changed
+        slope[l + 1] = [own[i][1](z[l + 1][i]) for i in range(len(own))]  # changed
+    gamma_hat = y[L]
+    delta = {L: [2 * (gamma_hat[q] - gamma[q]) * slope[L][q] for q in range(len(gamma))]}
+    W_m, theta_m = {}, {}
+    for l in range(L - 1, 0, -1):
+        W_m[l], theta_m[l] = update(W[l], theta[l], y[l], delta[l + 1])
+        if l >= 2:
+            delta[l] = [
+                slope[l][i] * sum(W[l][i][j] * delta[l + 1][j] for j in range(len(delta[l + 1])))
+                for i in range(len(z[l]))
+            ]
+    return W_m, theta_m
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_twenty_steps_of_the_changed_listing(way, rng):
+    sizes = [4, *map(len, F.values())]
+    names = [["identity" if name == "linear" else name for name in layer] for layer in F.values()]
+    layers = [
+        nn.Dense(n, m, activation, init_bias="normal", seed=l, dtype=np.float64)
+        for l, ((n, m), activation) in enumerate(zip(pairwise(sizes), names, strict=True))
+    ]
+    net = nn.Sequential(*layers, output="linear")
+    assert largest_difference(way, net, random_samples(rng, sizes[0], sizes[-1]), listing) <= TOLERANCE
+
 
 NODES = ["tanh", "sigmoid", "tanh", "relu", "sigmoid"]
 FUNCTIONS = {"tanh": math.tanh, "sigmoid": lambda z: 1 / (1 + math.exp(-z)), "relu": lambda z: max(0.0, z)}

@@ -31,8 +31,8 @@ def set_to(net, W1, theta_1, w, theta):
     return net
 
 
-def fig_65_20():
-    net = fully_connected([2, 2, 1], "relu", "linear", dtype=np.float64)
+def fig_65_20(output="linear"):
+    net = fully_connected([2, 2, 1], "relu", output, dtype=np.float64)
     return set_to(net, np.transpose(W1_TRANSPOSED), THETA_1, W, THETA)
 
 
@@ -43,7 +43,7 @@ def test_the_printed_weights_implement_xor():
 def test_the_network_of_fig_65_20_gives_the_label_of_every_corner():
     net = fig_65_20()
     assert net.predict(CORNERS).numpy().ravel().tolist() == list(LABELS.values())
-    assert tg.sign(net.predict(CORNERS)).numpy().ravel().tolist() == list(LABELS.values())
+    assert fig_65_20("signed").decide(CORNERS).numpy().ravel().tolist() == list(LABELS.values())
     signals = net.activations(CORNERS)
     for row, h in enumerate(LABELS):
         z, y, _ = printed_network(h)

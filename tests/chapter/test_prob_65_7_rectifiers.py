@@ -4,15 +4,14 @@ The answer: f' is 1 where z is positive and 0 elsewhere, by the convention of (6
 nothing: the sensitivity of a node with z <= 0 is 0, and it and its weights rest; the others pass theirs on whole.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from chapter import listings
 from chapter.single_samples import largest_difference, random_samples, update
 from chapter.ways import TOLERANCE, WAYS
 
-from tinygraph import losses, nn
+from tinygraph import losses
+from tinygraph.models import fully_connected
 
 pytestmark = pytest.mark.host
 
@@ -40,11 +39,7 @@ def listing(h, gamma, W, theta):
 
 
 def network():
-    layers = [
-        nn.Dense(n, m, "relu", init_bias="normal", seed=l, dtype=np.float64)
-        for l, (n, m) in enumerate(pairwise(SIZES))
-    ]
-    return nn.Sequential(*layers, output="linear")
+    return fully_connected(SIZES, "relu", "relu", init_bias="normal", seed=4, dtype=np.float64)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -58,7 +53,7 @@ def test_nodes_that_rest_learn_nothing(rng):
     h, gamma = random_samples(rng, SIZES[0], SIZES[-1])[0]
     signals = net.activations(h)
     losses.squared_error(net.predict(h), gamma).backward()
-    for l, layer in enumerate((layer for _, layer in net.children()), 1):
+    for l, layer in enumerate([net.layer1, net.layer2, net.layer3], 1):
         rests = signals[f"z{l + 1}"].numpy()[0] <= 0
         assert rests.any()
         assert not rests.all()

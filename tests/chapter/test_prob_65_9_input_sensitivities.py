@@ -1,85 +1,100 @@
-"""Problems 65.9 and 65.10: the output's derivatives with respect to the input, backward and forward."""
+"""Problem 65.9: the sensitivities lambda_l^q of an output gamma-hat(q) of a softmax network, from the last layer back.
+
+The answer: lambda_L^q = gamma-hat(q) (e_q - gamma-hat), row q of the Jacobian J of the softmax (65.69), with e_q the
+basis vector; then the recursion of delta_l (65.61), lambda_l^q = f'(z_l) times W_l lambda_{l+1}^q entry by entry; the
+input has no activation, so lambda_1^q = W_1 lambda_2^q. With rectifiers f' is 1 or 0: the matrices are multiplied
+without the rows of the nodes that rest, and no derivative is computed.
+"""
 
 import numpy as np
 import pytest
+from chapter import listings
 
 import tinygraph as tg
-from tinygraph.errors import ArgumentError, ShapeError
 from tinygraph.models import fully_connected
 
-
-def network():
-    net = fully_connected([3, 4, 5, 2], "tanh", "linear", init_bias="normal", seed=2, dtype=np.float64)
-    layers = [net.layer1, net.layer2, net.layer3]
-    return net, [l.W.numpy() for l in layers], [l.theta.numpy() for l in layers]
+SIZES = [3, 5, 4, 3]
+L = len(SIZES)
+H = [0.7, -0.4, 1.1]
 
 
-def forward_recursion(W, theta, h):
-    """Problem 65.10: the Jacobian of y_{l+1} from that of y_l, first layer first."""
-    y, J = h, np.eye(len(h))
-    for l in range(len(W)):
-        z = W[l].T @ y - theta[l]
-        last = l == len(W) - 1
-        y = z if last else np.tanh(z)
-        J = np.diag(np.ones_like(z) if last else 1 - np.tanh(z) ** 2) @ W[l].T @ J
-    return J
+def network(activation):
+    return fully_connected(SIZES, activation, "softmax", init_bias="normal", seed=2, dtype=np.float64)
 
 
-def test_the_jacobian_of_a_network(rng):
-    net, W, theta = network()
-    h = rng.normal(size=3)
-    x = tg.tensor(h)
-    y = net(x.reshape(1, 3)).reshape(2)
-    expected = forward_recursion(W, theta, h)
-    for mode in ("reverse", "forward"):
-        np.testing.assert_allclose(tg.jacobian(y, x, mode).numpy(), expected, rtol=1e-11, atol=1e-14)
-    v = rng.normal(size=3)
-    out, Jv = tg.jvp(lambda t: net(t.reshape(1, 3)).reshape(2), h, v)
-    np.testing.assert_allclose(Jv.numpy(), expected @ v, rtol=1e-11)
-    np.testing.assert_allclose(out.numpy(), y.numpy())
+def boundary(gamma_hat, q):
+    """lambda_L^q(j) = gamma-hat(q) (e_q(j) - gamma-hat(j))."""
+    return [gamma_hat[q] * ((1.0 if j == q else 0.0) - gamma_hat[j]) for j in range(len(gamma_hat))]
 
 
-def test_the_backward_recursion_of_problem_65_9(rng):
-    net, W, theta = network()
-    h = rng.normal(size=3)
-    ys, y = [h], h
-    for l in range(3):
-        z = W[l].T @ y - theta[l]
-        y = z if l == 2 else np.tanh(z)
-        ys.append(y)
-    for k in range(2):
-        chi = np.eye(2)[k]
-        for l in (2, 1, 0):
-            chi = W[l] @ chi
-            chi = chi if l == 0 else chi * (1 - ys[l] ** 2)
-        x = tg.tensor(h[None])
-        np.testing.assert_allclose(tg.grad(net(x)[0, k], [x])[0].numpy()[0], chi, rtol=1e-11)
+def product(W, sensitivity, rows):
+    """The entries of W_l lambda_{l+1} in `rows`."""
+    return {i: sum(W[i][j] * sensitivity[j] for j in range(len(sensitivity))) for i in rows}
 
 
-def test_shapes_of_jacobians(rng):
-    x = tg.tensor(rng.normal(size=(2, 3)))
-    y = x @ x.T
-    assert tg.jacobian(y, x).shape == (2, 2, 2, 3)
-    np.testing.assert_allclose(tg.jacobian(y, x).numpy(), tg.jacobian(y, x, mode="forward").numpy(), atol=1e-12)
-    with pytest.raises(ArgumentError, match="mode must be"):
-        tg.jacobian(y, x, mode="sideways")
-    with pytest.raises(ShapeError, match="x and v must have the same shapes"):
-        tg.jvp(tg.exp, np.zeros(2), np.zeros(3))
+def backward_recursion(W, theta, activation, q):
+    """lambda_l^q of every layer, the last first."""
+    gamma_hat, _, _, z = listings.forward(H, W, theta, listings.activations(L, activation, "softmax"))
+    sensitivity = {L: boundary(gamma_hat, q)}
+    for l in range(L - 1, 1, -1):
+        f_prime = listings.slope(activation, z[l])
+        back = product(W[l], sensitivity[l + 1], range(SIZES[l - 1]))
+        sensitivity[l] = [f_prime[i] * back[i] for i in back]
+    sensitivity[1] = list(product(W[1], sensitivity[2], range(SIZES[0])).values())
+    return sensitivity
 
 
-def test_both_modes_agree_by_a_random_direction(rng):
-    x, v, u = rng.normal(size=(3, 5))
+def recursion_of_rectifiers(W, theta, q):
+    """The same where the activations are rectifiers: no f', only which nodes are awake, z_l(i) > 0."""
+    gamma_hat, _, _, z = listings.forward(H, W, theta, listings.activations(L, "relu", "softmax"))
+    sensitivity = {L: boundary(gamma_hat, q)}
+    for l in range(L - 1, 0, -1):
+        awake = [i for i in range(SIZES[l - 1]) if l == 1 or z[l][i] > 0]
+        back = product(W[l], sensitivity[l + 1], awake)
+        sensitivity[l] = [back.get(i, 0.0) for i in range(SIZES[l - 1])]
+    return sensitivity
 
-    def f(t):
-        return tg.softmax(tg.tanh(t) * t)
 
-    _, Jv = tg.jvp(f, x, v)
-    t = tg.tensor(x)
-    (Ju,) = tg.grad(f(t), [t], u)
-    assert (u * Jv.numpy()).sum() == pytest.approx((Ju.numpy() * v).sum())
+def by_the_library(net, q):
+    """The gradients of gamma-hat(q) with respect to the input and to every z_l."""
+    signals = net.activations(np.array([H]))
+    points = [signals["y1"], *(signals[f"z{l}"] for l in range(2, L + 1))]
+    gradients = tg.grad(signals[f"y{L}"][0, q], points)
+    return {l: g.numpy()[0].tolist() for l, g in enumerate(gradients, 1)}
 
 
-def test_several_inputs_and_a_derivative_that_vanishes():
-    y, Jv = tg.jvp(lambda a, b: a * b, (np.array([2.0]), np.array([3.0])), (np.array([1.0]), np.array([10.0])))
-    assert (y.item(), Jv.item()) == (6, 23)
-    assert tg.jvp(tg.sign, np.array([2.0]), np.array([1.0]))[1].item() == 0
+@pytest.mark.parametrize("q", range(3))
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu"])
+def test_the_library_gives_every_lambda_of_the_recursion(activation, q):
+    net = network(activation)
+    expected = backward_recursion(*listings.parameters(net), activation, q)
+    assert listings.largest_difference(by_the_library(net, q), expected) <= 1e-15
+
+
+@pytest.mark.parametrize("q", range(3))
+def test_rectifiers_leave_products_of_parts_of_the_matrices(q):
+    net = network("relu")
+    W, theta = listings.parameters(net)
+    expected = recursion_of_rectifiers(W, theta, q)
+    resting = [v == 0 for l in (2, 3) for v in expected[l]]
+    assert any(resting)
+    assert not all(resting)
+    assert listings.largest_difference(backward_recursion(W, theta, "relu", q), expected) == 0
+    assert listings.largest_difference(by_the_library(net, q), expected) <= 1e-15
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("q", range(3))
+def test_the_boundary_is_a_row_of_the_jacobian_of_the_softmax(q):
+    gamma_hat = listings.softmax([0.3, -1.0, 0.8])
+    assert boundary(gamma_hat, q) == pytest.approx(listings.jacobian(gamma_hat)[q])
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("q", range(3))
+def test_the_recursion_against_central_differences(q):
+    W, theta = listings.parameters(network("tanh"))
+    f = listings.activations(L, "tanh", "softmax")
+    for j, expected in enumerate(backward_recursion(W, theta, "tanh", q)[1]):
+        up, down = (listings.forward([*H[:j], H[j] + step, *H[j + 1 :]], W, theta, f)[0] for step in (1e-5, -1e-5))
+        assert (up[q] - down[q]) / 2e-5 == pytest.approx(expected, rel=1e-7, abs=1e-10)

@@ -258,6 +258,29 @@ def test_two_variances():
     return {"(65.170b)": row(1), "(65.212b)": row(0)}
 
 
+def test_the_expressions_of_problem_65_19_belong_to_the_variance_of_65_212b():
+    """dP/dz_b of one node, for P = sum of c_b z''_b, against central differences with either variance."""
+    rng = np.random.default_rng(0)
+    z, c, a, eps = rng.normal(size=4), rng.normal(size=4), 1.5, 1e-6
+    B = len(z)
+
+    def as_printed(ddof):
+        centred, variance = z - z.mean(), z.var(ddof=ddof) + eps
+        dz1 = [a * c[b] for b in range(B)]  # with respect to z'_b
+        dvariance = -sum(dz1[b] * centred[b] for b in range(B)) / (2 * variance**1.5)
+        dmean = -sum(dz1) / variance**0.5 - 2 / B * dvariance * sum(centred)
+        return [dz1[b] / variance**0.5 + 2 / B * centred[b] * dvariance + dmean / B for b in range(B)]
+
+    def by_differences(ddof):
+        def P(z):
+            return a * (c @ (z - z.mean())) / math.sqrt(z.var(ddof=ddof) + eps)
+
+        return [difference(P, z, b) for b in range(B)]
+
+    np.testing.assert_allclose(as_printed(0), by_differences(0), rtol=1e-6, atol=1e-8)
+    assert np.abs(np.subtract(as_printed(1), by_differences(1))).max() > 0.1
+
+
 def normalised(z, ddof):
     """z' of (65.187), and the reciprocal of its divisor, which is xi of (65.220)."""
     centred = z - z.sum(0) / len(z)
@@ -573,6 +596,12 @@ def test_leaky_relu_at_zero():
     left, right = (leaky_relu(h) / h for h in (-1e-6, 1e-6))
     z = tg.tensor(np.array(0.0), requires_grad=True)
     return [left, right, tg.grad(tg.leaky_relu(z), [z])[0].item()]
+
+
+def test_the_sign_of_zero_65_37():
+    net = nn.Sequential(nn.Dense(2, 1), output="tanh")
+    assert np.sign(0.0) == 0
+    assert net.decide(np.zeros((1, 2), np.float32)).item() == 1
 
 
 @care("(65.70)")

@@ -1,4 +1,4 @@
-"""Graph neighbourhoods: constructors, checks, the layer against the listing (65.119) in plain loops."""
+"""Graph neighbourhoods: constructors, checks, a layer's sums over neighbours (65.112a) in plain loops."""
 
 import hypothesis.strategies as st
 import numpy as np

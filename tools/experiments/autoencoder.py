@@ -104,12 +104,12 @@ class AutoencoderExperiment(Experiment):
 
 
 def reconstruction_error(net: Autoencoder, x: Any, y: Any) -> tg.Tensor:
-    """Return the mean over the batch of ``|y - gamma-hat|**2`` (65.99), of shades of grey: nothing is decided."""
+    """Return the batch mean of the loss ``|y - gamma-hat|**2`` (65.48), of shades of grey: nothing is decided."""
     return losses.squared_error(net.predict(x, train=net.training), y)
 
 
 def principal_components(X: np.ndarray, given: np.ndarray, k: int) -> np.ndarray:
-    """Return the rows of `given` (m, n) as the first `k` principal components of `X` give them back (65.103)."""
+    """Return the rows of `given` (m, n) as the first `k` principal components of `X` give them back (65.105)."""
     mean = X.mean(axis=0, dtype=np.float64)
     centred = X - mean
     _, directions = np.linalg.eigh(centred.T @ centred)  # in ascending order of variance

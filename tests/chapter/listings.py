@@ -2,7 +2,7 @@
 
 Table 65.1 (activation functions) with (65.6)-(65.12) (derivatives), (65.13)-(65.15) (softmax), (65.30)-(65.31) and
 (65.43) (forward), Table 65.2 (boundary values), (65.63)-(65.64) (backward), (65.81) (gradients of the risk), (65.82)
-and (65.149) (mini-batches), (65.87) and (65.150) (single samples).
+and (65.149) (mini-batches), (65.87) and (65.150) (single samples), (65.121)-(65.124) (dropout).
 
 Layers are numbered as printed: ``W[l][i][j]`` leads from node i of layer l to node j of layer l + 1, and
 ``theta[l][j]`` is subtracted there, for l = 1, ..., L - 1; ``f[l]`` names the activation of layer l = 2, ..., L.
@@ -213,6 +213,75 @@ def stochastic_step(h, gamma, W, theta, mu, rho, f, risk):
         if l >= 2:
             delta[l] = back(f[l], z_l[l], W[l], delta[l + 1])
     return W_m, theta_m
+
+
+def awake(y, a):
+    """y and a multiplied entry by entry (65.121): the signals of the nodes that are awake."""
+    return [y_i * a_i for y_i, a_i in zip(y, a, strict=True)]
+
+
+def forward_with_masks(h, W, theta, f, a):
+    """The forward pass with dropout (65.121), (65.122): a[l] is the mask of layer l = 1, ..., L - 1."""
+    L = len(W) + 1
+    z_l, y_l = {}, {1: list(h)}
+    for l in range(1, L):
+        z_l[l + 1] = affine(W[l], awake(y_l[l], a[l]), theta[l])
+        y_l[l + 1] = activate(f[l + 1], z_l[l + 1])
+    return y_l[L], z_l[L], y_l, z_l
+
+
+def dropout_step(samples, targets, a, W, theta, mu, rho, f, risk):
+    """One iteration m of the dropout listing (65.124), with a softmax (65.123), and with cross-entropy (65.147)."""
+    L, B = len(W) + 1, len(samples)
+    y, z, delta = [], [], []
+    for h, gamma in zip(samples, targets, strict=True):  # forward processing
+        gamma_hat, z_b, y_b, z_lb = forward_with_masks(h, W, theta, f, a)
+        y.append(y_b)
+        z.append(z_lb)
+        delta.append({L: boundary(gamma_hat, gamma, z_b, f[L], risk)})
+    W_m, theta_m = {}, {}
+    for l in range(L - 1, 0, -1):  # backward processing
+        x = [awake(y[b][l], a[l]) for b in range(B)]
+        W_m[l] = [
+            [
+                (1 - 2 * mu * rho) * W[l][i][j] - mu / B * sum(x[b][i] * delta[b][l + 1][j] for b in range(B))
+                for j in range(len(theta[l]))
+            ]
+            for i in range(len(W[l]))
+        ]
+        theta_m[l] = [theta[l][j] + mu / B * sum(delta[b][l + 1][j] for b in range(B)) for j in range(len(theta[l]))]
+        if l >= 2:
+            for b in range(B):
+                delta[b][l] = awake(back(f[l], z[b][l], W[l], delta[b][l + 1]), a[l])
+    return W_m, theta_m
+
+
+def keep_sleeping(W, theta, a, W_m, theta_m):
+    """What the text around (65.124) says and its decay of all weights contradicts: sleeping nodes keep theirs.
+
+    W[l][i][j] stays where node i of layer l or node j of layer l + 1 sleeps, theta[l][j] where node j does; the
+    nodes of the output layer never sleep.
+    """
+    L = len(W) + 1
+    a = a | {L: [1] * len(theta[L - 1])}
+    W_m = {
+        l: [
+            [W_m[l][i][j] if a[l][i] and a[l + 1][j] else W[l][i][j] for j in range(len(theta[l]))]
+            for i in range(len(W[l]))
+        ]
+        for l in W
+    }
+    return W_m, {l: [theta_m[l][j] if a[l + 1][j] else theta[l][j] for j in range(len(theta[l]))] for l in theta}
+
+
+def scaled_for_testing(W, theta, p):
+    """The last line of (65.124) as printed: W_l and theta_l times 1 - p_l. Right for W only, see `scaled_weights`."""
+    return scaled_weights(W, p), {l: [(1 - p[l]) * t for t in theta[l]] for l in theta}
+
+
+def scaled_weights(W, p):
+    """W_l times 1 - p_l, for testing after dropout."""
+    return {l: [[(1 - p[l]) * w for w in row] for row in W[l]] for l in W}
 
 
 # -- between a network and the transcription --------------------------------------------------------------

@@ -1,7 +1,16 @@
-"""(65.120)-(65.124): masks from a seed, one a mini-batch or one a sample, and scaling in testing."""
+"""(65.120)-(65.124): dropout, its masks, the training listing, and the scaling in testing.
+
+(65.120) the Bernoulli masks, (65.121)-(65.122) the forward pass with one mask a mini-batch, (65.123) the boundary
+value of a softmax, (65.124) the listing.
+"""
+
+import itertools
+import math
 
 import numpy as np
 import pytest
+from chapter import listings
+from chapter.ways import TOLERANCE, WAYS, largest_difference_over_steps
 
 import tinygraph as tg
 from tinygraph import losses, nn, optim
@@ -50,35 +59,107 @@ def test_no_two_draws_are_the_same_and_a_seed_repeats_them():
     np.testing.assert_array_equal(tg.bernoulli(0.5, 100).numpy(), a)
 
 
-def test_training_by_the_listing_with_its_masks(rng):
-    """The forward pass (65.121) and the update of a network with masks at input and hidden layer, in loops."""
-    net = fully_connected([3, 4, 2], "tanh", "linear", dropout=[0.4, 0.5], init_bias="normal", seed=0, dtype=np.float64)
-    W = [net.layer1.W.numpy(), net.layer2.W.numpy()]
-    theta = [net.layer1.theta.numpy(), net.layer2.theta.numpy()]
-    X, Y, mu = rng.normal(size=(5, 3)), rng.normal(size=(5, 2)), 0.1
-    optimizer = optim.SGD(net.parameters(), mu)
+CASES = [
+    ("tanh", "least squares"),
+    ("sigmoid", "least squares"),
+    ("softmax", "least squares"),
+    ("softmax", "cross-entropy"),
+]
+LOSSES = {"least squares": losses.squared_error, "cross-entropy": losses.cross_entropy}
+SIZES, P_OFF, MU, STEPS, B = [4, 5, 4, 3], {1: 0.2, 2: 0.5, 3: 0.4}, 0.1, 20, 6
+
+
+def network(output):
+    probabilities = list(P_OFF.values())
+    return fully_connected(SIZES, "tanh", output, dropout=probabilities, init_bias="normal", seed=0, dtype=np.float64)
+
+
+def pairs_and_masks(rng):
+    """Mini-batches, and a mask for each layer and mini-batch: those that the library draws after the same seed."""
+    X = rng.normal(size=(STEPS, B, SIZES[0]))
+    Y = np.eye(SIZES[-1])[rng.integers(0, SIZES[-1], (STEPS, B))]
     tg.manual_seed(3)
-    masks = [tg.bernoulli(0.4, (1, 3), np.float64).numpy()[0], tg.bernoulli(0.5, (1, 4), np.float64).numpy()[0]]
-    assert not all(m.all() for m in masks)
+    masks = [
+        {l: tg.bernoulli(P_OFF[l], (1, SIZES[l - 1]), np.float64).numpy()[0].tolist() for l in P_OFF}
+        for _ in range(STEPS)
+    ]
     tg.manual_seed(3)
-    losses.squared_error(net(X), Y).backward()
-    optimizer.step()
-    dW, dtheta = [np.zeros((3, 4)), np.zeros((4, 2))], [np.zeros(4), np.zeros(2)]
-    for h, gamma in zip(X, Y, strict=True):
-        x1 = h * masks[0]
-        y2 = np.tanh(x1 @ W[0] - theta[0])
-        x2 = y2 * masks[1]
-        delta3 = 2 * (x2 @ W[1] - theta[1] - gamma)
-        delta2 = (1 - y2**2) * masks[1] * (W[1] @ delta3)
-        for l, (x, delta) in enumerate(((x1, delta2), (x2, delta3))):
-            dW[l] += np.outer(x, delta) / 5
-            dtheta[l] -= delta / 5
-    for l, layer in enumerate((net.layer1, net.layer2)):
-        np.testing.assert_allclose(layer.W.numpy(), W[l] - mu * dW[l], rtol=1e-11, atol=1e-14)
-        np.testing.assert_allclose(layer.theta.numpy(), theta[l] - mu * dtheta[l], rtol=1e-11, atol=1e-14)
-    asleep = masks[1] == 0  # the weights from and to a sleeping node stay frozen
-    np.testing.assert_array_equal(net.layer2.W.numpy()[asleep], W[1][asleep])
-    np.testing.assert_array_equal(net.layer1.W.numpy()[:, asleep], W[0][:, asleep])
+    assert all(0 in [mask[l][0] for mask in masks] for l in P_OFF)
+    return list(zip(X, Y, strict=True)), masks
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("output", "risk", "rho"), [*((*case, 0.02) for case in CASES), (*CASES[-1], 0.0)])
+def test_twenty_steps_of_the_listing(way, output, risk, rho, rng):
+    """(65.124), with a softmax (65.123), and with the boundary value of cross-entropy (65.147)."""
+    net, (pairs, masks) = network(output), pairs_and_masks(rng)
+    f, a = listings.activations(len(SIZES), "tanh", output), iter(masks)
+
+    def listing(x, y, W, theta):
+        return listings.dropout_step(x, y, next(a), W, theta, MU, rho, f, risk)
+
+    optimizer = optim.SGD(net.parameters(), MU)
+    assert largest_difference_over_steps(way, net, LOSSES[risk], optimizer, pairs, listing, rho) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("output", "risk"), CASES)
+def test_twenty_steps_with_sleeping_nodes_frozen(output, risk, rng):
+    """As the text around (65.124) says: no parameter of a sleeping node moves, though the listing decays them."""
+    net, (pairs, masks) = network(output), pairs_and_masks(rng)
+    f, a = listings.activations(len(SIZES), "tanh", output), iter(masks)
+
+    def listing(x, y, W, theta):
+        mask = next(a)
+        moved = listings.dropout_step(x, y, mask, W, theta, MU, 0.02, f, risk)
+        return listings.keep_sleeping(W, theta, mask, *moved)
+
+    optimizer = optim.SGD(net.parameters(), MU)
+    found = largest_difference_over_steps(
+        "fit", net, LOSSES[risk], optimizer, pairs, listing, 0.02, freeze_sleeping=True
+    )
+    assert found <= TOLERANCE
+
+
+@pytest.mark.host
+def test_without_regularisation_the_listing_freezes_sleeping_nodes_itself(rng):
+    """With rho = 0 the printed listing and the text around it are the same; with rho > 0 they are not."""
+    pairs, masks = pairs_and_masks(rng)
+    W, theta = listings.parameters(network("tanh"))
+    f, (x, y), a = listings.activations(len(SIZES), "tanh", "tanh"), pairs[0], masks[0]
+    differences = []
+    for rho in (0.0, 0.02):
+        moved = listings.dropout_step(x.tolist(), y.tolist(), a, W, theta, MU, rho, f, "least squares")
+        frozen = listings.keep_sleeping(W, theta, a, *moved)
+        differences.append(listings.largest_difference(moved, frozen))
+    assert differences[0] == 0
+    assert differences[1] > 1e-3
+
+
+def test_in_testing_weights_are_scaled_and_biases_are_not(rng):
+    """The last line of (65.124) scales both; the library scales what the weights multiply, and no bias."""
+    net, X = network("sigmoid"), rng.normal(size=(6, SIZES[0]))
+    W, theta = listings.parameters(net)
+    f = listings.activations(len(SIZES), "tanh", "sigmoid")
+    gamma_hat = net.predict(X).numpy().tolist()
+    right = [listings.forward(h, listings.scaled_weights(W, P_OFF), theta, f)[0] for h in X.tolist()]
+    printed = [listings.forward(h, *listings.scaled_for_testing(W, theta, P_OFF), f)[0] for h in X.tolist()]
+    assert listings.largest_difference(gamma_hat, right) < 1e-14
+    assert listings.largest_difference(gamma_hat, printed) > 0.05
+
+
+@pytest.mark.host
+def test_scaling_the_weights_alone_gives_the_mean_over_all_masks(rng):
+    """Why the bias is not scaled: z in testing is then the expected z in training, here over every mask."""
+    p, n = 0.3, 4
+    W, theta, y = rng.normal(size=(n, 2)).tolist(), rng.normal(size=2).tolist(), rng.normal(size=n).tolist()
+    mean = [0.0, 0.0]
+    for a in itertools.product([0, 1], repeat=n):
+        probability = math.prod(1 - p if awake else p for awake in a)
+        z = listings.affine(W, listings.awake(y, a), theta)
+        mean = [m + probability * z_j for m, z_j in zip(mean, z, strict=True)]
+    scaled_W, scaled_theta = listings.scaled_for_testing({1: W}, {1: theta}, {1: p})
+    assert listings.largest_difference(mean, listings.affine(scaled_W[1], y, theta)) < 1e-14
+    assert listings.largest_difference(mean, listings.affine(scaled_W[1], y, scaled_theta[1])) > 0.01
 
 
 def test_one_mask_a_batch_or_one_a_sample():
@@ -87,17 +168,6 @@ def test_one_mask_a_batch_or_one_a_sample():
     shared, own = nn.Dropout(0.5)(x).numpy(), nn.Dropout(0.5, shared=False)(x).numpy()
     assert (shared == shared[0]).all()
     assert not (own == own[0]).all()
-
-
-def test_scaling_in_testing_equals_scaling_the_weights_65_124(rng):
-    net = fully_connected([3, 4, 2], "tanh", dropout=[0.2, 0.5], init_bias="normal", seed=0, dtype=np.float64)
-    scaled = fully_connected([3, 4, 2], "tanh", seed=1, dtype=np.float64)
-    for l, p in ((1, 0.2), (2, 0.5)):
-        ours, theirs = getattr(net, f"layer{l}"), getattr(scaled, f"layer{l}")
-        theirs.W.assign_((1 - p) * ours.W.numpy())
-        theirs.theta.assign_(ours.theta.numpy())  # the source of the biases never sleeps
-    X = rng.normal(size=(6, 3))
-    np.testing.assert_allclose(net.predict(X).numpy(), scaled.predict(X).numpy(), rtol=1e-12)
 
 
 def test_the_expected_signal_in_training_is_the_one_in_testing(rng):
@@ -160,7 +230,7 @@ def one_pass(rng, **options):
     return before, (net.layer1.W.numpy(), net.layer2.W.numpy()), masks
 
 
-def test_sleeping_weights_are_frozen_under_regularisation_on_request(rng):
+def test_both_regularisers_leave_sleeping_weights_alone_on_request(rng):
     before, after, (m1, m2) = one_pass(rng, freeze_sleeping=True)
     asleep = np.outer(m1 == 0, np.ones(4, bool)) | np.outer(np.ones(3, bool), m2 == 0)
     np.testing.assert_array_equal(after[0][asleep], before[0][asleep])
@@ -169,7 +239,7 @@ def test_sleeping_weights_are_frozen_under_regularisation_on_request(rng):
     assert (after[1][m2 == 1] != before[1][m2 == 1]).all()
 
 
-def test_by_default_regularisation_reaches_sleeping_weights_as_65_124_has_it(rng):
+def test_by_default_both_regularisers_reach_sleeping_weights(rng):
     before, after, (_, m2) = one_pass(rng)
     W = before[1][m2 == 0]
     np.testing.assert_allclose(after[1][m2 == 0], W - 0.1 * (2 * 0.1 * W + 0.01 * np.sign(W)), rtol=1e-12)

@@ -97,7 +97,7 @@ def test_rows_of_the_transpose_arrive_and_columns_leave(rng):
 
 
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
-@pytest.mark.parametrize("output", ["softmax", "sigmoid", "tanh", "linear"])
+@pytest.mark.parametrize("output", ["softmax", *listings.ACTIVATIONS])
 def test_every_signal_of_the_forward_pass(hidden, output, rng):
     """(65.30), (65.31), with a softmax (65.43): y_1 = h, then z_2, y_2, ..., z_5, y_5 with (65.26), (65.29)."""
     net = network(hidden, output)

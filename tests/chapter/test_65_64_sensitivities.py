@@ -15,10 +15,8 @@ from tinygraph.models import fully_connected
 
 SIZES = [3, 3, 2, 3, 2]  # Figure 65.4
 LOSSES = {"least squares": losses.squared_error, "cross-entropy": losses.cross_entropy}
-TABLE_65_2 = [
-    ("linear", "least squares"),
-    ("sigmoid", "least squares"),
-    ("tanh", "least squares"),
+TABLE_65_2 = [  # the output layer and the risk: any activation of Table 65.1, then the softmax with both risks
+    *((output, "least squares") for output in listings.ACTIVATIONS),
     ("softmax", "least squares"),
     ("softmax", "cross-entropy"),
 ]

@@ -15,9 +15,7 @@ from tinygraph.models import fully_connected
 SIZES, RHO = [3, 3, 2, 3, 2], 0.03  # Figure 65.4
 LOSSES = {"least squares": losses.squared_error, "cross-entropy": losses.cross_entropy}
 CASES = [
-    ("linear", "least squares"),
-    ("sigmoid", "least squares"),
-    ("tanh", "least squares"),
+    *((output, "least squares") for output in listings.ACTIVATIONS),
     ("softmax", "least squares"),
     ("softmax", "cross-entropy"),
 ]

@@ -430,6 +430,28 @@ def test_losses_of_the_other_samples():
     return {way: [layers[0][0][0, 0], layers[0][1][0], layers[0][2][0]] for way, layers in found.items()}
 
 
+def test_own_losses_by_65_232():
+    """Held against the derivative of each sample's own loss, (65.200): right for l = L - 1, wrong below."""
+    h, gamma, layers = normalised_network(3, 4, 3, 2)
+    signals, output = run(h, layers, 0)
+    delta = 2 * (output - gamma) * (1 - output**2)
+    errors = []
+    for l in (2, 1):  # the layers above the signals v_3 and v_2
+        v, (W, a, _) = signals[l - 1][2], layers[l]
+        c = c_as_printed(signals[l][1], 0)
+        delta = np.array([(1 - np.tanh(v[b]) ** 2) * (W @ own_sample(b, a, c, delta)) for b in range(len(h))])
+        own = np.zeros_like(v)
+        for at in np.ndindex(v.shape):
+
+            def loss(v, l=l, b=at[0]):
+                return ((gamma[b] - run(np.tanh(v), layers[l:], 0)[1][b]) ** 2).sum()
+
+            own[at] = difference(loss, v, at)
+        errors.append(np.abs(delta - own).max())
+    assert errors[0] < 1e-8
+    assert errors[1] > 0.1
+
+
 @section("(65.187), start of a")
 def test_scale_that_starts_at_zero():
     """200 steps of (65.187) on one batch: the largest changes, and the risk."""

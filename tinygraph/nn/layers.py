@@ -106,11 +106,12 @@ class Dense(Module):
     activation : str or callable, or a list with one for each node, optional
         A name of `ACTIVATIONS` or a function of a tensor; None: the signal ``z`` itself. See `PerNode` for lists.
     bias : bool
-        Whether there is a `theta`; it starts at 0.
+        Whether there is a `theta`.
     init : str
-        How `W` is drawn, a name of `INITIALIZERS`: "normal" is (65.89).
-    init_bias : str, optional
-        How `theta` is drawn, likewise; "standard_normal" and its alias "normal" are (65.88).
+        How `W` is drawn, a name of `INITIALIZERS`; "normal" is the variance 1 / n_in of (65.89).
+    init_bias : str
+        How `theta` is drawn, likewise: 0 by default, as is the field's custom; "normal", with the same meaning as
+        "standard_normal", is the chapter's N(0, 1) (65.88).
     seed : int, optional
         Makes the draw independent of any other; by default it follows `tinygraph.manual_seed`.
     dtype : dtype
@@ -138,13 +139,9 @@ class Dense(Module):
             if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
                 raise ArgumentError(f"Dense: {name} must be a whole number of at least 1, got {n!r}")
         draw = choose("init", init, INITIALIZERS)
-        draw_bias = choose("init_bias", "standard_normal" if init_bias == "normal" else init_bias, INITIALIZERS)
         weights = draw(generator(seed, "W"), (n_in, n_out), n_in, n_out)
         self.W = parameter(weights.astype(dtype), name="W")
-        self.theta: Tensor | None = None
-        if bias:
-            start = draw_bias(generator(seed, "theta"), (n_out,), n_in, n_out)
-            self.theta = parameter(start.astype(dtype), name="theta", role="bias")
+        self.theta = initial_bias(n_in, n_out, init_bias, seed, dtype) if bias else None
         self.activation = _activation_of(type(self).__name__, activation, n_out)
 
     def forward(self, y: Operand) -> Tensor:
@@ -155,6 +152,12 @@ class Dense(Module):
         """Return sizes and activation."""
         n_in, n_out = self.W.shape
         return f"{n_in}, {n_out}{_said(self.activation)}" + ("" if self.theta is not None else ", bias=False")
+
+
+def initial_bias(n_in: int, n_out: int, init_bias: str, seed: int | None, dtype: Any) -> Tensor:
+    """Return the `theta` of a layer of `n_out` nodes, drawn as `init_bias` says; see `Dense`."""
+    draw = choose("init_bias", "standard_normal" if init_bias == "normal" else init_bias, INITIALIZERS)
+    return parameter(draw(generator(seed, "theta"), (n_out,), n_in, n_out).astype(dtype), name="theta", role="bias")
 
 
 def _bias_and_activation(layer: Dense | NeighborhoodDense, z: Tensor) -> Tensor:
@@ -201,7 +204,8 @@ class NeighborhoodDense(Module):
     activation, bias, init_bias, seed, dtype
         As for `Dense`.
     init : str
-        As for `Dense`, with the mean number of neighbours of a node in the place of `n_in`.
+        As for `Dense`, with the mean number of neighbours, rounded, in the place of n_l: (65.89) divides by all n_l
+        nodes of the layer before, as many as feed a node there; here z would shrink with the share of them that do.
 
     Attributes
     ----------
@@ -229,16 +233,12 @@ class NeighborhoodDense(Module):
             if said is not None and said != has:
                 raise ArgumentError(f"NeighborhoodDense: {name} is {said}, the neighborhoods have {has}")
         draw = choose("init", init, INITIALIZERS)
-        draw_bias = choose("init_bias", "standard_normal" if init_bias == "normal" else init_bias, INITIALIZERS)
         edges, nodes = neighborhoods.n_edges, neighborhoods.n_out
         fan_in = max(1, round(edges / max(1, nodes)))
         fan_out = max(1, round(edges / max(1, neighborhoods.n_in)))
         self.neighborhoods = neighborhoods
         self.w = parameter(draw(generator(seed, "w"), (edges,), fan_in, fan_out).astype(dtype), name="w")
-        self.theta: Tensor | None = None
-        if bias:
-            start = draw_bias(generator(seed, "theta"), (nodes,), fan_in, fan_out)
-            self.theta = parameter(start.astype(dtype), name="theta", role="bias")
+        self.theta = initial_bias(fan_in, nodes, init_bias, seed, dtype) if bias else None
         self.activation = _activation_of(type(self).__name__, activation, nodes)
 
     def forward(self, y: Operand) -> Tensor:
@@ -259,9 +259,14 @@ class Sequential(Module):
         They are called "0", "1", ... in paths.
     output : str, optional
         The output activation of `predict`; see `Module`.
+
+    Attributes
+    ----------
+    steps : tuple
+        The modules and functions.
     """
 
-    _steps: tuple[Module | Callable[[Any], Any], ...]
+    steps: tuple[Module | Callable[[Any], Any], ...]
 
     def __init__(self, *modules: Module | Callable[[Any], Any], output: str | None = None) -> None:
         for i, module in enumerate(modules):
@@ -269,23 +274,23 @@ class Sequential(Module):
                 raise ArgumentError(f"Sequential: entry {i} must be a module or a function, got {module!r}")
             if isinstance(module, Module):
                 module.__dict__.setdefault("_label", str(i))
-        object.__setattr__(self, "_steps", tuple(modules))
+        object.__setattr__(self, "steps", tuple(modules))
         if output is not None:
             self.output = output
             self._output()
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield the modules with their names, "0", "1", ..."""
-        return ((str(i), m) for i, m in enumerate(self._steps) if isinstance(m, Module))
+        return ((str(i), m) for i, m in enumerate(self.steps) if isinstance(m, Module))
 
     def forward(self, x: Any) -> Any:
         """Return the last module's output."""
-        for step in self._steps:
+        for step in self.steps:
             x = step(x)
         return x
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self.steps)
 
     def __getitem__(self, i: int) -> Any:
-        return self._steps[i]
+        return self.steps[i]

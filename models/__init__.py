@@ -4,13 +4,16 @@ from .autoencoder import Autoencoder, TiedDense, autoencoder
 from .fully_connected import FullyConnected, fully_connected
 from .graph_neighborhood import graph_neighborhood
 from .multitask import Multitask, multitask
-from .siamese import Siamese, siamese
+from .siamese import AbsoluteDifference, Cosine, Relation, Siamese, siamese
 from .transfer import Transfer, transfer
 
 __all__ = [
+    "AbsoluteDifference",
     "Autoencoder",
+    "Cosine",
     "FullyConnected",
     "Multitask",
+    "Relation",
     "Siamese",
     "TiedDense",
     "Transfer",

@@ -1,19 +1,19 @@
-"""Autoencoders (65.99)-(65.102): networks that give back their input through a code."""
+"""Autoencoders (Example 65.4): networks that give back their input through a code, gamma = h (65.99)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import Dense, Module, Sequential
-from tinygraph.nn.layers import Activation, find_activation
+from tinygraph.nn.layers import Activation, find_activation, initial_bias
 from tinygraph.ops import bernoulli, bias, mask, matmul
-from tinygraph.tensor import Operand, Tensor, parameter
+from tinygraph.tensor import Operand, Tensor
 
-from .seeds import layer_seed
+from .layer_options import LayerOptions, activation_per_layer
 
 
 class TiedDense(Module):
@@ -24,12 +24,22 @@ class TiedDense(Module):
     W : Tensor of shape (n_out, n_in)
         The other layer's; its gradient adds up both uses.
     activation : str or callable, optional
-        As for `tinygraph.nn.Dense`.
+    init_bias : str
+    seed : int, optional
+        As for `tinygraph.nn.Dense`; `theta` is this layer's own.
     """
 
-    def __init__(self, W: Tensor, activation: str | Activation | None = None) -> None:
+    def __init__(
+        self,
+        W: Tensor,
+        activation: str | Activation | None = None,
+        *,
+        init_bias: str = "zeros",
+        seed: int | None = None,
+    ) -> None:
         self.W = W
-        self.theta = parameter(np.zeros(W.shape[0], W.dtype), name="theta", role="bias")
+        n_out, n_in = W.shape
+        self.theta = initial_bias(n_in, n_out, init_bias, seed, W.dtype)
         self.activation = find_activation(activation)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -44,14 +54,16 @@ class TiedDense(Module):
 
 
 class Autoencoder(Module):
-    """An encoder and a decoder in a row; returns z_L, the signal before the output activation (65.99)-(65.101).
+    """An encoder (65.101) and a decoder (65.102) in a row; returns z_L, the signal before the output activation.
 
     Attributes
     ----------
     encoder, decoder : Sequential
         The layers up to the code, and those after it.
+    output : str
+        The output activation, a name of `tinygraph.nn.OUTPUTS`, that `predict` and `decode` apply.
     denoise : float
-        The fraction of the inputs that are zeroed in training (65.102).
+        The fraction of the inputs that are zeroed in training (Example 65.4).
     """
 
     def __init__(self, encoder: Sequential, decoder: Sequential, output: str, denoise: float = 0.0) -> None:
@@ -66,12 +78,12 @@ class Autoencoder(Module):
         return z
 
     def encode(self, x: Operand) -> Tensor:
-        """Return the code of `x`, of shape (B, n): the output of the middle layer. Nothing is zeroed."""
+        """Return the code of `x`, of shape (B, n): the output of the middle layer (65.101). Nothing is zeroed."""
         code: Tensor = self.encoder(x)
         return code
 
     def decode(self, y: Operand) -> Tensor:
-        """Return the reconstruction gamma-hat from a code; ``decode(encode(x))`` equals ``predict(x)``."""
+        """Return the reconstruction h-hat from a code (65.102); ``decode(encode(x))`` equals ``predict(x)``."""
         return self._output().activation(self.decoder(y))
 
     def describe(self) -> str:
@@ -85,12 +97,15 @@ def autoencoder(
     output: str = "sigmoid",
     denoise: float = 0.0,
     *,
-    activation: str | Activation = "relu",
+    activation: str | Activation | Sequence[str | Activation] = "relu",
     init: str = "normal",
+    init_bias: str = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> Autoencoder:
-    """Build an autoencoder (65.99)-(65.102): plain, deep, overcomplete, denoising, with tied weights.
+    """Build an autoencoder (Example 65.4): plain, deep, overcomplete, denoising, with tied weights.
+
+    Train it with the inputs as targets (65.99): ``tg.fit(net, losses.squared_error, (X, X), optimizer)``.
 
     Parameters
     ----------
@@ -100,15 +115,17 @@ def autoencoder(
         overcomplete.
     tied : bool
         Whether a decoding layer uses the transposed weights of the encoding layer it mirrors, ``W2 = W1^T``:
-        one parameter, not a copy (Problem 65.16).
-    output : {"sigmoid", "tanh", "linear", "softmax"}
-        By the range of the data: "sigmoid" for [0, 1], "tanh" for [-1, 1], "linear" for any.
+        one parameter, not a copy (Problem 65.16). A regulariser counts it once: as ``rho |W1|^2``, where a sum
+        over the layers l of ``rho |W_l|^2`` would count it twice; double rho to have that.
+    output : str
+        By the range of the data: "sigmoid" for (0, 1), "tanh" for (-1, 1), "linear" for any; a name of
+        `tinygraph.nn.OUTPUTS`.
     denoise : float
         The fraction of inputs zeroed in training; the target stays the whole input.
-    activation : str or callable
+    activation : str or callable, or one for each hidden layer
         Of the hidden layers, the code among them. "identity" with a linear output finds the space of the
         principal components (65.103)-(65.109).
-    init, seed, dtype
+    init, init_bias, seed, dtype
         As for `fully_connected`.
 
     Raises
@@ -132,15 +149,15 @@ def autoencoder(
     if isinstance(denoise, bool) or not isinstance(denoise, int | float) or not 0 <= denoise < 1:
         raise ArgumentError(f"autoencoder: denoise must be a fraction from 0 to below 1, got {denoise!r}")
     depth, middle = len(sizes) - 1, len(sizes) // 2
-    functions: list[Any] = [activation] * (depth - 1) + [None]
+    functions = [*activation_per_layer("autoencoder", activation, depth - 1), None]
+    options = LayerOptions(init, init_bias, seed, dtype)
 
     def dense(l: int) -> Dense:
-        return Dense(sizes[l], sizes[l + 1], functions[l], init=init, seed=layer_seed(seed, l + 1), dtype=dtype)
+        return Dense(sizes[l], sizes[l + 1], functions[l], **options.at(l + 1))
+
+    def mirrored(l: int) -> TiedDense:
+        return TiedDense(encoding[depth - 1 - l].W, functions[l], init_bias=init_bias, seed=options.at(l + 1)["seed"])
 
     encoding = [dense(l) for l in range(middle)]
-    decoding: list[Callable[..., Any]]
-    if tied:
-        decoding = [TiedDense(encoding[depth - 1 - l].W, functions[l]) for l in range(middle, depth)]
-    else:
-        decoding = [dense(l) for l in range(middle, depth)]
+    decoding: list[Module] = [mirrored(l) if tied else dense(l) for l in range(middle, depth)]
     return Autoencoder(Sequential(*encoding), Sequential(*decoding), output, float(denoise))

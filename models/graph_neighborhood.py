@@ -12,13 +12,13 @@ from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
 from tinygraph.nn.layers import Activation
 from tinygraph.ops import Neighborhoods
 
-from .seeds import layer_seed
+from .layer_options import LayerOptions, activation_per_layer
 
 
 def graph_neighborhood(
     neighborhoods_per_layer: Sequence[Neighborhoods | Sequence[Iterable[int]] | None],
     sizes: Sequence[int],
-    activation: str | Activation = "relu",
+    activation: str | Activation | Sequence[str | Activation] = "relu",
     output: str = "softmax",
     *,
     init: str = "normal",
@@ -35,10 +35,12 @@ def graph_neighborhood(
         a fully-connected layer (a classifier's last one, say). A node without neighbours sends ``f(-theta)``.
     sizes : sequence of int
         How many nodes each layer has, input first: one more than there are neighbourhoods.
-    activation : str or callable
+    activation : str or callable, or one for each hidden layer
         Of the hidden layers.
-    output, init, init_bias, seed, dtype
+    output, init_bias, seed, dtype
         As for `fully_connected`.
+    init : str
+        Likewise; a layer of neighbourhoods takes their mean number for n_l, see `tinygraph.nn.NeighborhoodDense`.
 
     Returns
     -------
@@ -66,17 +68,13 @@ def graph_neighborhood(
             f"graph_neighborhood: sizes must be one more than the {depth} layers' neighbourhoods, at least 2, got "
             f"{sizes!r}"
         )
+    functions = [*activation_per_layer("graph_neighborhood", activation, depth - 1), None]
+    options = LayerOptions(init, init_bias, seed, dtype)
     layers: list[Module] = []
-    for l, (given, n_in, n_out) in enumerate(zip(neighborhoods_per_layer, sizes, sizes[1:], strict=False), 1):
-        options: dict[str, Any] = {
-            "activation": activation if l < depth else None,
-            "init": init,
-            "init_bias": init_bias,
-            "seed": layer_seed(seed, l),
-            "dtype": dtype,
-        }
+    for l, (given, function) in enumerate(zip(neighborhoods_per_layer, functions, strict=True), 1):
+        n_in, n_out = sizes[l - 1 : l + 1]
         if given is None:
-            layers.append(Dense(n_in, n_out, **options))
+            layers.append(Dense(n_in, n_out, function, **options.at(l)))
             continue
         edges = given if isinstance(given, Neighborhoods) else Neighborhoods(given, n_in)
         if (edges.n_in, edges.n_out) != (n_in, n_out):
@@ -84,5 +82,5 @@ def graph_neighborhood(
                 f"graph_neighborhood: layer {l} leads from {n_in} to {n_out} nodes, but its neighbourhoods from "
                 f"{edges.n_in} to {edges.n_out}"
             )
-        layers.append(NeighborhoodDense(edges, **options))
+        layers.append(NeighborhoodDense(edges, activation=function, **options.at(l)))
     return Sequential(*layers, output=output)

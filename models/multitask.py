@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from tinygraph.nn.layers import Activation
 from tinygraph.ops import reshape
 from tinygraph.tensor import Tensor
 
-from .seeds import layer_seed
+from .layer_options import LayerOptions, activation_per_layer
 
 
 class Multitask(Module):
@@ -52,8 +51,9 @@ def multitask(
     tasks: int,
     n_in: int,
     *,
-    activation: str | Activation = "relu",
+    activation: str | Activation | Sequence[str | Activation] = "relu",
     init: str = "normal",
+    init_bias: str = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> Multitask:
@@ -67,9 +67,9 @@ def multitask(
         T, how many tasks there are.
     n_in : int
         How many inputs.
-    activation : str or callable
+    activation : str or callable, or one for each shared layer
         Of the shared layers.
-    init, seed, dtype
+    init, init_bias, seed, dtype
         As for `fully_connected`.
 
     Raises
@@ -88,9 +88,11 @@ def multitask(
     if isinstance(hidden, int):
         raise ArgumentError(f"multitask: hidden must list the shared layers' sizes, got {hidden!r}; say [{hidden}]")
     sizes = [n_in, *hidden]
-    options: dict[str, Any] = {"init": init, "dtype": dtype}
+    functions = activation_per_layer("multitask", activation, len(hidden), "shared")
+    options = LayerOptions(init, init_bias, seed, dtype)
     shared = [
-        Dense(a, b, activation, seed=layer_seed(seed, l), **options) for l, (a, b) in enumerate(pairwise(sizes), 1)
+        Dense(a, b, function, **options.at(l))
+        for l, (a, b, function) in enumerate(zip(sizes, hidden, functions, strict=False), 1)
     ]
-    pairs = Dense(sizes[-1], 2 * tasks, seed=layer_seed(seed, len(sizes)), **options)
+    pairs = Dense(sizes[-1], 2 * tasks, **options.at(len(sizes)))
     return Multitask(Sequential(*shared), pairs, tasks)

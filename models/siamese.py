@@ -17,11 +17,13 @@ from tinygraph.ops import abs as absolute
 from tinygraph.ops import concatenate, cosine_similarity
 from tinygraph.tensor import Tensor, as_tensor, no_grad
 
-from .seeds import layer_seed
+from .layer_options import LayerOptions
 
 
 class Cosine(Module):
-    """The cosine of the angle between two embeddings (Problem 65.22)."""
+    """The cosine of the angle between two embeddings, from -1 to 1 (Problem 65.22)."""
+
+    output = "signed"
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
         """Return cosines, (B,)."""
@@ -29,7 +31,17 @@ class Cosine(Module):
 
 
 class AbsoluteDifference(Module):
-    """One node fed by ``|u - v|``, entry by entry; its sigmoid is the probability of "same" (Problem 65.23)."""
+    """One node fed by ``|u - v|``, entry by entry; its sigmoid is the probability of "same" (Problem 65.23).
+
+    Parameters
+    ----------
+    n : int
+        Q, the size of an embedding.
+    init, init_bias, seed, dtype
+        As for `tinygraph.nn.Dense`.
+    """
+
+    output = "sigmoid"
 
     def __init__(self, n: int, **options: Any) -> None:
         self.node = Dense(n, 1, **options)
@@ -41,13 +53,41 @@ class AbsoluteDifference(Module):
 
 
 class Relation(Module):
-    """A network fed by the 2 Q entries of both embeddings; its sigmoid is the probability of "same" (Problem 65.24)."""
+    """A network fed by the 2 Q entries of both embeddings, one after the other (Problem 65.24).
 
-    def __init__(self, n: int, activation: str | Activation, seed: int | None = None, **options: Any) -> None:
-        self.layers = [
-            Dense(2 * n, n, activation, seed=layer_seed(seed, 1), **options),
-            Dense(n, 1, seed=layer_seed(seed, 2), **options),
-        ]
+    The sigmoid of its single output node is the relation score. (The problem calls the node a softmax, which for a
+    single entry would always be 1.)
+
+    Parameters
+    ----------
+    n : int
+        Q, the size of an embedding.
+    sizes : sequence of int
+        How many nodes each hidden layer has: L' - 2 numbers for the problem's L' layers, which count the inputs and
+        the output node.
+    activation : str or callable
+        Of the hidden layers.
+    init, init_bias, seed, dtype
+        As for `fully_connected`.
+    """
+
+    output = "sigmoid"
+
+    def __init__(
+        self,
+        n: int,
+        sizes: Sequence[int],
+        activation: str | Activation = "relu",
+        *,
+        init: str = "normal",
+        init_bias: str = "zeros",
+        seed: int | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        options = LayerOptions(init, init_bias, seed, dtype)
+        functions = [*[activation] * len(sizes), None]
+        layers = zip(pairwise([2 * n, *sizes, 1]), functions, strict=True)
+        self.layers = [Dense(a, b, function, **options.at(l)) for l, ((a, b), function) in enumerate(layers, 1)]
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
         """Return scores before the sigmoid, (B,)."""
@@ -65,13 +105,14 @@ class Siamese(Module):
     branch : Module
         Called once on each input, so its gradient adds up both.
     head : Module
-        Returns a number for each pair of embeddings.
-    output : str
-        "linear" for the cosine, from -1 to 1; "sigmoid" for a score, whose `decide` is 1 for "same".
+        Returns a number for each pair of embeddings: `Cosine`, `AbsoluteDifference`, `Relation`, or one of your own.
+    output : str or None
+        What the head says of its number: "signed" for the cosine, whose `decide` is 1 for "same" and -1 for
+        "different"; "sigmoid" for a score, whose `decide` is 1 and 0.
     """
 
-    def __init__(self, branch: Module, head: Module, output: str) -> None:
-        self.branch, self.head, self.output = branch, head, output
+    def __init__(self, branch: Module, head: Module) -> None:
+        self.branch, self.head, self.output = branch, head, head.output
 
     def forward(self, h1: Tensor, h2: Tensor | None = None) -> Tensor:
         """Return the cosines, or the scores before the sigmoid, of shape (B,).
@@ -93,10 +134,12 @@ def siamese(
     sizes: Sequence[int],
     head: str = "cosine",
     *,
+    relation_sizes: Sequence[int] | None = None,
     activation: str | Activation = "relu",
-    embedding: str | Activation | None = "tanh",
+    embedding: str | Activation | None = None,
     dropout: Sequence[float] | None = None,
     init: str = "normal",
+    init_bias: str = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> Siamese:
@@ -107,24 +150,32 @@ def siamese(
     sizes : sequence of int
         The branch's layers, input first; the last is the size Q of the embedding: ``[784, 128, 64]``.
     head : {"cosine", "absolute_difference", "relation"}
-        How embeddings are compared. Learn the cosine by `losses.squared_error` to labels 1 and -1; the others
-        by `losses.binary_cross_entropy` to labels 1 and 0. Many classes cannot all be opposite to each other, so
-        the cosine's threshold lies above 0; the median over balanced training pairs is one.
+        How embeddings are compared. Learn the cosine by `losses.squared_error` to labels 1 and -1 (Problem 65.22),
+        the absolute difference by `losses.binary_cross_entropy` (Problem 65.23) and the relation score by
+        `losses.squared_error` (Problem 65.24), both to labels 1 and 0. Many classes cannot all be opposite to each
+        other, so the cosine's best threshold lies above the 0 of `decide`; the median over balanced training pairs
+        is one.
+    relation_sizes : sequence of int, optional
+        The hidden layers of the relation head: L' - 2 numbers for a third network of L' layers (Problem 65.24); by
+        default one layer of Q nodes, L' = 3.
     activation : str or callable
         Of hidden layers.
     embedding : str or callable, optional
-        The activation of the branch's last layer. Outputs of one sign, a sigmoid's, keep the cosine in
-        [0, 1], so that the label -1 is never reached.
+        The activation of the branch's last layer, which Problems 65.22-65.24 have as a sigmoid: that is the default for
+        the absolute difference. For the cosine it is "tanh", since the cosine of two sigmoid outputs, all positive,
+        stays above 0 and never reaches the label -1; for the relation head too, which learns slowly from sigmoids.
+        ``embedding="sigmoid"`` is the problems' for every head; "identity" leaves z as it is.
     dropout : sequence of float, optional
         One for each layer of the branch but the embedding, input first: the probabilities with which nodes sleep
         in training (65.120). The two calls of the branch have masks of their own.
-    init, seed, dtype
+    init, init_bias, seed, dtype
         As for `fully_connected`.
 
     Raises
     ------
     ArgumentError
-        For an unknown head, sizes that are not whole positive numbers, or a wrong number of probabilities.
+        For an unknown head, sizes that are not whole positive numbers, a wrong number of probabilities, or
+        `relation_sizes` for another head.
 
     Examples
     --------
@@ -135,7 +186,10 @@ def siamese(
     """
     if isinstance(sizes, int) or len(sizes) < 2:
         raise ArgumentError(f"siamese: sizes must list at least input and embedding, got {sizes!r}")
-    options: dict[str, Any] = {"init": init, "dtype": dtype}
+    if isinstance(relation_sizes, int):
+        raise ArgumentError(f"siamese: relation_sizes must list sizes, got {relation_sizes}; say [{relation_sizes}]")
+    if relation_sizes is not None and head != "relation":
+        raise ArgumentError(f"siamese: relation_sizes are for head='relation', got head={head!r}")
     last, q = len(sizes) - 1, sizes[-1]
     sleep = [0.0] * last if dropout is None else list(dropout)
     if len(sleep) != last:
@@ -143,21 +197,21 @@ def siamese(
             f"siamese: dropout must have one probability for each of the {last} layers but the embedding, "
             f"got {len(sleep)}"
         )
+    options = LayerOptions(init, init_bias, seed, dtype)
+    relation = [q] if relation_sizes is None else relation_sizes
+    heads: dict[str, tuple[str, Callable[[], Module]]] = {
+        "cosine": ("tanh", Cosine),
+        "absolute_difference": ("sigmoid", lambda: AbsoluteDifference(q, **options.at("head"))),
+        "relation": ("tanh", lambda: Relation(q, relation, activation, **options.at("head"))),
+    }
+    its_embedding, make_head = choose("siamese: head", head, heads)
+    functions = [*[activation] * (last - 1), its_embedding if embedding is None else embedding]
     branch: list[Module] = []
-    for l, (a, b) in enumerate(pairwise(sizes), 1):
+    for l, ((a, b), function) in enumerate(zip(pairwise(sizes), functions, strict=True), 1):
         if sleep[l - 1]:
             branch.append(Dropout(sleep[l - 1]))
-        function = activation if l < last else embedding
-        branch.append(Dense(a, b, function, seed=layer_seed(seed, l), **options))
-    heads = {
-        "cosine": (Cosine, {}, "linear"),
-        "absolute_difference": (AbsoluteDifference, {"n": q, **options}, "sigmoid"),
-        "relation": (Relation, {"n": q, "activation": activation, **options}, "sigmoid"),
-    }
-    kind, arguments, output = choose("siamese: head", head, heads)
-    if arguments:
-        arguments["seed"] = layer_seed(seed, "head")
-    return Siamese(Sequential(*branch), kind(**arguments), output)
+        branch.append(Dense(a, b, function, **options.at(l)))
+    return Siamese(Sequential(*branch), make_head())
 
 
 def one_shot_accuracy(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,7 @@ from tinygraph.nn.layers import Activation
 from tinygraph.tensor import Operand, Tensor, no_grad
 
 from .fully_connected import FullyConnected
-from .seeds import layer_seed
-
-Step = Callable[[Any], Any]
+from .layer_options import LayerOptions, activation_per_layer
 
 
 class Transfer(Module):
@@ -69,10 +66,11 @@ def transfer(
     trained: Module,
     new_layers: Sequence[int],
     *,
-    replace: int | None = None,
+    replace: int = 1,
     output: str | None = None,
-    activation: str | Activation = "relu",
+    activation: str | Activation | Sequence[str | Activation] = "relu",
     init: str = "normal",
+    init_bias: str = "zeros",
     seed: int | None = None,
 ) -> Transfer:
     """Build a network from the earlier layers of a trained one, frozen, and new last layers (Example 65.11).
@@ -83,13 +81,14 @@ def transfer(
         Its layers are copied; it is left as it is.
     new_layers : sequence of int
         How many nodes each new layer has: ``[10]``.
-    replace : int, optional
-        How many of the last layers with weights the new ones replace; by default as many as there are new.
+    replace : int
+        How many of the last layers with weights the new ones replace; by default the last one, for one new layer or
+        for several.
     output : str, optional
         The output activation of `predict`; by default that of `trained`.
-    activation : str or callable
+    activation : str or callable, or one for each new layer but the last
         Of the new layers but the last.
-    init, seed
+    init, init_bias, seed
         As for `fully_connected`.
 
     Returns
@@ -110,9 +109,14 @@ def transfer(
     """
     if isinstance(new_layers, int) or not len(new_layers):
         raise ArgumentError(f"transfer: new_layers must list the sizes of at least one new layer, got {new_layers!r}")
-    steps = _steps(trained)
+    if not isinstance(trained, FullyConnected | Sequential):
+        raise ArgumentError(
+            f"transfer: expected a network of layers in a row, made by fully_connected or nn.Sequential, got "
+            f"{type(trained).__name__}"
+        )
+    steps = trained.steps
     weighted = [i for i, step in enumerate(steps) if isinstance(step, Dense | NeighborhoodDense)]
-    replace = whole_number("transfer: replace", len(new_layers) if replace is None else replace, 1)
+    replace = whole_number("transfer: replace", replace, 1)
     if replace >= len(weighted):
         raise ArgumentError(
             f"transfer: the trained network has {len(weighted)} layers with weights and at least one must be kept, so "
@@ -124,31 +128,14 @@ def transfer(
         raise ArgumentError("transfer: the trained network has no output activation; pass output=")
     first = steps[cut]
     sizes = [_fan_in(first), *new_layers]
+    functions = [*activation_per_layer("transfer", activation, len(new_layers) - 1, "new hidden"), None]
+    options = LayerOptions(init, init_bias, seed, dtype=next(t.dtype for t in trained.parameters()))
     head = [
-        Dense(
-            a,
-            b,
-            activation if l < len(new_layers) else None,
-            init=init,
-            seed=layer_seed(seed, l),
-            dtype=next(t.dtype for t in trained.parameters()),
-        )
-        for l, (a, b) in enumerate(pairwise(sizes), 1)
+        Dense(a, b, function, **options.at(l))
+        for l, (a, b, function) in enumerate(zip(sizes, new_layers, functions, strict=False), 1)
     ]
     net = Transfer(Sequential(*copy.deepcopy(steps[:cut])), Sequential(*head), output)
     return net.to(next(t.backend for t in trained.parameters()))
-
-
-def _steps(trained: Module) -> list[Step]:
-    """Return what a network applies to its input, one after the other."""
-    if isinstance(trained, FullyConnected):
-        return trained.steps
-    if isinstance(trained, Sequential):
-        return [trained[i] for i in range(len(trained))]
-    raise ArgumentError(
-        f"transfer: expected a network of layers in a row, made by fully_connected or nn.Sequential, got "
-        f"{type(trained).__name__}"
-    )
 
 
 def _fan_in(layer: Any) -> int:

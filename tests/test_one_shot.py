@@ -173,7 +173,7 @@ def test_one_shot_accuracy_by_plain_loops(rng):
         distances = [math.dist(X[q], X[s]) for s in shown]
         right += distances.index(min(distances)) == a
     assert one_shot_accuracy(pixel_similarity, X, labels, 4, 50, seed=1) == right / 50
-    net = siamese([3, 4], embedding=None, seed=0, dtype=np.float64)
+    net = siamese([3, 4], embedding="identity", seed=0, dtype=np.float64)
     right = 0
     for q, shown, a in zip(query, support, answer, strict=True):
         right += int(np.argmax([float(net(X[[q]], X[[s]]).numpy()[0]) for s in shown])) == a

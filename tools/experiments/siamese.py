@@ -30,6 +30,13 @@ class Task:
     ways: tuple[int, ...]
 
 
+# What the problems have each head learn: the loss, and the label of a pair of different classes.
+LEARNING: dict[str, tuple[Callable[..., tg.Tensor], float]] = {
+    "cosine": (losses.squared_error, -1.0),  # Problem 65.22
+    "absolute_difference": (losses.binary_cross_entropy, 0.0),  # Problem 65.23
+    "relation": (losses.squared_error, 0.0),  # Problem 65.24
+}
+
 TASKS = {"digits": Task(4000, 1, (3,)), "omniglot": Task(20_000, 1, (5, 20))}
 
 
@@ -62,9 +69,7 @@ class SiameseExperiment(Experiment):
         sizes = [images.n_features, *s.hidden_sizes]
         sleep = [s.noise, *[0.0] * (len(sizes) - 2)]
         self.net = siamese(sizes, s.head, activation=s.activation, dropout=sleep, init=s.init, seed=s.seed)
-        cosine = s.head == "cosine"
-        self.loss = losses.squared_error if cosine else losses.binary_cross_entropy
-        self.different = -1.0 if cosine else 0.0
+        self.loss, self.different = LEARNING[s.head]
         rows, columns = images.image_shape
         self.train_set = data.PairBatches(
             *learned,

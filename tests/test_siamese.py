@@ -1,57 +1,39 @@
-"""Problems 65.22-65.24: Siamese networks by loops, one shared branch, cosine conventions, pairs of digits."""
+"""Siamese networks: one shared branch, heads of one's own, cosines, pairs of digits.
 
-import math
+Problems 65.22-65.24 in plain loops are in `tests/chapter`.
+"""
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import data, losses, optim
+from tinygraph import data, losses, nn, optim
 from tinygraph.errors import ArgumentError, DataError, ShapeError
-from tinygraph.models import siamese
+from tinygraph.models import Siamese, siamese
 
 HEADS = ["cosine", "absolute_difference", "relation"]
 
 
-def embed(net, h):
-    """The branch by plain loops: a rectified layer, then tanh."""
-    first, second = net.branch[0], net.branch[1]
-    W, theta = first.W.numpy(), first.theta.numpy()
-    y = [max(0.0, sum(W[i, j] * h[i] for i in range(len(h))) - theta[j]) for j in range(len(theta))]
-    W, theta = second.W.numpy(), second.theta.numpy()
-    return [math.tanh(sum(W[i, j] * y[i] for i in range(len(y))) - theta[j]) for j in range(len(theta))]
-
-
-def answer(net, head, u, v):
-    """The head by plain loops."""
-    if head == "cosine":
-        lengths = math.sqrt(sum(a * a for a in u)) * math.sqrt(sum(b * b for b in v))
-        return sum(a * b for a, b in zip(u, v, strict=True)) / lengths
-    if head == "absolute_difference":
-        w, theta = net.head.node.W.numpy()[:, 0], net.head.node.theta.numpy()[0]
-        return sum(w[k] * abs(u[k] - v[k]) for k in range(len(u))) - theta
-    d = [*u, *v]
-    first, second = net.head.layers
-    W, theta = first.W.numpy(), first.theta.numpy()
-    y = [max(0.0, sum(W[i, j] * d[i] for i in range(len(d))) - theta[j]) for j in range(len(theta))]
-    return sum(second.W.numpy()[j, 0] * y[j] for j in range(len(y))) - second.theta.numpy()[0]
+# What the problems have each head learn: the loss, and the label of pairs of different classes.
+LEARNING = {
+    "cosine": (losses.squared_error, -1.0),
+    "absolute_difference": (losses.binary_cross_entropy, 0.0),
+    "relation": (losses.squared_error, 0.0),
+}
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_every_head_by_plain_loops(rng, head):
+def test_a_tensor_of_pairs_is_two_batches(rng, head):
     net = siamese([4, 5, 3], head, seed=0, dtype=np.float64)
     h1, h2 = rng.normal(size=(2, 6, 4))
-    expected = [answer(net, head, embed(net, a), embed(net, b)) for a, b in zip(h1, h2, strict=True)]
-    np.testing.assert_allclose(net(h1, h2).numpy(), expected, rtol=1e-11)
     np.testing.assert_array_equal(net(np.stack([h1, h2], axis=1)).numpy(), net(h1, h2).numpy())
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_passes_the_gradient_check(rng, head):
     net = siamese([4, 5, 3], head, activation="tanh", seed=0, dtype=np.float64)
-    target = np.array([1.0, 0, 1, 0, 1, 0])
-    loss = losses.squared_error if head == "cosine" else losses.binary_cross_entropy
-    tg.gradcheck(net, rng.normal(size=(6, 2, 4)), target, loss)
+    loss, different = LEARNING[head]
+    tg.gradcheck(net, rng.normal(size=(6, 2, 4)), np.array([1, different] * 3), loss)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -80,6 +62,23 @@ def test_the_branch_is_held_once_and_its_two_calls_are_told_apart(rng):
     assert len(net.parameters()) == 6
     names = list(net.activations(np.ones((2, 4), np.float32), np.zeros((2, 4), np.float32)))
     assert {"branch.z2#1", "branch.z2#2", "branch.z3#1", "branch.z3#2"} <= set(names)
+
+
+class Distance(nn.Module):
+    """A head of one's own: minus the squared distance of the embeddings."""
+
+    output = "linear"
+
+    def forward(self, u, v):
+        return -((u - v) ** 2).sum(axis=1)
+
+
+def test_a_head_of_ones_own_says_how_its_number_is_read(rng):
+    branch = nn.Sequential(nn.Dense(4, 3, "tanh", seed=0, dtype=np.float64))
+    net, (h1, h2) = Siamese(branch, Distance()), rng.normal(size=(2, 6, 4))
+    expected = [-((u - v) ** 2).sum() for u, v in zip(branch(h1).numpy(), branch(h2).numpy(), strict=True)]
+    np.testing.assert_allclose(net.predict(h1, h2).numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(net.decide(h1, h2).numpy(), expected, rtol=1e-12)
 
 
 def test_cosines_reach_both_ends_and_are_0_with_slope_0_at_a_vector_of_zeros():
@@ -114,7 +113,7 @@ def test_cosines_against_pytorch(rng):
 @pytest.mark.parametrize("head", HEADS)
 def test_new_images_of_learned_digits_are_verified(head):
     digits = data.load("digits")
-    different, loss = (-1, losses.squared_error) if head == "cosine" else (0, losses.binary_cross_entropy)
+    loss, different = LEARNING[head]
     train = data.balanced_pairs(*digits.train, 8000, seed=0, different=different)
     pairs, same = data.balanced_pairs(*digits.test, 1000, seed=1)
     net = siamese([64, 64, 32], head, seed=0)

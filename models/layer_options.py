@@ -1,0 +1,57 @@
+"""What all builders are told about their layers: how they are drawn, and the activation of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinygraph.backend import generator
+from tinygraph.errors import ArgumentError
+from tinygraph.nn.layers import Activation
+
+
+def layer_seed(seed: int | None, *place: str | int) -> int | None:
+    """Return the seed of the layer at `place` in a network built with `seed`; None stays None.
+
+    A layer's initial numbers depend on its place in the network, not on when it is built.
+    """
+    return None if seed is None else int(generator(seed, "layer", *place).integers(2**63))
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """How the layers of a network are drawn; every builder takes these by the same names."""
+
+    init: str
+    init_bias: str
+    seed: int | None
+    dtype: Any
+
+    def at(self, *place: str | int) -> dict[str, Any]:
+        """Return the keyword arguments of the layer at `place`, which has a seed of its own."""
+        return {
+            "init": self.init,
+            "init_bias": self.init_bias,
+            "seed": layer_seed(self.seed, *place),
+            "dtype": self.dtype,
+        }
+
+
+def activation_per_layer(
+    builder: str, activation: str | Activation | Sequence[Any], layers: int, which: str = "hidden"
+) -> list[Any]:
+    """Return one activation for each of the layers: a single one for all of them, or a list as it is.
+
+    Raises
+    ------
+    ArgumentError
+        If the list has another length.
+    """
+    if isinstance(activation, str) or callable(activation):
+        return [activation] * layers
+    if len(activation) != layers:
+        raise ArgumentError(
+            f"{builder}: expected one activation for each of the {layers} {which} layers, got {len(activation)}"
+        )
+    return list(activation)

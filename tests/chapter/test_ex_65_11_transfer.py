@@ -1,7 +1,14 @@
-"""Example 65.11: new last layers on a frozen trunk, the trunk's output once, then fine-tuning."""
+"""Example 65.11: a new last layer on the frozen layers of a trained network, as in Figure 65.14.
+
+(a) The new layer alone learns, from the trunk's outputs y_4; (b) then all layers, from where they are; (c) several new
+layers in the place of the last. Each is a run of the stochastic-gradient listing with cross-entropy (65.150), which
+keeps the frozen layers or changes them.
+"""
 
 import numpy as np
 import pytest
+from chapter import listings
+from chapter.ways import TOLERANCE, WAYS, walk
 
 import tinygraph as tg
 from tinygraph import data, losses, nn, optim
@@ -26,6 +33,73 @@ def ops_of(function):
     return made
 
 
+FIGURE = [6, 5, 4, 4, 2]  # Figure 65.14: three hidden layers
+STEPS, MU, RHO = 20, 0.1, 0.01
+
+
+def task_b(rng, steps=STEPS):
+    """Pairs {gamma(n), h_n} of the second task, one by one."""
+    return rng.normal(size=(steps, 1, 6)), np.eye(2)[rng.integers(0, 2, (steps, 1))]
+
+
+def network_a():
+    return fully_connected(FIGURE, "tanh", init_bias="normal", seed=2, dtype=np.float64)
+
+
+def outputs(network, h):
+    """Every y_l of a fully-connected network, for one sample, by (65.31)."""
+    W, theta = listings.parameters(network)
+    return listings.forward(h, W, theta, listings.activations(len(W) + 1, "tanh", "softmax"))[2]
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("from_features", [False, True])
+@pytest.mark.parametrize("new", [[2], [3, 2]])  # (a), and (c): two layers for one
+def test_twenty_steps_of_the_new_layers_on_y_4(way, from_features, new, rng):
+    """A network of its own, with one layer or two, fed by y_4; trained in place, or from the trunk's outputs."""
+    a = network_a()
+    net = transfer(a, new, activation="tanh", init_bias="normal", seed=3)
+    assert listings.parameters(net.trunk) == tuple(
+        {l: values[l] for l in (1, 2, 3)} for values in listings.parameters(a)
+    )
+    H, G = task_b(rng)
+    W, theta = listings.parameters(net.head)
+    f = listings.activations(len(new) + 1, "tanh", "softmax")
+    expected = []
+    for h, gamma in zip(H, G, strict=True):
+        y_4 = outputs(a, h[0].tolist())[4]
+        W, theta = listings.stochastic_step(y_4, gamma[0].tolist(), W, theta, MU, RHO, f, "cross-entropy")
+        expected.append((W, theta))
+    learner, inputs = (net.head, [net.features(h) for h in H]) if from_features else (net, H)
+    found, trunk = [], listings.parameters(net.trunk)
+    optimizer = optim.SGD(learner.parameters(), MU)
+    pairs = list(zip(inputs, G, strict=True))
+    walk(way, learner, losses.cross_entropy, optimizer, pairs, lambda: found.append(listings.parameters(net.head)), RHO)
+    assert max(listings.largest_difference(*pair) for pair in zip(found, expected, strict=True)) <= TOLERANCE
+    assert listings.largest_difference(found[0], found[-1]) > 1e-2
+    assert listings.parameters(net.trunk) == trunk
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("way", WAYS)
+def test_twenty_steps_of_all_layers_after_twenty_of_the_last(way, rng):
+    """(b): (65.150) for the whole network from the values at the end of (a)."""
+    net = transfer(network_a(), [2], init_bias="normal", seed=3)
+    H, G = task_b(rng, 2 * STEPS)
+    pairs = list(zip(H, G, strict=True))
+    walk(way, net, losses.cross_entropy, optim.SGD(net.parameters(), MU), pairs[:STEPS], lambda: None, RHO)
+    W, theta = listings.parameters(net)
+    f = listings.activations(len(FIGURE), "tanh", "softmax")
+    found = []
+    net.unfreeze()
+    optimizer = optim.SGD(net.parameters(), MU)
+    walk(way, net, losses.cross_entropy, optimizer, pairs[STEPS:], lambda: found.append(listings.parameters(net)), RHO)
+    for (h, gamma), after in zip(pairs[STEPS:], found, strict=True):
+        W, theta = listings.stochastic_step(h[0].tolist(), gamma[0].tolist(), W, theta, MU, RHO, f, "cross-entropy")
+        assert listings.largest_difference(after, (W, theta)) <= TOLERANCE
+
+
 def test_earlier_layers_are_kept_and_the_last_replaced(rng, trained):
     net, x = transfer(trained, new_layers=[10], seed=1), rng.normal(size=(7, 6))
     z = net(x).numpy()
@@ -34,8 +108,8 @@ def test_earlier_layers_are_kept_and_the_last_replaced(rng, trained):
     assert W.shape == (4, 10)
     np.testing.assert_allclose(z, signals["y3"].numpy() @ W - theta, rtol=1e-12)
     assert transfer(trained, [8, 10])(x).shape == (7, 10)
-    assert transfer(trained, [8, 10]).head[0].W.shape == (5, 8)  # two new layers replace two
-    assert transfer(trained, [8, 10], replace=1).head[0].W.shape == (4, 8)
+    assert transfer(trained, [8, 10]).head[0].W.shape == (4, 8)  # two new layers for the last one
+    assert transfer(trained, [8, 10], replace=2).head[0].W.shape == (5, 8)
 
 
 def test_the_frozen_trunk_gets_no_gradient_and_no_gradient_work(rng, trained):
@@ -148,7 +222,10 @@ def learn(net, train_set, lr, epochs):
     ("make", "text"),
     [
         (lambda: transfer(autoencoder([4, 2, 4]), [3]), "a network of layers in a row, .* got Autoencoder"),
-        (lambda: transfer(fully_connected([4, 3, 2]), [3, 3]), "2 layers with weights .* at most 1 .* replace=2"),
+        (
+            lambda: transfer(fully_connected([4, 3, 2]), [3], replace=2),
+            "2 layers with weights .* at most 1 .* replace=2",
+        ),
         (lambda: transfer(fully_connected([4, 3, 2]), []), "at least one new layer"),
         (lambda: transfer(fully_connected([4, 3, 2]), 3), "must list the sizes of at least one new layer, got 3"),
         (lambda: transfer(fully_connected([4, 3, 2]), [0]), "at least 1, got 0"),

@@ -176,9 +176,10 @@ class Neighborhoods:
 
 @dataclass(frozen=True)
 class NeighborhoodMatMul(Op):
-    """Product with one weight for each edge: ``z_j = sum over the neighbours i of j of w_ij y_i`` (65.112).
+    """Product with one weight for each edge: ``z_j = sum over the neighbours i of j of w_ij y_i`` (65.112a).
 
-    Transposed, it goes against the edges: ``y_i = sum over the j that i feeds of w_ij z_j``.
+    Transposed, it goes against the edges, as the sum that carries sensitivities back in (65.116):
+    ``y_i = sum over the j that i feeds of w_ij z_j``.
     """
 
     name = "neighborhood_matmul"
@@ -215,7 +216,10 @@ class NeighborhoodMatMul(Op):
 
 @dataclass(frozen=True)
 class EdgeProduct(Op):
-    """The product of a batch on either side, at the edges only: ``w_ij = sum over the batch of y_i z_j``."""
+    """The product of a batch on either side, at the edges only: ``w_ij = sum over the batch of y_i z_j``.
+
+    With sensitivities for z, the gradient of the weights: the last line of (65.119) takes such a product for each edge.
+    """
 
     rule = "dy_i = sum_j dw_ij z_j, dz_j = sum_i dw_ij y_i"
 
@@ -236,7 +240,7 @@ class EdgeProduct(Op):
 
 @documents(NeighborhoodMatMul)
 def neighborhood_matmul(y: Operand, w: Operand, neighborhoods: Neighborhoods) -> Tensor:
-    """Return the signals that nodes get from their neighbours (65.110)-(65.112).
+    """Return the signals that nodes get from their neighbours: the sum of (65.112a), without the bias.
 
     Parameters
     ----------

@@ -1,14 +1,14 @@
 """Losses and regularisers.
 
-Every loss is the mean over the batch of the chapter's Q, a tensor with one entry. A loss that takes logits
-is given the signals before the output activation, ``net(x)``; the others the prediction, ``net.predict(x)``
-(`takes_logits` tells which).
+Every loss is the mean over the batch of the loss Q of a sample, a tensor with one entry. A loss that takes logits
+is given the signals z_L before the output activation, ``net(x)``; the others the prediction gamma-hat,
+``net.predict(x)`` (`takes_logits` tells which). Logarithms are natural.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import TypeVar
 
 import numpy as np
@@ -44,14 +44,17 @@ def _with_missing_labels(loss: F) -> F:
 
 
 def takes_logits(loss: Callable[..., Tensor]) -> bool | None:
-    """Return whether a function of this module is given logits; None for any other function."""
-    answer: bool | None = getattr(loss, "takes_logits", None)
+    """Return whether a function of this module is given logits; None for any other function.
+
+    Options may be filled in: ``functools.partial(losses.huber, delta=0.5)`` is a function of this module.
+    """
+    answer: bool | None = getattr(loss.func if isinstance(loss, partial) else loss, "takes_logits", None)
     return answer
 
 
 @_of_prediction
 def squared_error(output: Operand, target: Operand) -> Tensor:
-    """Return the mean over the batch of ``|target - output|**2`` (65.45).
+    """Return the mean over the batch of the squared distance ``|target - output|**2`` (65.48), as in the risk (65.47).
 
     Parameters
     ----------
@@ -69,14 +72,16 @@ def squared_error(output: Operand, target: Operand) -> Tensor:
 
 @_of_logits
 def cross_entropy(logits: Operand, target: Operand) -> Tensor:
-    """Return the mean over the batch of ``-sum target log softmax(logits)`` (65.125)-(65.131).
+    """Return the mean over the batch of the cross-entropy ``-sum target log softmax(logits)`` (65.128).
+
+    With labels as basis vectors it is the risk (65.127), without its regularisation, and the log loss (65.138).
 
     Parameters
     ----------
     logits : tensor of shape (B, classes)
         The signals z_L before the softmax.
     target : tensor or array
-        One row of class probabilities for each sample, a basis vector for a label, of shape (B, classes);
+        One row of class probabilities for each sample, a basis vector for a label (65.125), of shape (B, classes);
         or class indices of shape (B,), whole numbers from 0 to classes - 1.
 
     Raises
@@ -111,7 +116,10 @@ def _basis_vectors(logits: Tensor, target: Operand) -> Operand:
 @_of_logits
 @_with_missing_labels
 def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None = None) -> Tensor:
-    """Return the mean over the batch of the labels' binary cross-entropies, added up (65.125), (65.138).
+    """Return the mean over the batch of the labels' binary cross-entropies, added up.
+
+    Of one label it is the risk of binary labels (65.131), with gamma-hat(1) the sigmoid of one output instead of the
+    first of two softmax outputs; of several it adds up the tasks as (65.154) does, a single output for each.
 
     Parameters
     ----------
@@ -169,42 +177,87 @@ def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
 
 @_of_prediction
 def huber(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
-    """Return the mean over the batch of the Huber loss of the error vector ``e = output - target`` (Problem 65.17).
+    """Return the mean over the batch of the Huber loss of the error vector ``e = target - output`` (Prob. 65.17).
 
-    It is ``|e|**2 / 2`` where ``|e| <= delta`` and ``delta (|e| - delta / 2)`` beyond, with the Euclidean norm of a
-    row; value and slope are continuous.
+    It is ``|e|**2 / (2 delta)`` where ``|e| <= delta`` and ``|e| - delta / 2`` beyond, with the Euclidean norm of a
+    row; value and slope are continuous, and the slope ends at 1. PyTorch's ``smooth_l1_loss`` with ``beta = delta`` has
+    this scale, entry by entry. The field's Huber loss, `huber_1964`, is `delta` times as large.
 
     Parameters
     ----------
     output, target : tensors of one shape (B, n) or (B,)
     delta : float
-        Positive.
+        Positive: the size of an error above which it is an outlier.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ or the batch is empty.
+    ArgumentError
+        If `delta` is not above 0.
     """
+    return _huber("huber", output, target, delta)
+
+
+@_of_prediction
+def huber_1964(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
+    """Return the Huber loss as Huber (1964) and PyTorch's ``huber_loss`` scale it: `delta` times `huber`.
+
+    It is ``|e|**2 / 2`` where ``|e| <= delta`` and ``delta (|e| - delta / 2)`` beyond, with the Euclidean norm of a
+    row; PyTorch takes it entry by entry. Parameters and errors are those of `huber`.
+    """
+    return _huber("huber_1964", output, target, delta) * delta
+
+
+def _huber(what: str, output: Operand, target: Operand, delta: float) -> Tensor:
     output = as_tensor(output)
     target = as_tensor(target, output)
-    _check_same_shape("huber", output, target)
-    if not _factor("huber: delta", delta):
-        raise ArgumentError("huber: delta must be above 0, got 0")
+    _check_same_shape(what, output, target)
+    if not _factor(f"{what}: delta", delta):
+        raise ArgumentError(f"{what}: delta must be above 0, got 0")
     e = reshape(output - target, (output.shape[0], -1))
     size = norm(e, -1)
-    cost = where(size <= delta, 0.5 * total(square(e), -1), delta * size - 0.5 * delta**2)
+    cost = where(size <= delta, total(square(e), -1) * (0.5 / delta), size - 0.5 * delta)
     return total(cost) * (1.0 / e.shape[0])
 
 
-@_of_logits
+@_of_prediction
 def logistic(output: Operand, sign: Operand) -> Tensor:
-    """Return the mean over the batch of ``log(1 + exp(-sign output))``, added up over columns (Problem 65.18).
+    """Return the mean over the batch of ``log(1 + exp(-sign output))``, added up over columns (Prob. 65.18).
+
+    As in the problem, `output` is the prediction gamma-hat, from -1 to 1 for a network with tanh at its output, so the
+    loss of a sample is never below ``log(1 + exp(-1))``, 0.3133. The field's custom is to take it of the signal before
+    the output activation, which has no such bound: `logistic_with_logits`.
 
     Parameters
     ----------
     output : tensor of shape (B,) or (B, n)
-        The scores.
+        The prediction gamma-hat.
     sign : tensor or array of the same shape and dtype
         The labels, -1 or 1.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ or the batch is empty.
     """
-    z = as_tensor(output)
+    return _logistic("logistic", output, sign)
+
+
+@_of_logits
+def logistic_with_logits(logits: Operand, sign: Operand) -> Tensor:
+    """Return the mean over the batch of ``log(1 + exp(-sign logits))``, added up over columns: logistic regression's.
+
+    It is PyTorch's ``SoftMarginLoss`` of one column, and `binary_cross_entropy` for labels of -1 and 1. The risk of the
+    chapter takes the prediction instead: `logistic`, which has the same parameters and errors.
+    """
+    return _logistic("logistic_with_logits", logits, sign)
+
+
+def _logistic(what: str, scores: Operand, sign: Operand) -> Tensor:
+    z = as_tensor(scores)
     labels = as_tensor(sign, z)
-    _check_same_shape("logistic", z, labels)
+    _check_same_shape(what, z, labels)
     return total(softplus(-(labels * z))) * (1.0 / z.shape[0])
 
 
@@ -233,7 +286,10 @@ def _factor(name: str, value: float) -> float:
 
 
 def l2(net: Module, rho: float) -> Tensor:
-    """Return ``rho`` times the sum of the squared weights, each shared one once, never biases (65.47).
+    """Return ``rho`` times the sum of the squared weights (65.46), (65.47), never of biases.
+
+    A weight that two layers share counts once. In the sum over layers of an autoencoder with ``W_2 = W_1^T``
+    (Prob. 65.16) it would count twice: double `rho` for that.
 
     Parameters
     ----------
@@ -246,11 +302,20 @@ def l2(net: Module, rho: float) -> Tensor:
 
 
 def l1(net: Module, alpha: float) -> Tensor:
-    """Return ``alpha`` times the sum of the weights' absolute values, never biases (Problem 65.15)."""
+    """Return ``alpha`` times the sum of the weights' absolute values, never of biases (Prob. 65.15).
+
+    Its gradient is ``alpha sign(W)``, 0 where a weight is 0; a shared weight counts once.
+
+    Parameters
+    ----------
+    net : Module
+    alpha : float
+        At least 0.
+    """
     alpha = _factor("l1: alpha", alpha)
     return alpha * reduce(add, [total(absolute(W)) for W in _weights(net, "l1")])
 
 
 def elastic(net: Module, rho: float, alpha: float) -> Tensor:
-    """Return `l2` with factor `rho` and `l1` with factor `alpha` together: the elastic net."""
+    """Return `l2` with factor `rho` and `l1` with factor `alpha` together: the elastic net, not in the chapter."""
     return l2(net, rho) + l1(net, alpha)

@@ -499,7 +499,7 @@ def _checked_pair(net: Module, loss_fn: Loss, pair: tuple[Any, Any], what: str) 
         Y = _class_rows(net, X, Y, what)
     if loss_fn in (losses.binary_cross_entropy, losses.multitask_cross_entropy):
         _check_range(Y, (Y >= 0) & (Y <= 1) | (Y != Y), "from 0 to 1, or NaN where missing", what)
-    if loss_fn is losses.logistic:
+    if loss_fn in (losses.logistic, losses.logistic_with_logits):
         _check_range(Y, np.abs(Y) == 1, "-1 or 1", what)
     if like is not None and Y.dtype.kind in "fbiu":
         Y = Y.astype(like.dtype, copy=False)

@@ -101,7 +101,12 @@ def jacobian(gamma_hat):
 
 
 def boundary(gamma_hat, gamma, z, f_L, risk):
-    """Table 65.2: delta_L for `risk` "least squares" (65.56), with a softmax (65.70), or "cross-entropy" (65.144)."""
+    """Table 65.2: delta_L for `risk` "least squares" (65.56), with a softmax (65.70), or "cross-entropy" (65.144).
+
+    Of another risk it is what a function ``risk(gamma_hat, gamma, z)`` returns.
+    """
+    if callable(risk):
+        return risk(gamma_hat, gamma, z)
     Q = range(len(gamma_hat))
     if risk == "cross-entropy":
         return [gamma_hat[q] - gamma[q] for q in Q]

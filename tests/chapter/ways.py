@@ -9,20 +9,21 @@ WAYS = ("loop", "compile", "fit")
 TOLERANCE = 1e-10  # of any parameter in float64, over 20 steps
 
 
-def walk(way, net, loss_fn, optimizer, pairs, after, rho=0.0, **options):
+def walk(way, net, loss_fn, optimizer, pairs, after, rho=0.0, alpha=0.0, **options):
     """Let the library make a step with each pair ``(x, y)`` of arrays, and call `after` after each.
 
-    `loss_fn` is a function of `tinygraph.losses`, rho the factor of its regulariser (65.47); `options` are for `fit`.
+    `loss_fn` is a function of `tinygraph.losses`, rho the factor of its regulariser (65.47), alpha that of Prob. 65.15,
+    the sum of absolute values; `options` are for `fit`.
     """
 
     def update(x, y):
         optimizer.zero_grad()
         output = net(x) if losses.takes_logits(loss_fn) else net.predict(x, train=True)
-        (loss_fn(output, y) + losses.l2(net, rho)).backward()
+        (loss_fn(output, y) + losses.elastic(net, rho, alpha)).backward()
         optimizer.step()
 
     if way == "fit":
-        tg.fit(net, loss_fn, _Watched(pairs, after), optimizer, 1, l2=rho, **options)
+        tg.fit(net, loss_fn, _Watched(pairs, after), optimizer, 1, l2=rho, l1=alpha, **options)
         return
     step = tg.compile(update) if way == "compile" else update
     for x, y in pairs:

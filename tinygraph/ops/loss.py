@@ -1,4 +1,4 @@
-"""Losses as operations: the batch mean of the chapter's Q, with gradients in closed form.
+"""Losses as operations: the batch mean of a sample's loss Q, with gradients in closed form.
 
 A loss computed from the signals before the output activation never takes the logarithm of a rounded
 probability, so it stays finite for every finite input.
@@ -33,7 +33,7 @@ def check_pair(op: Op, inputs: tuple[Tensor, ...], what: str) -> None:
 
 @dataclass(frozen=True)
 class SquaredError(Op):
-    """Mean over the batch of ``|output - target|**2`` (65.45)."""
+    """Mean over the batch of the squared distance ``|output - target|**2`` (65.48)."""
 
     rule = "doutput = dy 2 (output - target) / B, dtarget = -doutput"
 
@@ -53,7 +53,7 @@ class SquaredError(Op):
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Op):
-    """Mean over the rows of ``-sum target log softmax(z)``: softmax and cross-entropy as one (65.125)-(65.131)."""
+    """Mean over the rows of ``-sum target log softmax(z)``: softmax (65.126) and cross-entropy (65.128) as one."""
 
     rule = "dz = dy (softmax(z) sum(target) - target) / B"
 
@@ -119,7 +119,7 @@ _softmax_cross_entropy, _softmax_cross_entropy_slope = SoftmaxCrossEntropy(), So
 
 @documents(SquaredError)
 def squared_error(output: Operand, target: Operand) -> Tensor:
-    """Return the mean over the batch of ``|output - target|**2`` (65.45).
+    """Return the mean over the batch of the squared distance ``|output - target|**2`` (65.48).
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def squared_error(output: Operand, target: Operand) -> Tensor:
 
 @documents(SoftmaxCrossEntropy)
 def softmax_cross_entropy(z: Operand, target: Operand) -> Tensor:
-    """Return the mean over the batch of ``-sum target log softmax(z)`` (65.125)-(65.131).
+    """Return the mean over the batch of the cross-entropy ``-sum target log softmax(z)`` (65.128).
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Data: data sets by name, mini-batches, checks, tables from files."""
 
 from .batches import Batches, batches
-from .checks import check_finite, check_labels, one_hot
+from .checks import check_finite, check_labels, multi_hot, one_hot
 from .cora import NodeDataset
 from .dataset import Dataset
 from .datasets import load
@@ -18,6 +18,7 @@ __all__ = [
     "check_finite",
     "check_labels",
     "load",
+    "multi_hot",
     "one_hot",
     "one_shot_episodes",
     "read_table",

@@ -101,8 +101,8 @@ def check_labels(labels: Any, n_classes: int | None = None, what: str = "labels"
     return host.astype(np.int64)
 
 
-def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32) -> np.ndarray:
-    """Return class labels as basis vectors, one a row.
+def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32, *, low: float = 0) -> np.ndarray:
+    """Return class labels as label vectors, one a row: 1 for the class, `low` for every other.
 
     Parameters
     ----------
@@ -112,6 +112,9 @@ def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32) 
         How many classes there are; by default one more than the largest label.
     dtype : dtype
         Of the result.
+    low : float
+        0 for basis vectors, the one-hot encoding (65.125); -1 for the label vectors of +1 and -1 (65.2) that a network
+        with tanh at its output learns.
 
     Returns
     -------
@@ -129,6 +132,38 @@ def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32) 
         if not len(checked):
             raise DataError("labels: there are none, so the number of classes is unknown; pass n_classes")
         n_classes = int(checked.max()) + 1
-    rows = np.zeros((len(checked), n_classes), dtype)
+    rows = np.full((len(checked), n_classes), low, dtype)
     rows[np.arange(len(checked)), checked] = 1
+    return rows
+
+
+def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: float = 0) -> np.ndarray:
+    """Return the properties of every sample as a label vector, one a row: 1 for each it has, `low` for every other.
+
+    Parameters
+    ----------
+    labels : sequence of n sequences of int
+        The properties that each sample has, whole numbers from 0 to ``n_classes - 1``; none is fine.
+    n_classes : int
+        How many properties there are.
+    dtype : dtype
+        Of the result.
+    low : float
+        0, or -1 for the multilabel vectors of +1 and -1 (65.2).
+
+    Returns
+    -------
+    array of shape (n, n_classes)
+
+    Raises
+    ------
+    DataError
+        If a label is out of range (its row is named).
+    ArgumentError
+        If `n_classes` is not a whole number of at least 1.
+    """
+    n_classes = whole_number("n_classes", n_classes, 1)
+    rows = np.full((len(labels), n_classes), low, dtype)
+    for i, properties in enumerate(labels):
+        rows[i, check_labels(properties, n_classes, f"labels of row {i}")] = 1
     return rows

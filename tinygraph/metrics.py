@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .data.checks import SUM_TOLERANCE
 from .errors import DataError
 from .tensor import Tensor
 
@@ -102,7 +103,9 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def log_loss(probabilities: Any, target: Any) -> float:
-    """Return the mean of ``-log`` of the probability given to the true class (65.138).
+    """Return the log loss (65.138): the mean of ``-log`` of the probability given to the true class.
+
+    The logarithm is natural; (65.139), which reads it as probabilities of classes, is printed without one.
 
     Parameters
     ----------
@@ -125,6 +128,94 @@ def log_loss(probabilities: Any, target: Any) -> float:
         raise DataError("log_loss: probabilities must be from 0 to 1, and classes from 0 to the number of columns - 1")
     with np.errstate(divide="ignore"):
         return float(-np.log(p[np.arange(len(p)), labels]).mean())
+
+
+def entropy(p: Any) -> np.ndarray | float:
+    """Return the entropy ``-sum p log2 p`` of distributions, in bits (65.134).
+
+    Parameters
+    ----------
+    p : tensor or array of shape (..., outcomes)
+        Probabilities along the last axis, where ``0 log2 0`` is 0.
+
+    Returns
+    -------
+    float, or array of shape (...)
+        From 0, for one sure outcome, to log2 of the number of outcomes.
+
+    Raises
+    ------
+    DataError
+        If entries are not from 0 to 1, or do not add up to 1 along the last axis.
+    """
+    (p,) = _distributions("entropy", p=p)
+    return _mean(p, _bits(p))
+
+
+def cross_entropy(p: Any, s: Any) -> np.ndarray | float:
+    """Return the cross-entropy ``-sum p log2 s`` of distributions, in bits (65.132), (65.137).
+
+    With `p` a label as a basis vector (65.136) and `s` the probabilities that a network gives (65.135), it is the loss
+    (65.128) divided by log 2. `tinygraph.losses.cross_entropy` trains by the latter, of the signals before the softmax.
+
+    Parameters
+    ----------
+    p, s : tensors or arrays of one shape (..., outcomes)
+        Probabilities along the last axis: what is true, and what is taken for it.
+
+    Returns
+    -------
+    float, or array of shape (...)
+        The entropy of `p` and the divergence of `s` from it together (65.133); infinite where ``s = 0 < p``.
+
+    Raises
+    ------
+    DataError
+        As `entropy`; and if the shapes differ.
+    """
+    p, s = _distributions("cross_entropy", p=p, s=s)
+    return _mean(p, _bits(s))
+
+
+def kl_divergence(p: Any, s: Any) -> np.ndarray | float:
+    """Return the Kullback-Leibler divergence ``sum p log2(p / s)`` of `s` from `p`, in bits (65.133).
+
+    It is what the cross-entropy exceeds the entropy by: 0 where `s` is `p`, above 0 anywhere else, infinite where
+    ``s = 0 < p``. Parameters and errors are those of `cross_entropy`.
+    """
+    p, s = _distributions("kl_divergence", p=p, s=s)
+    return _mean(p, _bits(s) - _bits(np.where(p > 0, p, 1.0)))
+
+
+def _distributions(what: str, **given: Any) -> list[np.ndarray]:
+    """Return distributions along the last axis, checked, all of one shape."""
+    hosts = [_host(values).astype(float) for values in given.values()]
+    for name, host in zip(given, hosts, strict=True):
+        if not host.ndim or not host.size:
+            raise DataError(f"{what}: {name} must have at least one outcome, got shape {host.shape}")
+        if host.shape != hosts[0].shape:
+            raise DataError(f"{what}: p and s must have one shape, got {hosts[0].shape} and {host.shape}")
+        sums = host.sum(axis=-1)
+        wrong = np.argwhere(~((host >= 0).all(axis=-1) & (np.abs(sums - 1) <= SUM_TOLERANCE)))
+        if len(wrong):
+            at = tuple(wrong[0].tolist())
+            place = f" at {list(at)}" if at else ""
+            raise DataError(
+                f"{what}: {name} must be probabilities that add up to 1 along the last axis; there is "
+                f"{host[at].tolist()}{place}"
+            )
+    return hosts
+
+
+def _bits(probabilities: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.log2(probabilities))
+
+
+def _mean(p: np.ndarray, values: np.ndarray) -> np.ndarray | float:
+    """Return the mean of `values` under `p` along the last axis, impossible outcomes left out."""
+    mean = (p * np.where(p > 0, values, 0.0)).sum(axis=-1)
+    return mean if mean.ndim else float(mean)
 
 
 def task_errors(decision: Any, target: Any) -> np.ndarray:

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..errors import ArgumentError, DataError
 
+SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
+
 
 def whole_number(what: str, value: Any, low: int, below: int | None = None) -> int:
     """Return `value` as an int, or raise an error that says which whole numbers are allowed."""

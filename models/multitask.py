@@ -1,4 +1,4 @@
-"""The multitask network (65.154)-(65.164): a softmax pair for each task on layers that all tasks share."""
+"""The multitask network (65.154)-(65.164): a softmax pair (65.155) for each task on layers that all tasks share."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from .layer_options import LayerOptions, activation_per_layer
 
 
 class Multitask(Module):
-    """Shared layers, then two nodes for each of T tasks (65.154); returns their signals z_L, (B, T, 2).
+    """Shared layers, then two nodes for each of T tasks (65.156a); returns their signals z_L, (B, T, 2).
 
-    ``[:, t, 0]`` is "no" and ``[:, t, 1]`` is "yes", as `tinygraph.losses.multitask_cross_entropy` takes them;
-    `predict` applies the softmax to each pair, `decide` gives the larger of each.
+    ``[:, t, 0]`` is for "present" and ``[:, t, 1]`` for "absent", as `tinygraph.losses.multitask_cross_entropy` takes
+    them. `predict` applies the softmax to each pair (65.155), so that ``[:, t, 0]`` is how likely the attribute is
+    present; `decide` gives the larger of each pair as a label (1, 0) or (0, 1), as in (65.160) and (65.161).
 
     Attributes
     ----------
     shared : Sequential
         The layers that all tasks learn from.
     pairs : Dense
-        From the last of them to the 2 T output nodes.
+        From the last of them to the 2 T output nodes; columns 2 t and 2 t + 1 of its W are W_{L-1,t} of (65.156a).
     tasks : int
     """
 
@@ -57,7 +58,10 @@ def multitask(
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> Multitask:
-    """Build a network for several yes-or-no tasks on shared layers (65.154)-(65.164).
+    """Build a network that tells the presence of several attributes, on shared layers (65.154)-(65.164).
+
+    With a single output for each task, as the text allows, it is a `fully_connected` network whose output is sigmoid,
+    trained by `tinygraph.losses.binary_cross_entropy`.
 
     Parameters
     ----------
@@ -79,10 +83,12 @@ def multitask(
 
     Examples
     --------
-    Missing labels are NaN:
+    Missing labels are NaN; label vectors (65.162) may be given as they are:
 
     >>> net = multitask([64, 32], tasks=2, n_in=100, seed=0)
-    >>> loss = losses.multitask_cross_entropy(net(np.zeros((1, 100), np.float32)), [[1.0, np.nan]])
+    >>> z = net(np.zeros((1, 100), np.float32))
+    >>> loss = losses.multitask_cross_entropy(z, [[np.nan, 1.0]])
+    >>> loss = losses.multitask_cross_entropy(z, [[np.nan, np.nan, 1.0, 0.0]])
     """
     tasks = whole_number("multitask: tasks", tasks, 1)
     if isinstance(hidden, int):

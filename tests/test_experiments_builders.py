@@ -73,25 +73,41 @@ def test_errors_and_log_losses_by_task_against_loops(rng):
             known[k] += 1
             wrong[k] += (p[i, k] > 0.5) != (t[i, k] == 1)
             cost[k] -= math.log(p[i, k] if t[i, k] == 1 else 1 - p[i, k])
-    pairs = tg.tensor(np.stack([1 - p, p], axis=2))
-    for decision in ((p > 0.5).astype(float), pairs):
-        errors = metrics.task_errors(decision, t)
-        np.testing.assert_allclose(errors[:2], [wrong[k] / known[k] for k in range(2)])
-        assert math.isnan(errors[2])
-        assert metrics.multitask_error(decision, t) == pytest.approx(sum(wrong) / sum(known))
-    for probabilities in (p, pairs):
-        losses = metrics.task_log_losses(probabilities, t)
-        np.testing.assert_allclose(losses[:2], [cost[k] / known[k] for k in range(2)], rtol=1e-12)
-        assert math.isnan(losses[2])
+    pairs = tg.tensor(np.stack([p, 1 - p], axis=2))
+    vectors = np.stack([t, 1 - t], axis=2)
+    for labels in (t, vectors, vectors.reshape(n, 2 * T), tg.tensor(vectors)):
+        for decision in ((p > 0.5).astype(float), pairs):
+            errors = metrics.task_errors(decision, labels)
+            np.testing.assert_allclose(errors[:2], [wrong[k] / known[k] for k in range(2)])
+            assert math.isnan(errors[2])
+            assert metrics.multitask_error(decision, labels) == pytest.approx(sum(wrong) / sum(known))
+        for probabilities in (p, pairs):
+            losses = metrics.task_log_losses(probabilities, labels)
+            np.testing.assert_allclose(losses[:2], [cost[k] / known[k] for k in range(2)], rtol=1e-12)
+            assert math.isnan(losses[2])
     assert metrics.task_log_losses([[0.0]], [[1.0]])[0] == math.inf
+    assert metrics.multitask_error([[[0.5, 0.5]]], [[1]]) == 0  # a tie is decided to be present
 
 
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: metrics.task_errors([[1, 0]], [[1, 2]]), r"0, 1, or NaN where missing; there is 2.0 at \[0, 1\]"),
+        (
+            lambda: metrics.task_errors([[1, 0]], [[1, 2]]),
+            r"from 0 to 1, or NaN where missing; there is 2.0 at \[0, 1\]",
+        ),
         (lambda: metrics.task_errors([[0.5]], [[1]]), "decisions must be 0 or 1"),
-        (lambda: metrics.multitask_error([[1]], [[1, 0]]), r"got \(1, 1\) and \(1, 2\)"),
+        (lambda: metrics.multitask_error([[1]], [[1, 1]]), r"must add up to 1, .*; row 0 has \[1.0, 1.0\] for task 0"),
+        (
+            lambda: metrics.multitask_error([[1]], [[1, 0, 1]]),
+            r"expected labels of shape \(1, 1\), .* got shape \(1, 3\)",
+        ),
+        (lambda: metrics.multitask_error([[1]], [[1], [0]]), "expected as many rows as labels have, 2, got 1"),
+        (lambda: metrics.multitask_error([1], [1]), r"one a task, or pairs \(n, T, 2\), got \(1,\)"),
+        (
+            lambda: metrics.task_errors([[1, 0]], [[0.5, 1]]),
+            r"must be 0, 1, or NaN where missing; there is 0.5 at \[0, 0\]",
+        ),
         (lambda: metrics.task_log_losses([[1.5]], [[1]]), "probabilities must be from 0 to 1"),
     ],
 )
@@ -272,7 +288,7 @@ def test_labels_other_than_yes_no_and_missing_are_told(tinygraph, monkeypatch):
     monkeypatch.setattr(multitask_module, "attributes", lambda labels: np.full((len(labels), 5), 2, np.float32))
     status, _, err = tinygraph("train", "multitask")
     assert (status, err.count("\n")) == (2, 1)
-    assert "labels must be from 0 to 1, or NaN where missing; Y has 2.0 at" in err
+    assert "labels must be from 0 to 1, or NaN where missing; there is 2.0 at" in err
 
 
 # autoencoders -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from .data.checks import task_labels
 from .errors import ArgumentError, DataError, GraphError, ShapeError
 from .nn import Module
 from .ops.activation import softplus
@@ -22,7 +23,7 @@ from .ops.loss import sigmoid_cross_entropy, softmax_cross_entropy
 from .ops.loss import squared_error as squared_error_op
 from .ops.reduce import norm
 from .ops.reduce import sum as total
-from .ops.shape import reshape
+from .ops.shape import reshape, stack
 from .tensor import Operand, Tensor, as_tensor
 
 F = TypeVar("F", bound=Callable[..., Tensor])
@@ -148,31 +149,57 @@ def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None
 @_of_logits
 @_with_missing_labels
 def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
-    """Return the mean over the batch of the cross-entropies of T softmax pairs, added up (65.154)-(65.164).
+    """Return the mean over the batch of the cross-entropies of T softmax pairs, added up (65.154), (65.163).
 
     Parameters
     ----------
     logits : tensor of shape (B, 2 T) or (B, T, 2)
-        The signals before the softmax pairs: task t has columns 2 t, for "no", and 2 t + 1, for "yes".
-    target : tensor or array of shape (B, T)
-        1 for "yes", 0 for "no", NaN for a missing label, which adds nothing to loss or gradient; a batch
+        The signals before the softmax pairs (65.155): task t has columns 2 t, for "present", and 2 t + 1, for "absent".
+    target : tensor or array
+        One label a task, of shape (B, T): 1 for present, 0 for absent, NaN for missing. Or the aggregate label vectors
+        (65.160)-(65.162), of shape (B, 2 T) or (B, T, 2): pairs (1, 0) for present, (0, 1) for absent, (NaN, NaN) for
+        missing. The width of the logits tells which. A missing label adds nothing to loss or gradient (65.164); a batch
         without any label of a task, or of all, is fine.
 
     Raises
     ------
     ShapeError
         If the shapes do not fit or the batch is empty.
+    DataError
+        If labels on the host are not from 0 to 1, or a pair does not add up to 1 or is missing by half. On a device, a
+        pair missing by half counts as missing.
     """
     z = as_tensor(logits)
-    t = as_tensor(target, z)
-    if z.ndim not in (2, 3) or t.ndim != 2 or z.size != 2 * t.size or z.shape[0] != t.shape[0]:
-        raise ShapeError(
-            f"multitask_cross_entropy: expected target (B, T) and logits (B, 2 T) or (B, T, 2), got {t.shape} and "
-            f"{z.shape}"
-        )
-    pairs = reshape(z, (*t.shape, 2))
+    pairs = (z.shape[0], number_of_tasks(z), 2)
+    signals, labels = reshape(z, pairs), reshape(label_vectors(z, target), pairs)
+    present, absent = labels[:, :, 0], labels[:, :, 1]
+    known = equal(absent, absent)  # NaN is not equal to itself
     # A softmax of two is a sigmoid of their difference.
-    return binary_cross_entropy(pairs[:, :, 1] - pairs[:, :, 0], t)
+    return binary_cross_entropy(signals[:, :, 0] - signals[:, :, 1], where(known, present, absent))
+
+
+def label_vectors(logits: Tensor, target: Operand) -> Tensor:
+    """Return labels in any form that `multitask_cross_entropy` takes as pairs (present, absent), shaped as `logits`."""
+    rows, tasks = logits.shape[0], number_of_tasks(logits)
+    labels = as_tensor(target, logits)
+    if labels.shape not in ((rows, tasks), (rows, 2 * tasks), (rows, tasks, 2)):
+        raise ShapeError(
+            f"multitask_cross_entropy: for logits {logits.shape} expected labels ({rows}, {tasks}), one a task, or "
+            f"pairs (present, absent) of shape ({rows}, {2 * tasks}) or ({rows}, {tasks}, 2), got {labels.shape}"
+        )
+    if isinstance(target, np.ndarray | list | tuple):
+        task_labels(target, tasks, "multitask_cross_entropy")
+    if labels.shape == (rows, tasks):
+        labels = stack([labels, 1.0 - labels], axis=-1)
+    return reshape(labels, logits.shape)
+
+
+def number_of_tasks(logits: Tensor) -> int:
+    """Return T for signals of shape (B, 2 T) or (B, T, 2)."""
+    pairs = logits.ndim == 3 and logits.shape[2] == 2
+    if not pairs and (logits.ndim != 2 or logits.shape[1] % 2):
+        raise ShapeError(f"multitask_cross_entropy: expected logits (B, 2 T) or (B, T, 2), got {logits.shape}")
+    return logits.shape[1] if pairs else logits.shape[1] // 2
 
 
 @_of_prediction

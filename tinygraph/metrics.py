@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .data.checks import SUM_TOLERANCE
+from .data.checks import SUM_TOLERANCE, task_labels
 from .errors import DataError
 from .tensor import Tensor
 
@@ -224,9 +224,10 @@ def task_errors(decision: Any, target: Any) -> np.ndarray:
     Parameters
     ----------
     decision : tensor or array of shape (n, T) or (n, T, 2)
-        1 for "yes", 0 for "no"; or pairs (no, yes) of which the larger counts.
-    target : tensor or array of shape (n, T)
-        1, 0, or NaN for a missing label, which is left out.
+        1 for present, 0 for absent; or pairs (present, absent) of which the larger counts, the first of equals.
+    target : tensor or array of shape (n, T), (n, 2 T) or (n, T, 2)
+        1, 0, or NaN for a missing label, which is left out; or label vectors (65.160)-(65.162) of them: pairs
+        (present, absent), NaN and NaN where missing. The shape of `decision` tells which.
 
     Returns
     -------
@@ -249,14 +250,17 @@ def multitask_error(decision: Any, target: Any) -> float:
 
 
 def task_log_losses(probabilities: Any, target: Any) -> np.ndarray:
-    """Return the mean of ``-log`` of the probability given to the true answer, for every task (65.154)-(65.164).
+    """Return the mean of ``-log`` of the probability given to the true answer, for every task.
+
+    Their sum is the risk (65.163) without its regularisation, if no label is missing: each is a mean over the labels
+    that its task has, where the risk divides by all samples.
 
     Parameters
     ----------
     probabilities : tensor or array of shape (n, T) or (n, T, 2)
-        Of "yes"; or pairs (no, yes).
-    target : tensor or array of shape (n, T)
-        1, 0, or NaN for a missing label, which is left out.
+        That the attribute is present; or pairs (present, absent).
+    target : tensor or array of shape (n, T), (n, 2 T) or (n, T, 2)
+        As for `task_errors`.
 
     Returns
     -------
@@ -271,18 +275,21 @@ def task_log_losses(probabilities: Any, target: Any) -> np.ndarray:
     p, t = _tasks("task_log_losses", probabilities, target)
     if not ((p >= 0) & (p <= 1)).all():
         raise DataError("task_log_losses: probabilities must be from 0 to 1")
-    yes = p if p.ndim == 2 else p[:, :, 1]
+    present = p if p.ndim == 2 else p[:, :, 0]
     known = ~np.isnan(t)
     with np.errstate(divide="ignore"):
-        costs = -np.log(np.where(t == 1, yes, 1 - yes))
+        costs = -np.log(np.where(t == 1, present, 1 - present))
     return _ratio(np.where(known, costs, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def _tasks(what: str, answers: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return answers (n, T) or (n, T, 2) and labels (n, T), checked."""
-    a, t = _host(answers).astype(float), _host(target).astype(float)
-    if t.ndim != 2 or a.shape not in (t.shape, (*t.shape, 2)):
-        raise DataError(f"{what}: expected (n, T) or (n, T, 2) and labels (n, T), got {a.shape} and {t.shape}")
+    a = _host(answers).astype(float)
+    if a.ndim not in (2, 3) or a.shape[2:] not in ((), (2,)):
+        raise DataError(f"{what}: expected (n, T), one a task, or pairs (n, T, 2), got {a.shape}")
+    t = task_labels(_host(target), a.shape[1], what)
+    if len(a) != len(t):
+        raise DataError(f"{what}: expected as many rows as labels have, {len(t)}, got {len(a)}")
     wrong = np.argwhere(~((t == 0) | (t == 1) | np.isnan(t)))
     if len(wrong):
         at = tuple(wrong[0].tolist())
@@ -294,9 +301,9 @@ def _task_decisions(what: str, decision: Any, target: Any) -> tuple[np.ndarray, 
     """Return which decisions are wrong and which labels are there, both of shape (n, T)."""
     d, t = _tasks(what, decision, target)
     if d.ndim == 3:
-        d = d.argmax(axis=2).astype(float)
+        d = (d[:, :, 0] >= d[:, :, 1]).astype(float)
     if not np.isin(d, (0, 1)).all():
-        raise DataError(f"{what}: decisions must be 0 or 1, or pairs (no, yes)")
+        raise DataError(f"{what}: decisions must be 0 or 1, or pairs (present, absent)")
     known = ~np.isnan(t)
     return (d != t) & known, known
 

@@ -19,7 +19,7 @@ import numpy as np
 from . import losses
 from .backend import Backend, current
 from .checkpoint import PathLike, read_arrays, write_arrays, write_file
-from .data import Batches, check_finite, one_hot
+from .data import Batches, check_finite, one_hot, task_labels
 from .errors import ArgumentError, CompileError, DataError
 from .nn import Module, Output
 from .ops.elementwise import less, sign, where
@@ -305,6 +305,8 @@ class _Objective:
             return self.loss_fn(self.net, x, y), None, y
         y = _like_parameters(y, self.like)
         output = self.net(x)
+        if self.loss_fn is losses.multitask_cross_entropy:
+            y = losses.label_vectors(output, y)
         prediction = output if self.output is None or self.takes_logits else self.output.activation(output)
         loss = self.loss_fn(prediction, y)
         return loss, output if self.output is not None and self.output.decides else None, y
@@ -497,7 +499,9 @@ def _checked_pair(net: Module, loss_fn: Loss, pair: tuple[Any, Any], what: str) 
         check_finite(Y, f"{what}: Y")
     if loss_fn is losses.cross_entropy:
         Y = _class_rows(net, X, Y, what)
-    if loss_fn in (losses.binary_cross_entropy, losses.multitask_cross_entropy):
+    if loss_fn is losses.multitask_cross_entropy:
+        Y = task_labels(Y, losses.number_of_tasks(_first_output(net, X)), f"{what}: Y")
+    if loss_fn is losses.binary_cross_entropy:
         _check_range(Y, (Y >= 0) & (Y <= 1) | (Y != Y), "from 0 to 1, or NaN where missing", what)
     if loss_fn in (losses.logistic, losses.logistic_with_logits):
         _check_range(Y, np.abs(Y) == 1, "-1 or 1", what)
@@ -513,10 +517,16 @@ def _check_range(Y: np.ndarray, fits: np.ndarray, allowed: str, what: str) -> No
         raise DataError(f"{what}: labels must be {allowed}; Y has {Y[at]} at {list(at)}")
 
 
+def _first_output(net: Module, X: np.ndarray) -> Tensor:
+    """Return what the network gives for the first sample: how wide it is."""
+    with no_grad(), net._in_mode(False):
+        output: Tensor = net(X[:1])
+    return output
+
+
 def _class_rows(net: Module, X: np.ndarray, Y: np.ndarray, what: str) -> np.ndarray:
     """Return labels as basis vectors for the cross-entropy, checked for their range."""
-    with no_grad(), net._in_mode(False):
-        classes = net(X[:1]).shape[-1]
+    classes = _first_output(net, X).shape[-1]
     if Y.dtype.kind in "iu" and Y.ndim == 1:
         return one_hot(Y, classes)
     if Y.shape != (len(X), classes):

@@ -1,7 +1,7 @@
 """Data: data sets by name, mini-batches, checks, tables from files."""
 
 from .batches import Batches, batches
-from .checks import check_finite, check_labels, multi_hot, one_hot
+from .checks import check_finite, check_labels, multi_hot, one_hot, task_labels
 from .cora import NodeDataset
 from .dataset import Dataset
 from .datasets import load
@@ -23,4 +23,5 @@ __all__ = [
     "one_shot_episodes",
     "read_table",
     "shifted",
+    "task_labels",
 ]

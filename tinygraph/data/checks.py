@@ -169,3 +169,55 @@ def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: floa
     for i, properties in enumerate(labels):
         rows[i, check_labels(properties, n_classes, f"labels of row {i}")] = 1
     return rows
+
+
+def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:
+    """Return one label for each task of a multitask network, checked: 1 for present, 0 for absent, NaN for missing.
+
+    Parameters
+    ----------
+    labels : array of shape (n, T), (n, 2 T) or (n, T, 2)
+        One label a task; or the aggregate label vectors (65.160)-(65.162), a pair (present, absent) for each task that
+        adds up to 1 or is missing as a whole. Probabilities may stand for 0 and 1.
+    tasks : int
+        T, by which the forms are told apart.
+    what : str
+        What the error calls them.
+
+    Returns
+    -------
+    array of shape (n, T)
+        Of the dtype of `labels` if that is floating, float64 otherwise.
+
+    Raises
+    ------
+    DataError
+        If the shape does not fit; or for the first label that is neither from 0 to 1 nor missing, or pair that does not
+        add up to 1 or is missing by half, with its place.
+    """
+    host = np.asarray(labels)
+    if host.dtype.kind not in "fiub":
+        raise DataError(f"{what}: expected numbers, got dtype {host.dtype}")
+    if host.dtype.kind != "f":
+        host = host.astype(np.float64)
+    n = len(host) if host.ndim else 0
+    if host.shape not in ((n, tasks), (n, 2 * tasks), (n, tasks, 2)):
+        raise DataError(
+            f"{what}: expected labels of shape ({n}, {tasks}), one a task, or pairs (present, absent) of shape "
+            f"({n}, {2 * tasks}) or ({n}, {tasks}, 2), got shape {host.shape}"
+        )
+    outside = np.argwhere(~((host >= 0) & (host <= 1) | np.isnan(host)))
+    if len(outside):
+        at = tuple(outside[0].tolist())
+        raise DataError(f"{what}: labels must be from 0 to 1, or NaN where missing; there is {host[at]} at {list(at)}")
+    if host.shape == (n, tasks):
+        return host
+    pairs = host.reshape(n, tasks, 2)
+    wrong = np.argwhere(~((np.abs(pairs.sum(axis=2) - 1) <= SUM_TOLERANCE) | np.isnan(pairs).all(axis=2)))
+    if len(wrong):
+        row, task = wrong[0].tolist()
+        raise DataError(
+            f"{what}: a pair (present, absent) must add up to 1, or be NaN and NaN where missing; row {row} has "
+            f"{pairs[row, task].tolist()} for task {task}"
+        )
+    return np.ascontiguousarray(pairs[:, :, 0])

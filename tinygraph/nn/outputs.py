@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..ops.activation import elu, identity, leaky_relu, relu, scaled_tanh, sigmoid, softplus, tanh
 from ..ops.elementwise import equal, greater_equal, not_equal
-from ..ops.reduce import argmax
+from ..ops.reduce import argmax, sum
 from ..ops.softmax import softmax
 from ..tensor import Operand, Tensor
 
@@ -75,10 +75,14 @@ class Largest(Output):
         return (argmax(z)[..., None] == classes).astype(z.dtype)
 
     def wrong(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where the class differs; `target` holds class indices, or rows whose largest entry is the class."""
+        """Return where the class differs; `target` holds class indices, or rows whose largest entry is the class.
+
+        A row with an entry missing is not known.
+        """
+        mass = target
         if target.ndim == z.ndim:
-            target = argmax(target, -1)
-        return not_equal(argmax(z, -1).astype(target.dtype), target), equal(target, target)
+            mass, target = sum(target, -1), argmax(target, -1)
+        return not_equal(argmax(z, -1).astype(target.dtype), target), equal(mass, mass)
 
 
 OUTPUTS: dict[str, Output] = {

@@ -145,10 +145,10 @@ def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> Any:
 
 
 def hessian_diagonal(loss: Tensor, x: Tensor) -> Tensor:
-    """Return the second derivative of `loss` with respect to each entry of `x`, exact (Problems 65.12-65.14).
+    """Return the second derivative of `loss` with respect to each entry of `x`, exact (Probs. 65.12-65.14).
 
     Each entry takes a product with the Hessian; above 10,000 entries a warning says how many. (The formulas of
-    Problems 65.12-65.14 for the second derivatives take one pass backward, but leave out the term ``f'(z)**2 w' H w``
+    Probs. 65.12-65.14 for the second derivatives take one pass backward, but leave out the term ``f'(z)**2 w' H w``
     that carries the Hessian H of the next layer's signals, and so are not exact even with one node a layer.)
 
     Parameters

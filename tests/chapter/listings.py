@@ -12,7 +12,7 @@ arguments. Nothing of the library is used, so that the library can be held again
 
 import math
 
-SCALED_TANH_B = 2 / 3  # (65.10)
+SCALED_TANH_B = 2 / 3  # (65.10), the constants of the scaled tanh
 SCALED_TANH_A = 1 / math.tanh(2 / 3)
 ELU_ALPHA = 1.0
 
@@ -22,19 +22,19 @@ def sigmoid(z):
 
 
 def sigmoid_slope(z):
-    return sigmoid(z) * (1 - sigmoid(z))  # (65.6)
+    return sigmoid(z) * (1 - sigmoid(z))  # (65.6), the slope of the sigmoid
 
 
 def tanh_slope(z):
-    return 1 - math.tanh(z) ** 2  # the third form of (65.7)
+    return 1 - math.tanh(z) ** 2  # (65.7), the third form of the slope of tanh
 
 
 def relu_slope(z):
-    return 1.0 if z > 0 else 0.0  # (65.11), 0 at 0
+    return 1.0 if z > 0 else 0.0  # (65.11), the slope of ReLU, 0 at 0
 
 
 def leaky_relu_slope(z):
-    return 1.0 if z > 0 else 0.01 if z < 0 else 0.0  # (65.12), 0 at 0
+    return 1.0 if z > 0 else 0.01 if z < 0 else 0.0  # (65.12), the slope of leaky ReLU, 0 at 0
 
 
 ACTIVATIONS = {  # Table 65.1: f, and its derivative
@@ -56,7 +56,7 @@ ACTIVATIONS = {  # Table 65.1: f, and its derivative
 
 
 def softmax(z):
-    """(65.14), (65.15): exponentials of the entries less the largest, over their sum."""
+    """The softmax (65.15) of centred entries (65.14): exponentials of them less the largest, over their sum."""
     s = [z_q - max(z) for z_q in z]
     total = sum(math.exp(s_q) for s_q in s)
     return [math.exp(s_q) / total for s_q in s]
@@ -68,7 +68,7 @@ def activations(L, hidden, output):
 
 
 def activate(f, z):
-    """f of a vector: of each entry, or the softmax of all (65.40)."""
+    """The activation f of a vector: of each entry, or the softmax of all (65.40)."""
     return softmax(z) if f == "softmax" else [ACTIVATIONS[f][0](z_j) for z_j in z]
 
 

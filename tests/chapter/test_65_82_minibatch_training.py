@@ -53,7 +53,7 @@ def largest_difference_by_mini_batches(way, activation, output, risk, rng):
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize(("output", "risk"), [("tanh", "least squares"), *SOFTMAX])
 def test_twenty_steps_by_mini_batches(way, activation, output, risk, rng):
-    """(65.82), (65.84), (65.149), with the three activations of Example 65.9."""
+    """(65.82) least squares by mini-batches, (65.84) with a softmax, (65.149) with cross-entropy."""
     assert largest_difference_by_mini_batches(way, activation, output, risk, rng) <= TOLERANCE
 
 
@@ -61,14 +61,14 @@ def test_twenty_steps_by_mini_batches(way, activation, output, risk, rng):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("output", listings.ACTIVATIONS)
 def test_twenty_steps_with_every_output_activation(way, output, rng):
-    """(65.82) with f at the output, for every f of Table 65.1."""
+    """(65.82) by mini-batches, with any activation function of Table 65.1 at the output."""
     assert largest_difference_by_mini_batches(way, "tanh", output, "least squares", rng) <= TOLERANCE
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("output", "risk"), [("tanh", "least squares"), *SOFTMAX])
 def test_twenty_steps_by_single_samples(way, output, risk, rng):
-    """(65.87), (65.85), (65.150)."""
+    """(65.87) least squares by single samples, (65.85) with a softmax, (65.150) with cross-entropy."""
     net, pairs = network("tanh", output), random_pairs(rng, B=1)
     f = listings.activations(len(SIZES), "tanh", output)
 

@@ -163,8 +163,23 @@ def test_centring_subtracts_the_training_mean_from_both_parts():
     np.testing.assert_allclose(centred.train[0].mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(centred.mean, plain.train[0].mean(0, dtype=float), rtol=1e-6)
     np.testing.assert_array_equal(centred.test[0], plain.test[0] - centred.mean)
+    np.testing.assert_array_equal(centred.test_mean, centred.mean)
     assert centred.train[0].dtype == centred.mean.dtype == np.float32
-    assert plain.mean is None
+    assert plain.mean is plain.test_mean is None
+    np.testing.assert_array_equal(data.load("digits", center="train").test[0], centred.test[0])
+
+
+def test_each_part_can_be_centred_by_its_own_mean():
+    plain, centred = data.load("digits"), data.load("digits", center="each")
+    for before, after, mean in (
+        (plain.train[0], centred.train[0], centred.mean),
+        (plain.test[0], centred.test[0], centred.test_mean),
+    ):
+        np.testing.assert_allclose(after.mean(0), 0, atol=1e-6)
+        np.testing.assert_allclose(mean, before.mean(0, dtype=float), rtol=1e-6)
+        np.testing.assert_array_equal(after, before - mean)
+    with pytest.raises(ArgumentError, match="center is True, False, 'train' or 'each', got 'own'"):
+        data.load("digits", center="own")
 
 
 @pytest.mark.parametrize(
@@ -535,6 +550,45 @@ def test_a_pass_that_was_broken_off_counts():
     batches = data.batches(np.arange(20), None, 6)
     next(iter(batches))
     assert batches.epoch == 1
+
+
+def test_rows_drawn_with_replacement_are_as_likely_each_time():
+    batches = data.batches(np.arange(10), batch_size=7, replacement=True, seed=1)
+    passes = [[x for (x,) in batches] for _ in range(500)]
+    assert {tuple(len(x) for x in one) for one in passes} == {(7, 3)}
+    counts = np.bincount(np.concatenate([x for one in passes for x in one]), minlength=10)
+    assert abs(counts - 500).max() < 4.5 * 450**0.5
+    twice = np.mean([one[0][0] == one[0][1] for one in passes])  # within a batch as well
+    assert abs(twice - 0.1) < 4 * (0.09 / 500) ** 0.5
+    batches.set_epoch(3)
+    np.testing.assert_array_equal(next(iter(batches))[0], passes[3][0])
+    with pytest.raises(ArgumentError, match="replacement draws rows at random, shuffle=False keeps their order"):
+        data.batches(np.arange(10), shuffle=False, replacement=True)
+
+
+def test_the_same_samples_in_order():
+    batches = data.batches(np.arange(10), 2 * np.arange(10), 3, replacement=True, drop_last=True)
+    x, y = (np.concatenate(parts) for parts in zip(*batches.in_order(4), strict=True))
+    assert x.tolist() == list(range(10))
+    assert y.tolist() == list(range(0, 20, 2))
+    assert len(batches) == 3
+
+
+@pytest.mark.parametrize(
+    ("part", "error", "text"),
+    [
+        (0, ArgumentError, "n_validation must be a whole number of at least 1, got 0"),
+        (1.0, ArgumentError, "as a fraction, n_validation must be between 0 and 1, got 1.0"),
+        (10, ArgumentError, "both sets need a sample, n_validation 10 would hold out 10 of 10 samples"),
+        (0.01, ArgumentError, "n_validation 0.01 would hold out 0 of 10 samples"),
+        ("half", ArgumentError, "n_validation must be a whole number of at least 1, got 'half'"),
+    ],
+)
+def test_a_split_that_leaves_a_set_empty_is_told(part, error, text):
+    with pytest.raises(error, match=text):
+        data.split(np.arange(10), np.arange(10), part)
+    with pytest.raises(DataError, match=r"split: X and Y must have one row a sample, got shapes \(10,\) and \(3,\)"):
+        data.split(np.arange(10), np.arange(3), 2)
 
 
 def test_the_global_random_state_is_left_alone():

@@ -16,7 +16,6 @@ from tinygraph.errors import ArgumentError, DataError
 from tinygraph.tools import cli
 from tinygraph.tools.experiments import multitask as multitask_module
 from tinygraph.tools.experiments import prepare, settings_of
-from tinygraph.tools.experiments.autoencoder import principal_components
 from tinygraph.tools.experiments.graph_neighborhood import NodeClassifier
 from tinygraph.tools.experiments.multitask import ATTRIBUTES
 
@@ -292,15 +291,6 @@ def test_labels_other_than_yes_no_and_missing_are_told(tinygraph, monkeypatch):
 
 
 # autoencoders -----------------------------------------------------------------------------------
-
-
-@host
-def test_principal_components_by_singular_values(rng):
-    X, given = rng.normal(size=(30, 6)), rng.normal(size=(4, 6))
-    V = np.linalg.svd(X - X.mean(axis=0))[2][:2]
-    expected = X.mean(axis=0) + sum(np.outer((given - X.mean(axis=0)) @ v, v) for v in V)
-    np.testing.assert_allclose(principal_components(X, given, 2), expected, rtol=1e-9)
-    np.testing.assert_allclose(principal_components(X, given, 9), given, rtol=1e-9)  # an overcomplete code
 
 
 @host

@@ -25,7 +25,14 @@ FLOORS = [
         "tinygraph.sensitivities",
         "tinygraph.sleeping",
     },
-    {"tinygraph.data", "tinygraph.train", "tinygraph.checkpoint"},
+    {
+        "tinygraph.data",
+        "tinygraph.train",
+        "tinygraph.objective",
+        "tinygraph.stopping",
+        "tinygraph.history",
+        "tinygraph.checkpoint",
+    },
     {"tinygraph.models"},
     {"tinygraph.tools"},
 ]

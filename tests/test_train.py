@@ -88,13 +88,63 @@ def test_batches_of_ones_own(blobs):
         tg.fit(net, losses.cross_entropy, iter(batches), optimizer, 3)
 
 
-def test_stop_tolerance_65_83(blobs):
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("every", ["iteration", "epoch"])
+def test_stop_tolerance(blobs, every, compiled):
     net, optimizer = make()
-    history = tg.fit(net, losses.cross_entropy, blobs, optimizer, 500, 60, stop_tolerance=1e-3)
-    gains = -np.diff(history.losses)
-    assert len(history) < 500
-    assert gains[-1] < 1e-3 <= gains[:-1].min()
-    assert "the risk improved by" in history.stopped
+    options = {"l2": 1e-2, "stop_tolerance": 1e-3, "stop_every": every, "compiled": compiled}
+    history = tg.fit(net, losses.cross_entropy, blobs, optimizer, 500, 20, **options)
+    changes = np.abs(np.diff(history.risks))
+    assert changes[-1] <= 1e-3 < changes[:-1].min()
+    assert len(changes) == (history.iterations if every == "iteration" else len(history)) < 500
+    assert f"the risk changed by {changes[-1]:.3g}, no more than 0.001, in {every.replace('epoch', 'pass')} " in (
+        history.stopped
+    )
+    risk = tg.evaluate(net, losses.cross_entropy, blobs)[0] + losses.l2(net, 1e-2).item()
+    assert history.risks[-1] == pytest.approx(risk, rel=1e-6)
+
+
+def test_looking_at_the_risk_does_not_change_training(blobs):
+    """Neither its masks nor its running averages, nor the mode of its parts."""
+    weights = []
+    for options in ({}, {"stop_tolerance": 0.0}, {"stop_tolerance": 0.0, "stop_every": "epoch"}):
+        tg.manual_seed(1)
+        net = fully_connected([4, 8, 3], dropout=[0.1, 0.3], batch_norm=True, seed=0)
+        tg.fit(net, losses.cross_entropy, blobs, optim.SGD(net.parameters(), 0.1, 0.9), 2, 16, **options)
+        weights.append({name: t.numpy() for name, t in net.state_dict().items()})
+    for other in weights[1:]:
+        for name, value in weights[0].items():
+            np.testing.assert_array_equal(other[name], value)
+
+
+def test_the_number_of_iterations_is_limited(blobs):
+    net, optimizer = make()
+    history = tg.fit(net, losses.cross_entropy, blobs, optimizer, batch_size=20, max_iterations=32)  # 3 a pass
+    assert (history.iterations, len(history), history.stopped) == (32, 11, "all 32 iterations done")
+    for epochs, iterations, passes, stopped in ((2, 100, 2, "all 2 passes done"), (9, 6, 2, "all 6 iterations done")):
+        history = tg.fit(net, losses.cross_entropy, blobs, optimizer, epochs, 20, max_iterations=iterations)
+        assert (history.iterations, len(history), history.stopped) == (6, passes, stopped)
+    assert len(tg.fit(net, losses.cross_entropy, blobs, optimizer, batch_size=60)) == 10
+    assert len(tg.fit(net, losses.cross_entropy, blobs, optimizer, max_iterations=0)) == 0
+
+
+def test_samples_drawn_with_replacement(blobs):
+    """The same draws from the same seed, as `data.batches` gives them; in a pass some rows come twice, some never."""
+    X, labels = blobs
+    rows = np.arange(60)
+    drawn = data.batches(rows, batch_size=7, replacement=True, seed=3)
+    first, second = (np.concatenate([b for (b,) in drawn]) for _ in range(2))
+    assert len(first) == 60
+    assert 25 < len(set(first)) < 50
+    assert (first != second).any()
+    for compiled in (False, True):
+        net, optimizer = make()
+        tg.fit(net, losses.cross_entropy, blobs, optimizer, 2, 7, replacement=True, seed=3, compiled=compiled)
+        other, optimizer = make()
+        drawn.set_epoch(0)
+        own = [(X[b], labels[b]) for _ in range(2) for (b,) in drawn]
+        tg.fit(other, losses.cross_entropy, own, optimizer, 1, compiled=compiled)
+        np.testing.assert_array_equal(net.layer1.W.numpy(), other.layer1.W.numpy())
 
 
 def test_early_stopping_keeps_the_pocket_variables_65_94(blobs, rng):
@@ -109,20 +159,49 @@ def test_early_stopping_keeps_the_pocket_variables_65_94(blobs, rng):
     assert f"best was pass {best + 1}" in history.stopped
 
 
-@pytest.mark.parametrize("early_stopping", [None, 50])
-def test_a_run_that_was_killed_continues_bit_for_bit(blobs, tmp_path, early_stopping):
-    options = {"batch_size": 7, "l2": 1e-3, "validation": blobs, "early_stopping": early_stopping, "seed": 3}
-    whole, optimizer = make()
-    expected = tg.fit(whole, losses.cross_entropy, blobs, optimizer, 6, **options)
-    first, optimizer = make()
-    tg.fit(first, losses.cross_entropy, blobs, optimizer, 2, **options, checkpoint=tmp_path / "c.safetensors")
-    second, optimizer = make(seed=9)
-    history = tg.fit(
-        second, losses.cross_entropy, blobs, optimizer, 6, **options, checkpoint=tmp_path / "c.safetensors"
-    )
-    assert history.losses == expected.losses
-    for name, value in whole.state_dict().items():
-        np.testing.assert_array_equal(second.state_dict()[name].numpy(), value.numpy())
+CUT = [{"epochs": 2}, {"max_iterations": 9}, {"max_iterations": 23}, {"max_iterations": 27}]  # 9 iterations a pass
+
+
+@pytest.mark.parametrize("cut", CUT, ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"early_stopping": 50},
+        {"early_stopping": True, "early_stopping_on": "loss", "replacement": True},
+        {"stop_tolerance": 0.0},
+        {"stop_tolerance": 0.0, "stop_every": "epoch"},
+    ],
+    ids=str,
+)
+def test_a_run_that_was_killed_continues_bit_for_bit(blobs, tmp_path, more, cut):
+    options = {"batch_size": 7, "l2": 1e-3, "validation": blobs, "seed": 3, **more}
+
+    def masked(seed):
+        net = fully_connected([4, 8, 3], dropout=0.2, seed=seed)
+        return net, optim.SGD(net.parameters(), 0.1, 0.9)
+
+    tg.manual_seed(2)
+    whole, optimizer = masked(0)
+    expected = tg.fit(whole, losses.cross_entropy, blobs, optimizer, 5, **options)
+    tg.manual_seed(2)
+    first, optimizer = masked(0)
+    path = tmp_path / "c.safetensors"
+    early = tg.fit(first, losses.cross_entropy, blobs, optimizer, **cut, **options, checkpoint=path)
+    tg.manual_seed(9)
+    again, optimizer = masked(9)  # asked for no more, it ends with the same
+    repeated = tg.fit(again, losses.cross_entropy, blobs, optimizer, **cut, **options, checkpoint=path)
+    assert (repeated.losses, repeated["validation_loss"]) == (early.losses, early["validation_loss"])
+    assert (repeated.iterations, repeated.stopped) == (early.iterations, early.stopped)
+    second, optimizer = masked(9)
+    history = tg.fit(second, losses.cross_entropy, blobs, optimizer, 5, **options, checkpoint=path)
+    for column in ("loss", "error", "validation_loss", "validation_error"):
+        assert history[column] == expected[column]
+    assert history.risks == expected.risks
+    assert (history.iterations, history.best_epoch) == (expected.iterations, expected.best_epoch)
+    for one, other in ((whole, second), (first, again)):
+        for name, value in one.state_dict().items():
+            np.testing.assert_array_equal(other.state_dict()[name].numpy(), value.numpy())
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
 
 
@@ -155,10 +234,32 @@ def test_bad_data_is_named_before_training(blobs):
         ({"epochs": -1}, "epochs must be a whole number of at least 0"),
         ({"batch_size": 0}, "batch_size must be"),
         ({"early_stopping": 3}, "needs a validation set"),
+        ({"early_stopping": 0, "validation": blobs}, "early_stopping must be a whole number of at least 1, got 0"),
+        ({"early_stopping_on": "loss", "validation": blobs}, "give early_stopping too"),
+        ({"early_stopping": True, "early_stopping_on": "risk", "validation": blobs}, "'error' or 'loss', got 'risk'"),
+        ({"stop_tolerance": -1.0}, "stop_tolerance: expected a finite number of at least 0"),
+        ({"stop_tolerance": 1.0, "stop_every": "pass"}, "stop_every is 'iteration' or 'epoch', got 'pass'"),
+        ({"max_iterations": 2.5}, "max_iterations must be a whole number of at least 0, got 2.5"),
         ({"l2": -1.0}, "l2: expected a finite number of at least 0"),
     ):
         with pytest.raises(ArgumentError, match=text):
             tg.fit(net, losses.cross_entropy, blobs, optimizer, **options)
+    batches = [(X, np.eye(3)[labels])]
+    with pytest.raises(ArgumentError, match="replacement draws from a pair of arrays"):
+        tg.fit(net, losses.cross_entropy, batches, optimizer, replacement=True)
+    with pytest.raises(ArgumentError, match="stop_tolerance goes through the training set again: give a list"):
+        tg.fit(net, losses.cross_entropy, iter(batches), optimizer, stop_tolerance=1.0)
+    regression = fully_connected([4, 1], output="linear", seed=0)
+    with pytest.raises(ArgumentError, match="early_stopping_on='error': nothing is decided here"):
+        tg.fit(
+            regression,
+            losses.squared_error,
+            (X, X[:, :1]),
+            optim.SGD(regression.parameters(), 0.1),
+            validation=(X, X[:, :1]),
+            early_stopping=True,
+            early_stopping_on="error",
+        )
     with pytest.raises(ArgumentError, match="train_set must be a pair"):
         tg.fit(net, losses.cross_entropy, 3, optimizer)
 

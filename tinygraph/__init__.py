@@ -5,6 +5,9 @@ pluggable backend. Equation numbers such as (65.82) point into a textbook chapte
 networks; the documentation maps them to names.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import data, losses, metrics, nn, optim
 from .autodiff import detect_anomaly, grad
 from .backend import backends, manual_seed, use, using
@@ -26,6 +29,7 @@ from .errors import (
 )
 from .gradcheck import gradcheck
 from .graph import Graph, graph
+from .history import History
 from .op import Op
 from .ops import (
     Neighborhoods,
@@ -95,9 +99,24 @@ from .ops import (
 from .plan import Plan, compile
 from .sensitivities import gradient_norms, sensitivities
 from .tensor import Tensor, no_grad, parameter, tensor
-from .train import History, evaluate, fit
+from .train import evaluate, fit
+
+if TYPE_CHECKING:
+    from . import models, tools
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import `models` or `tools` when it is first asked for, so that `import tinygraph` does not wait for them."""
+    if name in ("models", "tools"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AnomalyError",
@@ -169,6 +188,7 @@ __all__ = [
     "metrics",
     "min",
     "minimum",
+    "models",
     "multiply",
     "negative",
     "neighborhood_matmul",
@@ -201,6 +221,7 @@ __all__ = [
     "take",
     "tanh",
     "tensor",
+    "tools",
     "transpose",
     "two_sided_relu",
     "use",

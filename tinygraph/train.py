@@ -2,88 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import losses
-from .backend import Backend, current
-from .checkpoint import PathLike, read_arrays, write_arrays, write_file
+from .checkpoint import PathLike
 from .data import Batches, check_finite, one_hot, task_labels
+from .data.checks import whole_number
 from .errors import ArgumentError, CompileError, DataError
-from .nn import Module, Output
-from .ops.elementwise import less, sign, where
-from .ops.random import set_stream_state, stream_state
-from .ops.reduce import sum
+from .history import COLUMNS, History, Run
+from .nn import Module
+from .objective import Loss, Objective, Tally, like_parameters
+from .ops.random import stream_restored
 from .optim import SGD, Optimizer, positive
 from .plan import compile
-from .sleeping import awake_weights
-from .tensor import Tensor, as_tensor, no_grad
+from .stopping import Convergence, Pocket
+from .tensor import Tensor, no_grad
 
-Loss = Callable[..., Tensor]
 SHARE_OF_ROOM = 0.5  # of a device's free memory, that a data set may take
 LOOK_BATCHES, LOOK_SECONDS = 100, 1.0  # how often it is looked whether the loss is still finite
-COLUMNS = ("epoch", "loss", "error", "validation_loss", "validation_error", "seconds")
-
-
-@dataclass
-class History:
-    """What happened in each pass over the training set.
-
-    Attributes
-    ----------
-    rows : list of dict
-        One a pass, with the keys of `COLUMNS`: "epoch" from 1; "loss", the empirical risk with its
-        regularisers, averaged over the batches as they were trained; "error", the fraction of wrong
-        decisions likewise (None for regression); the same on the validation set (None without one, and
-        without regularisers); "seconds" since the start.
-    stopped : str
-        Why training ended.
-    """
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    stopped: str = ""
-
-    def __getitem__(self, column: str) -> list[Any]:
-        if column not in COLUMNS:
-            raise ArgumentError(f"History: no column {column!r}; columns: {', '.join(COLUMNS)}")
-        return [row[column] for row in self.rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def losses(self) -> list[float]:
-        """The empirical risk of every pass."""
-        return self["loss"]
-
-    @property
-    def errors(self) -> list[float | None]:
-        """The fraction of wrong decisions of every pass."""
-        return self["error"]
-
-    @property
-    def times(self) -> list[float]:
-        """Seconds from the start to the end of every pass."""
-        return self["seconds"]
-
-    def save_csv(self, path: PathLike) -> None:
-        """Write the rows as CSV; an absent value is an empty field."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_file(path, text.getvalue().encode())
+DEFAULT_EPOCHS = 10
+ROWS_AT_A_TIME = 1024  # where nothing is learned from them
 
 
 def fit(
@@ -91,21 +37,25 @@ def fit(
     loss_fn: Loss,
     train_set: Any,
     optimizer: Optimizer,
-    epochs: int = 10,
+    epochs: int | None = None,
     batch_size: int = 32,
     *,
+    max_iterations: int | None = None,
+    replacement: bool = False,
     l2: float = 0.0,
     l1: float = 0.0,
     validation: tuple[Any, Any] | None = None,
-    early_stopping: int | None = None,
+    early_stopping: int | bool | None = None,
+    early_stopping_on: str | None = None,
     stop_tolerance: float | None = None,
+    stop_every: str = "iteration",
     compiled: bool = True,
     checkpoint: PathLike | None = None,
     progress: bool = True,
     seed: int = 0,
     freeze_sleeping: bool = False,
 ) -> History:
-    """Train `net` by mini-batches (65.82), (65.87), (65.149), (65.150); return what happened.
+    """Train `net` by mini-batches (65.82), (65.149) or single samples (65.87), (65.150); return what happened.
 
     Parameters
     ----------
@@ -119,28 +69,47 @@ def fit(
         something that yields ``(x, y)`` every time it is iterated over. On a device, the pair is moved there once
         if it takes no more than half of the free memory; batches travel otherwise.
     optimizer : Optimizer
-    epochs : int
-        How many passes at most.
+    epochs : int, optional
+        How many passes at most; by default 10, or any number with `max_iterations`.
     batch_size : int
         Of the mini-batches of a pair of arrays.
+    max_iterations : int, optional
+        How many updates of the parameters at most, the limit M_iter beside (65.83); the last pass may be cut short.
+        Of `epochs`, `max_iterations` and the stopping rules whichever comes first ends training.
+    replacement : bool
+        Draw each sample of a pair of arrays at random from all of them, whatever was drawn before, as the listing
+        (65.82) selects its random data pairs; a pass is as many draws as there are samples. By default every pass
+        goes through all samples in a new order, as Examples 65.9 and 65.10 reshuffle theirs.
     l2, l1 : float
-        The factors rho and alpha of the regularisers on the weights (65.47), Problem 65.15.
+        The factors rho and alpha of the regularisers on the weights: squares (65.47), and absolute values, the l1
+        regularisation of Problem 65.15.
     validation : pair of arrays, optional
-        Evaluated after each pass.
-    early_stopping : int, optional
-        Patience: stop when the validation error (the loss, for regression) has not improved for so many
-        passes, and go back to the best parameters, the pocket variables of (65.94).
+        Evaluated after each pass; `data.split` makes one of a part of the training samples.
+    early_stopping : True or int, optional
+        True: train for the full time, and go back to the parameters with the smallest error on the validation set,
+        the pocket variables of (65.94), which start as the initial conditions. An int is a patience too, as is
+        custom elsewhere: also stop when that error has not become smaller for so many passes.
+    early_stopping_on : {"error", "loss"}, optional
+        What the error R_v on the validation set is in (65.94): the fraction of wrong decisions, by default where the
+        network decides something, or the loss.
     stop_tolerance : float, optional
-        Stop when the risk improves by less than this from one pass to the next (65.83).
+        Stop when the risk of the parameters changes by no more than this, up or down (65.83). The risk is the mean
+        loss over the whole training set, in evaluation mode, with the regularisers (65.47): each look costs a forward
+        pass over the training set (`history.risks` keeps what was seen). Of batches of one's own it is the mean over
+        one more iteration through them.
+    stop_every : {"iteration", "epoch"}
+        When to look: after each update, as (65.83) is printed, which costs as many forward passes over the training
+        set as there are updates; or after each pass, which costs about a third more than training alone.
     compiled : bool
         Replay the training step as a plan (see `tinygraph.compile`). What cannot be recorded, a loss of one's own
         that reads values on the host, say, runs eagerly, with a warning; so does `freeze_sleeping`, without one.
     checkpoint : path, optional
-        Written after each pass. If it exists, training continues from it as if it had never stopped.
+        Written after each pass, and where `max_iterations` ends training. If it exists, training continues from it
+        as if it had never stopped.
     progress : bool
         Show a bar, if standard error is a terminal.
     seed : int
-        Decides the order of the samples in each pass.
+        Decides the order of the samples in each pass, or which are drawn.
     freeze_sleeping : bool
         Keep `l2` and `l1` from changing the weights from and to nodes that dropout has put to sleep, as the text
         of (65.124) says; exact for gradient descent without momentum, and refused for other optimisers.
@@ -148,6 +117,7 @@ def fit(
     Returns
     -------
     History
+        `stopped` says why training ended.
 
     Raises
     ------
@@ -155,45 +125,76 @@ def fit(
         If the data cannot be used (empty, NaN, labels out of range), or the loss becomes NaN or infinite.
     ArgumentError
         For arguments out of range.
+
+    Examples
+    --------
+    >>> import tinygraph as tg
+    >>> digits = tg.data.load("digits")
+    >>> train, held_out = tg.data.split(*digits.train, 0.2)
+    >>> net = tg.models.fully_connected([64, 16, 10], seed=0)
+    >>> sgd = tg.optim.SGD(net.parameters(), 0.1)
+    >>> history = tg.fit(net, tg.losses.cross_entropy, train, sgd, 3, validation=held_out, early_stopping=True)
+    >>> history.stopped, history.best_epoch
+    ('all 3 passes done', 3)
     """
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
-        raise ArgumentError(f"fit: epochs must be a whole number of at least 0, got {epochs!r}")
-    if early_stopping is not None and (validation is None or early_stopping < 1):
-        raise ArgumentError("fit: early_stopping is a number of passes of at least 1 and needs a validation set")
+    if epochs is None:
+        epochs = DEFAULT_EPOCHS if max_iterations is None else None
+    else:
+        epochs = whole_number("fit: epochs", epochs, 0)
+    if max_iterations is not None:
+        max_iterations = whole_number("fit: max_iterations", max_iterations, 0)
     if stop_tolerance is not None:
         positive("fit: stop_tolerance", stop_tolerance, zero=True)
+    if stop_every not in ("iteration", "epoch"):
+        raise ArgumentError(f"fit: stop_every is 'iteration' or 'epoch', got {stop_every!r}")
     if freeze_sleeping and (type(optimizer) is not SGD or optimizer.momentum):
         raise ArgumentError("fit: freeze_sleeping is exact for SGD without momentum only; other optimisers remember")
-    objective = _Objective(net, loss_fn, positive("fit: l2", l2, zero=True), positive("fit: l1", l1, zero=True))
+    objective = Objective(net, loss_fn, positive("fit: l2", l2, zero=True), positive("fit: l1", l1, zero=True))
     objective.freeze_sleeping = freeze_sleeping
-    batches = _as_batches(net, loss_fn, train_set, batch_size, seed)
+    pocket = _pocket(objective, early_stopping, early_stopping_on, validation is not None)
+    batches = _as_batches(net, loss_fn, train_set, batch_size, seed, replacement)
     held_out = None if validation is None else _checked_pair(net, loss_fn, validation, "validation")
-    state = _State(net, optimizer, _settings(objective, batch_size, seed), early_stopping)
-    if checkpoint is not None and Path(checkpoint).exists():
-        state.load(checkpoint)
-    history = state.history
     step = _Step(objective, optimizer, compiled and not freeze_sleeping)
+    settings = _settings(objective, batch_size, seed, replacement, pocket)
+    run = Run(net, optimizer, settings, step.tally, pocket)
+    if checkpoint is not None and Path(checkpoint).exists():
+        run.load(checkpoint)
+    history = run.history
+    rule = _convergence(objective, batches, stop_tolerance, history)
+    each_update, each_pass = (rule, None) if stop_every == "iteration" else (None, rule)
     before, started = net.training, time.perf_counter() - (history.times[-1] if history.rows else 0.0)
     try:
-        with _progress_bar(epochs, progress) as report:
-            while not history.stopped and len(history) < epochs:
+        with _progress_bar(_passes(epochs, max_iterations, batches), progress) as report:
+            while not history.stopped and _goes_on(run, epochs, max_iterations):
                 row: dict[str, Any] = dict.fromkeys(COLUMNS)
                 row["epoch"] = len(history) + 1
                 net.train()
-                row["loss"], row["error"] = _train_pass(step, batches, len(history))
+                why = _train_pass(step, batches, run, max_iterations, each_update)
+                row["loss"], row["error"] = step.means()
+                if run.done and checkpoint is not None:  # cut short: what follows is done again by who continues
+                    run.save(checkpoint)
                 if held_out is not None:
                     row["validation_loss"], row["validation_error"] = evaluate(net, loss_fn, held_out)
                 row["seconds"] = time.perf_counter() - started
                 history.rows.append(row)
-                history.stopped = state.after_pass(stop_tolerance)
-                if checkpoint is not None:
-                    state.save(checkpoint)
+                if each_pass is not None and not run.done:
+                    why = each_pass.look(f"pass {row['epoch']}")
+                if pocket is not None:
+                    why = pocket.look(row) or why
+                history.stopped = why
+                if checkpoint is not None and not run.done:
+                    run.save(checkpoint)
+                run.done = 0
                 report(row)
     finally:
         net.train(before)
         optimizer.zero_grad()
-    history.stopped = history.stopped or f"all {epochs} passes done"
-    state.restore_pocket()
+    if not history.stopped:
+        ended = max_iterations is not None and history.iterations >= max_iterations
+        history.stopped = f"all {max_iterations} iterations done" if ended else f"all {epochs} passes done"
+    if pocket is not None:
+        net.load_state_dict(pocket.variables)
+        history.best_epoch = pocket.epoch
     return history
 
 
@@ -220,47 +221,106 @@ def evaluate(
         The fraction of wrong decisions: of rows for a softmax output, of entries otherwise; None for
         regression.
     """
-    objective = _Objective(net, loss_fn, 0.0, 0.0)
-    before = net.training
-    net.eval()
-    try:
-        with no_grad():
-            tally = _Tally(objective.backend)
-            for x, y in Batches(*data_set, batch_size, shuffle=False, allow_missing=True):
-                tally.add(*objective(x, y), objective.output, len(y))
-                tally.rows += len(y)
-    finally:
-        net.train(before)
-    return tally.means()
+    batches = Batches(*data_set, batch_size, shuffle=False, allow_missing=True)
+    return Objective(net, loss_fn, 0.0, 0.0).means(batches)
 
 
-def _train_pass(step: _Step, batches: Iterable[Any], epoch: int) -> tuple[float, float | None]:
-    """Go once over the batches, updating after each; return the mean loss and error."""
+def _goes_on(run: Run, epochs: int | None, max_iterations: int | None) -> bool:
+    """Whether another pass, or the rest of one, is to be trained."""
+    if max_iterations is not None and run.history.iterations >= max_iterations:
+        return run.done > 0  # resumed where it was cut short: its row is made again
+    return epochs is None or len(run.history) < epochs
+
+
+def _passes(epochs: int | None, max_iterations: int | None, batches: Any) -> int | None:
+    """Return how many passes there are at most, as far as this is known."""
+    limits = [epochs] if epochs is not None else []
+    if max_iterations is not None and hasattr(batches, "__len__"):
+        limits.append(-(-max_iterations // max(1, len(batches))))
+    return min(limits, default=None)
+
+
+def _train_pass(
+    step: _Step, batches: Iterable[Any], run: Run, max_iterations: int | None, rule: Convergence | None
+) -> str:
+    """Go over the batches that are left of a pass, updating after each; return why to stop for good, or "".
+
+    Afterwards ``run.done`` is 0 if the pass went to its end.
+    """
+    history, epoch = run.history, len(run.history)
     if isinstance(batches, Batches):
         batches.set_epoch(epoch)
-    tally = step.tally
-    tally.reset()
-    looked, number = time.perf_counter(), 0
-    for number, (x, y) in enumerate(batches, 1):
+    if not run.done:
+        step.tally.reset()
+    trained, looked, why = run.done, time.perf_counter(), ""
+    run.done = 0
+    for number, (x, y) in enumerate(batches):
+        if number < trained:
+            continue
+        if history.iterations == max_iterations:
+            run.done = trained
+            break
         step(x, y)
-        if number % LOOK_BATCHES == 0 or time.perf_counter() - looked > LOOK_SECONDS:
-            tally.check(epoch, number)
+        trained += 1
+        history.iterations += 1
+        if trained % LOOK_BATCHES == 0 or time.perf_counter() - looked > LOOK_SECONDS:
+            step.tally.check(epoch, trained)
             looked = time.perf_counter()
-    tally.check(epoch, number)
-    if not tally.rows:
+        why = "" if rule is None else rule.look(f"iteration {history.iterations}")
+        if why:
+            break
+    step.tally.check(epoch, trained)
+    if not trained:
         raise DataError(
             "fit: the training set yielded no batch" + (" in a later pass: give a list, not an iterator" * bool(epoch))
         )
-    loss_mean, error = tally.means()
-    return loss_mean + step.objective.regulariser(), error
+    return why
+
+
+def _convergence(
+    objective: Objective, batches: Iterable[Any], tolerance: float | None, history: History
+) -> Convergence | None:
+    """Return what looks whether the risk of the parameters still changes, if that is wanted."""
+    if tolerance is None:
+        return None
+    if isinstance(batches, Iterator):
+        raise ArgumentError("fit: stop_tolerance goes through the training set again: give a list, not an iterator")
+
+    def risk() -> float:
+        samples = batches.in_order(ROWS_AT_A_TIME) if isinstance(batches, Batches) else batches
+        with stream_restored():  # a loss of one's own may draw masks
+            return objective.means(samples)[0] + objective.regulariser()
+
+    return Convergence(tolerance, risk, history.risks)
+
+
+def _pocket(
+    objective: Objective, early_stopping: int | bool | None, measure: str | None, validated: bool
+) -> Pocket | None:
+    """Return the pocket variables, if they are wanted."""
+    if early_stopping is None or early_stopping is False:
+        if measure is not None:
+            raise ArgumentError("fit: early_stopping_on says what early stopping compares: give early_stopping too")
+        return None
+    if not validated:
+        raise ArgumentError(
+            "fit: early_stopping needs a validation set; data.split takes a part of the training samples"
+        )
+    patience = None if early_stopping is True else whole_number("fit: early_stopping", early_stopping, 1)
+    measure = measure or ("error" if objective.decides() else "loss")
+    if measure not in ("error", "loss"):
+        raise ArgumentError(f"fit: early_stopping_on is 'error' or 'loss', got {measure!r}")
+    if measure == "error" and not objective.decides():
+        raise ArgumentError("fit: early_stopping_on='error': nothing is decided here, so only 'loss' can be compared")
+    return Pocket(objective.net, measure, patience)
 
 
 class _Step:
     """One update by a batch, compiled if that is wanted and possible."""
 
-    def __init__(self, objective: _Objective, optimizer: Optimizer, compiled: bool) -> None:
+    def __init__(self, objective: Objective, optimizer: Optimizer, compiled: bool) -> None:
         self.objective, self.optimizer = objective, optimizer
-        self.tally = _Tally(objective.backend)
+        self.tally = Tally(objective.backend)
         self.run: Callable[[Any, Any], None] = self.update
         if compiled:
             self.run = compile(self.update)
@@ -268,7 +328,7 @@ class _Step:
     def __call__(self, x: Any, y: Any) -> None:
         """Update the parameters, and count the loss of the batch before and the decisions on it."""
         if self.objective.takes_logits is not None:
-            y = _like_parameters(y, self.objective.like)
+            y = like_parameters(y, self.objective.like)
         try:
             self.run(x, y)
         except CompileError as error:
@@ -276,6 +336,11 @@ class _Step:
             self.run = self.update
             self.run(x, y)
         self.tally.rows += len(y)
+
+    def means(self) -> tuple[float, float | None]:
+        """Return the mean loss of the batches of the pass, with its regularisers, and the error."""
+        loss, error = self.tally.means()
+        return loss + self.objective.regulariser(), error
 
     def update(self, x: Any, y: Any) -> None:
         """Do one step of the optimiser."""
@@ -287,195 +352,38 @@ class _Step:
         self.tally.add(loss, output, target, self.objective.output, len(y))
 
 
-class _Objective:
-    """The loss of a batch, together with the decisions on it, and the regularisers."""
-
-    def __init__(self, net: Module, loss_fn: Loss, rho: float, alpha: float) -> None:
-        self.net, self.loss_fn, self.rho, self.alpha = net, loss_fn, rho, alpha
-        self.freeze_sleeping = False
-        self.takes_logits = losses.takes_logits(loss_fn)
-        self.output: Output | None = None if net.output is None else net._output()
-        self.weights = [t for t in net.parameters() if t.role == "weight" and t.requires_grad]
-        self.like = next(iter(net.parameters()), None)
-        self.backend = current() if self.like is None else self.like.backend
-
-    def __call__(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None, Any]:
-        """Return the loss of the batch, the network's signals z_L if they decide something, and the targets."""
-        if self.takes_logits is None:
-            return self.loss_fn(self.net, x, y), None, y
-        y = _like_parameters(y, self.like)
-        output = self.net(x)
-        if self.loss_fn is losses.multitask_cross_entropy:
-            y = losses.label_vectors(output, y)
-        prediction = output if self.output is None or self.takes_logits else self.output.activation(output)
-        loss = self.loss_fn(prediction, y)
-        return loss, output if self.output is not None and self.output.decides else None, y
-
-    def regulariser(self) -> float:
-        """Return the value of the regularisers."""
-        with no_grad():
-            value = float(losses.l2(self.net, self.rho)) if self.rho else 0.0
-            return value + (float(losses.l1(self.net, self.alpha)) if self.alpha else 0.0)
-
-    def add_regulariser_gradients(self, loss: Tensor) -> None:
-        """Add the gradients of the regularisers, ``2 rho W`` and ``alpha sign(W)``, to those of the weights."""
-        if not self.rho and not self.alpha:
-            return
-        with no_grad():
-            awake = awake_weights(loss) if self.freeze_sleeping else {}
-            for W in self.weights:
-                if W.grad is None:
-                    continue
-                pull = (2.0 * self.rho) * W
-                if self.alpha:
-                    pull = pull + self.alpha * sign(W)
-                W.grad = W.grad + (pull * awake[W] if W in awake else pull)
-
-
-class _Tally:
-    """Losses and wrong decisions, added up over batches where they are computed, and read when they are wanted."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.rows = 0
-        names = ("loss", "wrong", "decided", "finite batches", "latest loss")
-        self._all = [Tensor(backend.asarray(0.0, np.float64), backend, name=name) for name in names]
-        self.loss, self.wrong, self.decided, self.finite, self.latest = self._all
-
-    def reset(self) -> None:
-        """Begin anew."""
-        self.rows = 0
-        for t in self._all:
-            t.assign_(0.0)
-
-    def add(self, loss: Tensor, z: Tensor | None, y: Any, output: Output | None, rows: int) -> None:
-        """Count a batch, but for its rows; nothing is read on the host."""
-        with no_grad():
-            value = loss.astype(np.float64)
-            self.latest.assign_(where(_is_finite(self.loss), value, self.latest))
-            self.loss.assign_(self.loss + value * float(rows))
-            self.finite.assign_(self.finite + _is_finite(self.loss).astype(np.float64))
-            if z is not None and output is not None:
-                wrong, known = output.wrong(z, as_tensor(y, z))
-                known = known.astype(np.float64)
-                self.wrong.assign_(self.wrong + sum(wrong.astype(np.float64) * known))
-                self.decided.assign_(self.decided + sum(known))
-
-    def check(self, epoch: int, batches: int) -> None:
-        """Raise an error if a loss was not finite."""
-        finite = int(float(self.finite))
-        if finite < batches:
-            raise DataError(
-                f"fit: the loss became {float(self.latest)} in pass {epoch + 1}, batch {finite + 1}: lower the "
-                "learning rate, or find the operation with tg.detect_anomaly()"
-            )
-
-    def means(self) -> tuple[float, float | None]:
-        """Return mean loss and the fraction of wrong decisions."""
-        if not self.rows:
-            return math.nan, None
-        decided = float(self.decided)
-        return float(self.loss) / self.rows, float(self.wrong) / decided if decided else None
-
-
-def _is_finite(x: Tensor) -> Tensor:
-    return less(abs(x), math.inf)
-
-
-class _State:
-    """What a checkpoint holds: parameters, optimiser, history and pocket variables."""
-
-    def __init__(self, net: Module, optimizer: Optimizer, settings: dict[str, Any], patience: int | None) -> None:
-        self.net, self.optimizer, self.settings, self.patience = net, optimizer, settings, patience
-        self.history = History()
-        self.backend = next((p.backend for p in net.parameters()), None)
-        self.pocket: dict[str, Any] | None = None
-        self.best = math.inf
-        self.best_epoch = 0
-
-    def after_pass(self, tolerance: float | None) -> str:
-        """Update the pocket variables; return why to stop, or "" to go on."""
-        rows = self.history.rows
-        if self.patience is not None:
-            error = rows[-1]["validation_error"]
-            score = rows[-1]["validation_loss"] if error is None else error
-            if score < self.best:
-                self.best, self.best_epoch, self.pocket = score, len(rows), self.net.state_dict()
-            elif len(rows) - self.best_epoch >= self.patience:
-                return f"no better on the validation set for {self.patience} passes; best was pass {self.best_epoch}"
-        if tolerance is not None and len(rows) > 1:
-            gain = rows[-2]["loss"] - rows[-1]["loss"]
-            if gain < tolerance:
-                return f"the risk improved by {gain:.3g}, less than {tolerance:g}"
-        return ""
-
-    def restore_pocket(self) -> None:
-        """Go back to the best parameters, if they were kept."""
-        if self.pocket is not None:
-            self.net.load_state_dict(self.pocket)
-
-    def save(self, path: PathLike) -> None:
-        """Write everything to one file."""
-        optimizer = self.optimizer.state_dict()
-        arrays = {f"net.{name}": t.numpy() for name, t in self.net.state_dict().items()}
-        arrays |= {f"optimizer.{name}": value for name, value in optimizer.items() if name != "lr"}
-        arrays |= {f"pocket.{name}": as_tensor(t).numpy() for name, t in (self.pocket or {}).items()}
-        if self.backend is not None:
-            arrays["random.key"] = stream_state(self.backend)
-        facts = {
-            "settings": self.settings,
-            "lr": optimizer["lr"],
-            "rows": self.history.rows,
-            "stopped": self.history.stopped,
-            "best": None if math.isinf(self.best) else self.best,
-            "best_epoch": self.best_epoch,
-        }
-        write_arrays(path, arrays, facts)
-
-    def load(self, path: PathLike) -> None:
-        """Take everything from a file that `save` wrote, after checking that it belongs to this run."""
-        arrays, facts = read_arrays(path)
-        if facts.get("settings") != self.settings:
-            theirs = facts.get("settings") or {}
-            differ = ", ".join(k for k in self.settings if theirs.get(k) != self.settings[k])
-            raise DataError(f"{path}: a checkpoint of another run; different: {differ or 'everything'}")
-
-        def part(prefix: str) -> dict[str, Any]:
-            return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-
-        self.net.load_state_dict(part("net."))
-        self.optimizer.load_state_dict({"lr": facts["lr"], **part("optimizer.")})
-        self.pocket = part("pocket.") or None
-        if self.backend is not None:
-            set_stream_state(self.backend, arrays["random.key"])
-        self.best = math.inf if facts["best"] is None else facts["best"]
-        self.best_epoch = facts["best_epoch"]
-        self.history.rows, self.history.stopped = facts["rows"], facts["stopped"]
-
-
-def _settings(objective: _Objective, batch_size: int, seed: int) -> dict[str, Any]:
+def _settings(
+    objective: Objective, batch_size: int, seed: int, replacement: bool, pocket: Pocket | None
+) -> dict[str, Any]:
     """Return what must be the same for a checkpoint to be continued."""
     loss = objective.loss_fn
     return {
         "loss": getattr(loss, "__name__", type(loss).__name__),
         "batch_size": batch_size,
         "seed": seed,
+        "replacement": replacement,
+        "early_stopping_on": None if pocket is None else pocket.measure,
         "l2": objective.rho,
         "l1": objective.alpha,
         "parameters": {name: list(t.shape) for name, t in objective.net.named_parameters()},
     }
 
 
-def _as_batches(net: Module, loss_fn: Loss, train_set: Any, batch_size: int, seed: int) -> Iterable[Any]:
+def _as_batches(
+    net: Module, loss_fn: Loss, train_set: Any, batch_size: int, seed: int, replacement: bool
+) -> Iterable[Any]:
     """Return the training set as batches, its arrays checked."""
     if isinstance(train_set, tuple) and len(train_set) == 2 and not isinstance(train_set[0], tuple):
         X, Y = _checked_pair(net, loss_fn, train_set, "train_set")
-        batches = Batches(X, Y, batch_size, shuffle=True, seed=seed, allow_missing=True)
+        batches = Batches(X, Y, batch_size, seed=seed, replacement=replacement, allow_missing=True)
         like = next(iter(net.parameters()), None)
         if like is None or losses.takes_logits(loss_fn) is None:
             return batches  # a loss of one's own gets what it was given: host arrays
         room = like.backend.room()
         fits = room is not None and SHARE_OF_ROOM * room >= X.nbytes + Y.nbytes
         return batches.moved(like.backend) if fits else batches
+    if replacement:
+        raise ArgumentError("fit: replacement draws from a pair of arrays; batches of your own come as they are")
     if not isinstance(train_set, Iterable):
         raise ArgumentError(f"fit: train_set must be a pair (X, Y) or an iterable of batches, got {train_set!r:.60}")
     return train_set
@@ -544,18 +452,8 @@ def _class_rows(net: Module, X: np.ndarray, Y: np.ndarray, what: str) -> np.ndar
     return Y.astype(np.float32) if Y.dtype.kind != "f" else Y
 
 
-def _like_parameters(y: Any, like: Tensor | None) -> Any:
-    """Return targets as a tensor of the parameters' dtype and backend; class indices stay whole numbers."""
-    if isinstance(y, Tensor) or like is None:
-        return y
-    host = np.asarray(y)
-    return Tensor(
-        like.backend.asarray(host.astype(like.dtype, copy=False) if host.dtype.kind == "f" else host), like.backend
-    )
-
-
 @contextmanager
-def _progress_bar(epochs: int, wanted: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _progress_bar(epochs: int | None, wanted: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Show a bar of the passes, if wanted and standard error is a terminal; yield what reports a pass."""
     if not wanted or not sys.stderr.isatty():
         yield lambda row: None

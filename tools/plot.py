@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.history import History
 from tinygraph.sensitivities import LayerNorms
-from tinygraph.train import History
 
 
 def learning_curves(history: History, held_out: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Data: data sets by name, mini-batches, checks, tables from files."""
+"""Data: data sets by name, mini-batches, checks, tables from files, preparation of features."""
 
 from .batches import Batches, batches
 from .checks import check_finite, check_labels, multi_hot, one_hot, task_labels
@@ -6,22 +6,30 @@ from .cora import NodeDataset
 from .dataset import Dataset
 from .datasets import load
 from .pairs import PairBatches, balanced_pairs, one_shot_episodes, shifted
+from .preprocessing import PCA, Scaling, center, pca, standardize
+from .splitting import split
 from .tables import read_table
 
 __all__ = [
+    "PCA",
     "Batches",
     "Dataset",
     "NodeDataset",
     "PairBatches",
+    "Scaling",
     "balanced_pairs",
     "batches",
+    "center",
     "check_finite",
     "check_labels",
     "load",
     "multi_hot",
     "one_hot",
     "one_shot_episodes",
+    "pca",
     "read_table",
     "shifted",
+    "split",
+    "standardize",
     "task_labels",
 ]

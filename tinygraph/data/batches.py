@@ -1,4 +1,4 @@
-"""Mini-batches, reshuffled in each pass."""
+"""Mini-batches, reshuffled in each pass or drawn anew."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ class Batches:
         Whether to take the rows in a new random order each pass.
     seed : int
         From 0 to 2**64 - 1.
+    replacement : bool
+        Whether to draw each row at random from all of them, whatever was drawn before, instead of going through all in
+        a new order: the random data pairs of the listing (65.82). A pass is n draws.
     drop_last : bool
         Whether to leave out the last batch of a pass if it is smaller than the others.
     allow_missing : bool
@@ -47,8 +50,8 @@ class Batches:
     DataError
         If there is no row, lengths differ, or values are not finite (the first row and column are named).
     ArgumentError
-        If `batch_size`, `seed` or the number of a pass is not a whole number in range, or `drop_last` leaves
-        no batch.
+        If `batch_size`, `seed` or the number of a pass is not a whole number in range, `drop_last` leaves no
+        batch, or `replacement` is asked for without `shuffle`.
     """
 
     def __init__(
@@ -59,12 +62,15 @@ class Batches:
         shuffle: bool = True,
         seed: int = 0,
         *,
+        replacement: bool = False,
         drop_last: bool = False,
         allow_missing: bool = False,
     ) -> None:
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.seed = whole_number("seed", seed, 0, 2**64)
-        self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
+        self.shuffle, self.drop_last, self.replacement = bool(shuffle), bool(drop_last), bool(replacement)
+        if self.replacement and not self.shuffle:
+            raise ArgumentError("replacement draws rows at random, shuffle=False keeps their order: choose one")
         self.X, self.Y = np.asarray(X), None if Y is None else np.asarray(Y)
         self._check(allow_missing)
         self._rows = len(self.X)
@@ -76,6 +82,13 @@ class Batches:
         other = copy(self)
         other._backend = backend
         other.X, other.Y = (None if a is None else backend.asarray(a) for a in (self.X, self.Y))  # type: ignore[assignment]
+        return other
+
+    def in_order(self, batch_size: int) -> Batches:
+        """Return the same samples, each once, as batches of another size that are not shuffled."""
+        other = copy(self)
+        other.batch_size, other._epoch = whole_number("batch_size", batch_size, 1), 0
+        other.shuffle = other.drop_last = other.replacement = False
         return other
 
     def _check(self, allow_missing: bool) -> None:
@@ -120,7 +133,8 @@ class Batches:
     def _order(self, epoch: int) -> np.ndarray:
         """Return the rows in the order of pass number `epoch`: Philox with the key (seed, epoch)."""
         key = np.array([self.seed, epoch], np.uint64)
-        return np.random.Generator(np.random.Philox(key=key)).permutation(self._rows)
+        rng = np.random.Generator(np.random.Philox(key=key))
+        return rng.integers(self._rows, size=self._rows) if self.replacement else rng.permutation(self._rows)
 
     def _walk(self, order: Any) -> Iterator[tuple[Any, ...]]:
         arrays = [a for a in (self.X, self.Y) if a is not None]
@@ -140,8 +154,11 @@ def batches(
     shuffle: bool = True,
     seed: int = 0,
     *,
+    replacement: bool = False,
     drop_last: bool = False,
     allow_missing: bool = False,
 ) -> Batches:
     """Return the mini-batches of ``(X, Y)``, in a new order at each iteration; see `Batches`."""
-    return Batches(X, Y, batch_size, shuffle, seed, drop_last=drop_last, allow_missing=allow_missing)
+    return Batches(
+        X, Y, batch_size, shuffle, seed, replacement=replacement, drop_last=drop_last, allow_missing=allow_missing
+    )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from .dataset import Dataset, Facts, Pair
+from .dataset import Center, Dataset, Facts, Pair
 from .files import Download, locate, read_bytes, reading
 
 ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
@@ -49,7 +49,7 @@ FACTS = Facts(
 DOWNLOADS = (Download(ARCHIVE, "c32a1d4ab5d03f1284b67883e8d87530", ("https://www.cs.toronto.edu/~kriz/",)),)
 
 
-def load_cifar10(data_dir: str | Path | None = None, center: bool = False) -> Dataset:
+def load_cifar10(data_dir: str | Path | None = None, center: Center = False) -> Dataset:
     """Return CIFAR-10: 50,000 + 10,000 colour images of 32 x 32, of ten classes.
 
     A row of `X` holds the red, then the green, then the blue values. Files read: the archive as published,

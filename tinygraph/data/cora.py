@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, DataError
 from .checks import check_labels, one_hot
+from .dataset import Center
 from .files import Download, locate, reading
 
 FILE = Download("cora_planetoid.npz")
@@ -77,7 +78,7 @@ class NodeDataset:
         )
 
 
-def load_cora(data_dir: str | Path | None = None, center: bool = False) -> NodeDataset:
+def load_cora(data_dir: str | Path | None = None, center: Center = False) -> NodeDataset:
     """Return Cora: 2,708 papers of seven classes, the 1,433 words they use, and 5,278 citations.
 
     The split is Planetoid's: 140 labelled papers to train with, 500 for validation, 1,000 for testing. The file

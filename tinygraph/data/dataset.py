@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ..errors import DataError
 from .checks import check_labels, one_hot
 
 Pair = tuple[np.ndarray, np.ndarray]
+Center = bool | Literal["train", "each"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,8 +33,10 @@ class Dataset:
     note : str
         What to say along with results: that this is a subset, say.
     mean : float32 array of shape (n_features,), or None
-        What was subtracted from `X`: the mean of the training samples, if centring was asked for. Subtract it
-        from other inputs too.
+        What was subtracted from the training samples, their mean, if centring was asked for. Subtract it from other
+        inputs too.
+    test_mean : float32 array of shape (n_features,), or None
+        What was subtracted from the test samples: `mean`, or their own mean if each set was to be centred by its own.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Dataset:
     licence: str
     note: str = ""
     mean: np.ndarray | None = None
+    test_mean: np.ndarray | None = None
 
     @property
     def n_features(self) -> int:
@@ -86,8 +91,8 @@ class Facts:
     sizes: tuple[int, int]
     largest: int
 
-    def dataset(self, train: Pair, test: Pair, center: bool) -> Dataset:
-        """Return the data set of pairs of images (n, ...) uint8, and labels (n,), checked.
+    def dataset(self, train: Pair, test: Pair, center: Center) -> Dataset:
+        """Return the data set of pairs of images (n, ...) uint8, and labels (n,), checked and centred.
 
         Raises
         ------
@@ -98,15 +103,16 @@ class Facts:
         shape, other = train[0].shape[1:], test[0].shape[1:]
         if shape != other:
             raise DataError(f"{self.name}: training images of shape {shape}, but test images of {other}")
-        mean = None
+        means: list[np.ndarray | None] = [None, None]
         if center:
-            mean = first[0].mean(axis=0, dtype=np.float64).astype(np.float32)
-            for X, _ in (first, second):
+            centred_by = (first, second if center == "each" else first)
+            means = [X.mean(axis=0, dtype=np.float64).astype(np.float32) for X, _ in centred_by]
+            for (X, _), mean in zip((first, second), means, strict=True):
                 X -= mean
         counts = len(train[0]), len(test[0])
         note = "" if counts == self.sizes else self._subset(counts)
         about = (self.class_names, self.source, self.licence, note)
-        return Dataset(self.name, first, second, shape, *about, mean)
+        return Dataset(self.name, first, second, shape, *about, *means)
 
     def _rows(self, images: np.ndarray, labels: np.ndarray, what: str) -> Pair:
         called = f"{self.name}: {what}"

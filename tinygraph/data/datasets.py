@@ -10,12 +10,12 @@ from typing import Any, Literal, overload
 from ..errors import ArgumentError
 from .cifar import load_cifar10
 from .cora import NodeDataset, load_cora
-from .dataset import Dataset
+from .dataset import Center, Dataset
 from .digits import load_digits
 from .mnist import load_mnist
 from .omniglot import load_omniglot
 
-Loader = Callable[[str | Path | None, bool], Any]
+Loader = Callable[[str | Path | None, Center], Any]
 
 LOADERS: dict[str, Loader] = {
     "digits": lambda data_dir, center: load_digits(center=center),
@@ -29,15 +29,15 @@ LOADERS: dict[str, Loader] = {
 
 @overload
 def load(  # type: ignore[overload-overlap]
-    name: Literal["cora"], data_dir: str | Path | None = None, *, center: bool = False
+    name: Literal["cora"], data_dir: str | Path | None = None, *, center: Center = False
 ) -> NodeDataset: ...
 
 
 @overload
-def load(name: str, data_dir: str | Path | None = None, *, center: bool = False) -> Dataset: ...
+def load(name: str, data_dir: str | Path | None = None, *, center: Center = False) -> Dataset: ...
 
 
-def load(name: str, data_dir: str | Path | None = None, *, center: bool = False) -> Any:
+def load(name: str, data_dir: str | Path | None = None, *, center: Center = False) -> Any:
     """Return the data set called `name`.
 
     Parameters
@@ -53,8 +53,10 @@ def load(name: str, data_dir: str | Path | None = None, *, center: bool = False)
     data_dir : path, optional
         The folder with the files of the data set, or the folder above. If it is not given, they are looked
         for where TINYGRAPH_DATA_DIR points to, then in the user's cache, then downloaded to it (by pooch).
-    center : bool
-        Whether to subtract the mean of the training samples, which is `mean` of the result then.
+    center : bool or {"train", "each"}
+        True or "train": subtract the mean of the training samples from both sets, as is custom. "each": from each set
+        its own mean, as Examples 65.9 and 65.10 centre both sets around theirs. The means are `mean` and `test_mean`
+        of the result.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def load(name: str, data_dir: str | Path | None = None, *, center: bool = False)
     Raises
     ------
     ArgumentError
-        If no data set has this name.
+        If no data set has this name, or `center` is something else.
     DataError
         If a file is missing and cannot be downloaded, or is damaged.
     """
@@ -73,4 +75,6 @@ def load(name: str, data_dir: str | Path | None = None, *, center: bool = False)
         near = get_close_matches(str(name).lower(), list(LOADERS), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ArgumentError(f"data set {name!r} is not known; known: {', '.join(LOADERS)}{hint}")
+    if center not in (False, True, "train", "each"):
+        raise ArgumentError(f"center is True, False, 'train' or 'each', got {center!r}")
     return LOADERS[name](data_dir, center)

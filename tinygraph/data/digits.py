@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DataError
 from .checks import check_labels, one_hot
-from .dataset import Dataset, Facts
+from .dataset import Center, Dataset, Facts
 from .files import reading
 
 FACTS = Facts(
@@ -22,7 +22,7 @@ FACTS = Facts(
 REMEDY = "; reinstall tinygraph to get it back"
 
 
-def load_digits(path: Path | None = None, center: bool = False) -> Dataset:
+def load_digits(path: Path | None = None, center: Center = False) -> Dataset:
     """Return the 1,797 digits of 8 x 8 pixels that come with tinygraph (see DIGITS.md for their source).
 
     Every fifth image of each digit is for testing: 1,442 for training, 355 for testing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from .dataset import Dataset, Facts, Pair
+from .dataset import Center, Dataset, Facts, Pair
 from .files import Download, locate, reading
 from .idx import read_idx
 
@@ -78,7 +78,7 @@ SETS = {
 }
 
 
-def load_mnist(name: str, data_dir: str | Path | None = None, center: bool = False) -> Dataset:
+def load_mnist(name: str, data_dir: str | Path | None = None, center: Center = False) -> Dataset:
     """Return MNIST or Fashion-MNIST: 60,000 + 10,000 images of 28 x 28, of ten classes.
 
     Raises

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DataError
 from .checks import check_labels
-from .dataset import Dataset, Facts
+from .dataset import Center, Dataset, Facts
 from .files import Download, locate, reading
 
 FILE = Download("omniglot_background.npz")
@@ -16,7 +16,7 @@ SIZE, BLOCK = 105, 5
 ALPHABETS, CHARACTERS, DRAWERS = 30, 964, 20
 
 
-def load_omniglot(data_dir: str | Path | None = None, center: bool = False) -> Dataset:
+def load_omniglot(data_dir: str | Path | None = None, center: Center = False) -> Dataset:
     """Return Omniglot's background set: 19,280 images of 964 characters, every fifth alphabet for testing.
 
     No character is in both parts: 24 alphabets with 731 characters are for training, 6 with 233 for testing. A

@@ -17,7 +17,7 @@ from tinygraph.tools.experiments.experiment import Experiment, Settings
 
 
 class AutoencoderExperiment(Experiment):
-    """Images given back through a code (65.99)-(65.102), beside principal components (65.103)-(65.109).
+    """Images given back by encoding and decoding (65.99)-(65.102), beside principal components (65.103)-(65.109).
 
     The hidden sizes are those from the input to the code; the decoder mirrors them.
     """
@@ -68,11 +68,12 @@ class AutoencoderExperiment(Experiment):
             awake = generator(self.settings.seed, "noise").random(test.shape) >= self.settings.noise
             inputs["restored_"] = test * awake
         found: dict[str, Any] = {"code": self.settings.hidden_sizes[-1]}
+        components = data.pca(X, min(found["code"], self.n_features), center=True)
         for name, given in inputs.items():
             with tg.no_grad():
                 found[f"{name}test_loss"] = float(losses.squared_error(self.net.predict(given), test))
-            components = principal_components(X, given, found["code"])
-            found[f"{name}components_loss"] = float(np.square(components - test).sum(axis=1).mean())
+            back = components.decode(components.encode(given))
+            found[f"{name}components_loss"] = float(np.square(back - test).sum(axis=1).mean())
         return found
 
     def summary(self, results: dict[str, Any]) -> list[str]:
@@ -106,13 +107,3 @@ class AutoencoderExperiment(Experiment):
 def reconstruction_error(net: Autoencoder, x: Any, y: Any) -> tg.Tensor:
     """Return the batch mean of the loss ``|y - gamma-hat|**2`` (65.48), of shades of grey: nothing is decided."""
     return losses.squared_error(net.predict(x, train=net.training), y)
-
-
-def principal_components(X: np.ndarray, given: np.ndarray, k: int) -> np.ndarray:
-    """Return the rows of `given` (m, n) as the first `k` principal components of `X` give them back (65.105)."""
-    mean = X.mean(axis=0, dtype=np.float64)
-    centred = X - mean
-    _, directions = np.linalg.eigh(centred.T @ centred)  # in ascending order of variance
-    first = directions[:, max(0, X.shape[1] - k) :]
-    back: np.ndarray = mean + (given - mean) @ first @ first.T
-    return back

@@ -1,0 +1,193 @@
+"""Preparation of features: centring, scaling to unit variance, principal components (65.103)-(65.109)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DataError
+from .checks import check_finite, whole_number
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Features moved and scaled, one by one: ``(h - mean) / deviation``; call it on the rows of a test set, say.
+
+    Attributes
+    ----------
+    mean, deviation : float64 arrays of shape (M,)
+        What each column is lessened and divided by; a deviation of 0 divides by 1.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def __call__(self, H: Any) -> np.ndarray:
+        """Return the rows of `H` (n, M), moved and scaled, in their own floating dtype."""
+        H = _features(H, "Scaling", len(self.mean))
+        return _like(H, (H - self.mean) / self._divisor)
+
+    def inverse(self, H: Any) -> np.ndarray:
+        """Return the features that scaling made the rows of `H` (n, M) from."""
+        H = _features(H, "Scaling", len(self.mean))
+        return _like(H, H * self._divisor + self.mean)
+
+    @property
+    def _divisor(self) -> np.ndarray:
+        return np.where(self.deviation > 0, self.deviation, 1.0)
+
+
+def center(H: Any) -> Scaling:
+    """Return the scaling that subtracts the mean feature vector of `H` (N, M), and leaves the deviations.
+
+    Parameters
+    ----------
+    H : array of shape (N, M)
+        Finite numbers, one feature vector a row.
+
+    Raises
+    ------
+    DataError
+        If there is no row, or values are not finite.
+
+    Examples
+    --------
+    >>> H = np.array([[1.0, 10.0], [3.0, 10.0]])
+    >>> center(H)(H).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    H = _features(H, "center")
+    return Scaling(_mean(H), np.ones(H.shape[1]))
+
+
+def standardize(H: Any) -> Scaling:
+    """Return the scaling that centres features around their mean and divides them by their deviation (57.5b), (57.6).
+
+    The preprocessing that Example 65.5 and the batch-normalisation listing (65.187) ask for. Take it from the training
+    set, and call it on every set.
+
+    Parameters
+    ----------
+    H : array of shape (N, M)
+        Finite numbers, one feature vector a row, N at least 2.
+
+    Returns
+    -------
+    Scaling
+        With the mean of each column, and its standard deviation, of squares added up and divided by N - 1. A
+        column that is constant has deviation 0 and becomes 0.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two rows, or values are not finite.
+
+    Examples
+    --------
+    >>> H = np.array([[1.0, 10.0], [3.0, 10.0]])
+    >>> standardize(H)(H).round(4).tolist()
+    [[-0.7071, 0.0], [0.7071, 0.0]]
+    """
+    H = _features(H, "standardize")
+    if len(H) < 2:
+        raise DataError("standardize: a deviation needs at least 2 rows, got 1")
+    mean = _mean(H)
+    return Scaling(mean, np.sqrt(np.square(H - mean).sum(axis=0, dtype=np.float64) / (len(H) - 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class PCA:
+    """The principal components of features, an encoder and a decoder (65.105).
+
+    Attributes
+    ----------
+    U1 : float64 array of shape (M, k)
+        Orthonormal columns, the directions of the largest variances; the entry of each that is largest in size is
+        positive.
+    eigenvalues : float64 array of shape (M,)
+        The variances along all directions, largest first (65.104).
+    mean : float64 array of shape (M,)
+        What is subtracted before encoding: 0 unless it was asked for.
+    """
+
+    U1: np.ndarray
+    eigenvalues: np.ndarray
+    mean: np.ndarray
+
+    def encode(self, H: Any) -> np.ndarray:
+        """Return the codes ``h' = U1^T h`` of the rows of `H` (n, M): (n, k), in their floating dtype (65.105)."""
+        H = _features(H, "PCA.encode", len(self.mean))
+        return _like(H, (H - self.mean) @ self.U1)
+
+    def decode(self, codes: Any) -> np.ndarray:
+        """Return the features ``U1 h'`` that the rows of `codes` (n, k) stand for: (n, M) (65.105)."""
+        codes = _features(codes, "PCA.decode", self.U1.shape[1])
+        return _like(codes, codes @ self.U1.T + self.mean)
+
+
+def pca(H: Any, k: int, *, center: bool = False) -> PCA:
+    """Return the first `k` principal components of feature vectors (65.103)-(65.109).
+
+    ``decode(encode(H))`` is ``H U1 U1^T`` (65.109), the matrix of rank `k` that is nearest to `H` (65.107). A linear
+    autoencoder without biases does the same with the weights ``W1 = U1`` and ``W2 = U1^T``.
+
+    Parameters
+    ----------
+    H : array of shape (N, M)
+        Finite numbers, one feature vector a row, N at least 2; already preprocessed, as printed (see `standardize`).
+    k : int
+        The size M' of the code, from 1 to M.
+    center : bool
+        Whether to subtract the mean feature vector first, and add it in decoding, as is custom elsewhere.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two rows, or values are not finite.
+    ArgumentError
+        If `k` is not a whole number from 1 to M.
+
+    Examples
+    --------
+    >>> components = pca(np.array([[3.0, 3.0], [-1.0, -1.0], [-2.0, -2.0]]), 1)
+    >>> components.U1.round(4).tolist(), components.eigenvalues.round(4).tolist()
+    ([[0.7071], [0.7071]], [14.0, 0.0])
+    """
+    H = _features(H, "pca")
+    N, M = H.shape
+    if N < 2:
+        raise DataError("pca: a covariance needs at least 2 rows, got 1")
+    k = whole_number("pca: k", k, 1)
+    if k > M:
+        raise ArgumentError(f"pca: k is {k}, but there are {M} features")
+    mean = _mean(H) if center else np.zeros(M)
+    moved = H.astype(np.float64) - mean
+    eigenvalues, U = np.linalg.eigh(moved.T @ moved / (N - 1))  # (65.103), in ascending order
+    eigenvalues, U = np.maximum(eigenvalues[::-1], 0.0), U[:, ::-1]
+    largest = U[np.abs(U).argmax(axis=0), np.arange(M)]
+    return PCA((U * np.sign(largest))[:, :k], eigenvalues, mean)
+
+
+def _features(H: Any, what: str, columns: int | None = None) -> np.ndarray:
+    """Return `H` as an array of finite numbers with one feature vector a row, checked."""
+    H = np.asarray(H)
+    if H.ndim != 2 or not H.size or (columns is not None and H.shape[1] != columns):
+        wanted = "(N, M)" if columns is None else f"(n, {columns})"
+        raise DataError(f"{what}: expected one feature vector a row, shape {wanted}, got {H.shape}")
+    check_finite(H, what)
+    return H
+
+
+def _mean(H: np.ndarray) -> np.ndarray:
+    """Return the mean of each column; of a constant one exactly its value, so that nothing of it is left."""
+    constant = np.all(np.equal(H, H[0]), axis=0)
+    mean: np.ndarray = np.where(constant, H[0], H.mean(axis=0, dtype=np.float64))
+    return mean
+
+
+def _like(H: np.ndarray, result: np.ndarray) -> np.ndarray:
+    """Return `result` in the dtype of `H` if that is a floating one."""
+    found: np.ndarray = result.astype(H.dtype, copy=False) if H.dtype.kind == "f" else result
+    return found

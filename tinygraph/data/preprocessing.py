@@ -172,18 +172,17 @@ def pca(H: Any, k: int, *, center: bool = False) -> PCA:
 
 def _features(H: Any, what: str, columns: int | None = None) -> np.ndarray:
     """Return `H` as an array of finite numbers with one feature vector a row, checked."""
-    H = np.asarray(H)
-    if H.ndim != 2 or not H.size or (columns is not None and H.shape[1] != columns):
+    rows: np.ndarray = np.asarray(H)
+    if rows.ndim != 2 or not rows.size or (columns is not None and rows.shape[1] != columns):
         wanted = "(N, M)" if columns is None else f"(n, {columns})"
-        raise DataError(f"{what}: expected one feature vector a row, shape {wanted}, got {H.shape}")
-    check_finite(H, what)
-    return H
+        raise DataError(f"{what}: expected one feature vector a row, shape {wanted}, got {rows.shape}")
+    check_finite(rows, what)
+    return rows
 
 
 def _mean(H: np.ndarray) -> np.ndarray:
     """Return the mean of each column; of a constant one exactly its value, so that nothing of it is left."""
-    constant = np.all(np.equal(H, H[0]), axis=0)
-    mean: np.ndarray = np.where(constant, H[0], H.mean(axis=0, dtype=np.float64))
+    mean: np.ndarray = np.where(np.all(H[0] == H, axis=0), H[0], H.mean(axis=0, dtype=np.float64))
     return mean
 
 

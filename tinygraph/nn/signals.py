@@ -27,7 +27,7 @@ def name_signals(tensors: Iterable[Tensor], net: Module) -> dict[str, Tensor]:
     -------
     dict of str to Tensor
         "z2" is the signal before an activation and "y2" the one after it; "v2" is what batch normalisation
-        makes of z2 (65.200). Where a module was called several times the names have its path and count the
+        makes of z2 (65.183). Where a module was called several times the names have its path and count the
         calls, "branch.z2#1"; where two modules share a layer number they have the paths, "heads.0.z3".
     """
     paths = {module: path for path, module in net.named_modules()}

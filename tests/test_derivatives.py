@@ -366,3 +366,57 @@ def test_a_loss_with_several_entries_or_no_graph_is_refused(rng):
         loss = net(rng.normal(size=(4, 3))).sum()
     with pytest.raises(GraphError, match="not computed with this network, or within no_grad"):
         tg.sensitivities(loss, net)
+
+
+# -- a sample's own sensitivities -----------------------------------------------------------------------------
+
+
+def own_losses(output, Y):
+    return [losses.squared_error(output[b : b + 1], Y[b : b + 1]) for b in range(len(Y))]
+
+
+@pytest.mark.parametrize(("batch_norm", "alike"), [(None, True), ("all", False)])
+def test_own_sensitivities_differ_where_samples_meet(batch_norm, alike, rng):
+    net = fully_connected([3, 4, 2], "tanh", batch_norm=batch_norm, seed=0, dtype=np.float64)
+    X, Y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
+    output = net.predict(X, train=True)
+    own, of_all = (
+        tg.own_sensitivities(own_losses(output, Y), net),
+        tg.sensitivities(losses.squared_error(output, Y), net),
+    )
+    assert list(own) == ["z2", "z3"]
+    assert np.allclose(own["z2"].numpy(), of_all["z2"].numpy(), rtol=1e-12) == alike
+    np.testing.assert_allclose(own["z3"].numpy(), of_all["z3"].numpy(), rtol=1e-12)
+    as_tensor = tg.own_sensitivities(tg.square(output - tg.tensor(Y)).sum(1), net)
+    np.testing.assert_allclose(as_tensor["z2"].numpy(), own["z2"].numpy(), rtol=1e-12)
+
+
+def test_own_sensitivities_can_be_differentiated_again(rng):
+    net = fully_connected([3, 4, 2], "tanh", batch_norm="all", seed=0, dtype=np.float64)
+    output = net.predict(rng.normal(size=(4, 3)), train=True)
+    Y = rng.normal(size=(4, 2))
+    (second,) = tg.grad(tg.own_sensitivities(own_losses(output, Y), net)["z2"].sum(), [net.layer2.W])
+    assert (second.numpy() != 0).any()
+    each = tg.square(output).sum(1)
+    with tg.no_grad():
+        assert tg.own_sensitivities(each, net)["z2"].is_leaf
+
+
+def test_own_sensitivities_of_a_single_sample_without_a_batch(rng):
+    net = fully_connected([3, 4, 2], "tanh", seed=0, dtype=np.float64)
+    loss = tg.square(net(rng.normal(size=3))).sum()
+    np.testing.assert_allclose(
+        tg.own_sensitivities([loss], net)["z2"].numpy(), tg.sensitivities(loss, net)["z2"].numpy(), rtol=1e-12
+    )
+
+
+def test_own_sensitivities_need_a_loss_for_every_sample(rng):
+    net = fully_connected([3, 2], seed=0, dtype=np.float64)
+    z = net(rng.normal(size=(4, 3)))
+    for wrong, text in ((tg.square(z).sum(1)[:3], r"each of the 4 rows of z2, got shape \(3,\)"), (z, "got shape")):
+        with pytest.raises(ShapeError, match=text):
+            tg.own_sensitivities(wrong, net)
+    with pytest.raises(ShapeError, match="one entry"):
+        tg.own_sensitivities([z] * 4, net)
+    with pytest.raises(GraphError, match="own_sensitivities: the loss was not computed with this network"):
+        tg.own_sensitivities([], net)

@@ -97,7 +97,7 @@ from .ops import (
     where,
 )
 from .plan import Plan, compile
-from .sensitivities import gradient_norms, sensitivities
+from .sensitivities import gradient_norms, own_sensitivities, sensitivities
 from .tensor import Tensor, no_grad, parameter, tensor
 from .train import evaluate, fit
 
@@ -197,6 +197,7 @@ __all__ = [
     "norm",
     "not_equal",
     "optim",
+    "own_sensitivities",
     "pad",
     "parameter",
     "power",

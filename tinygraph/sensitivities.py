@@ -1,22 +1,32 @@
-"""The chapter's sensitivities: the derivative of the loss with respect to the signals before the activations.
+"""The chapter's sensitivities delta_l: derivatives of the loss with respect to the signals before the activations.
 
-They show how learning reaches each layer, and where it fades: (65.50)-(65.64), (65.165)-(65.166).
+They are defined and carried backward in (65.52)-(65.64), at the output of a softmax in (65.70), under batch
+normalisation defined in (65.200). They show how learning reaches each layer, and where it fades (65.165)-(65.166).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .autodiff import ancestors, grad
-from .errors import GraphError
+from .errors import GraphError, ShapeError
 from .nn import Module, Scope
 from .nn.signals import name_signals
 from .ops.reduce import norm
+from .ops.shape import stack
 from .tensor import Tensor, no_grad
 
 
 def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:
-    """Return ``delta_l = dQ / dz_l`` of every layer and sample, by name (65.50)-(65.64), Table 65.2.
+    """Return the sensitivities ``delta_l`` of every layer and sample by name (65.52)-(65.64), Table 65.2.
+
+    Row b is the batch size times the gradient of the batch mean: the derivative of the sum of all samples' Q with
+    respect to sample b's signal. Where samples do not meet, that is the derivative of sample b's own Q, dQ_b / dz_b.
+    In the statistics of batch normalisation they meet: the signal of a sample moves the other samples' Q as well,
+    and row b contains all of it. `own_sensitivities` returns the derivatives of each sample's own Q (65.200).
 
     Parameters
     ----------
@@ -28,9 +38,8 @@ def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:
     -------
     dict of str to tensor
         Keys "z2" to "zL" as the chapter numbers the layers; "branch.z2#1", "branch.z2#2" where a module was
-        called several times (see `tinygraph.nn.signals.name_signals`). Each is of the shape and dtype of its z;
-        row b is the derivative of sample b's own Q: the batch size times the gradient of the batch mean.
-        Where z is batch normalised, the derivative is taken at the activation's input v (65.200).
+        called several times (see `tinygraph.nn.signals.name_signals`). Each is of the shape and dtype of its z.
+        Where z is batch normalised, the derivative is taken at the activation's input v, as in (65.200).
         Regularisers contribute nothing. The tensors can be differentiated again, unless in `no_grad`.
 
     Raises
@@ -40,8 +49,58 @@ def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:
     ShapeError
         If `loss` has several entries.
     """
-    points = {name: v for name, (_, v) in _signals(loss, net).items()}
+    points = {name: v for name, (_, v) in _signals("sensitivities", [loss], net).items()}
     return _per_sample(points, grad(loss, list(points.values())))
+
+
+def own_sensitivities(losses: Tensor | Sequence[Tensor], net: Module) -> dict[str, Tensor]:
+    """Return each sample's own sensitivities by name, dQ_b / dv_{l,b}: under batch normalisation those of (65.200).
+
+    They differ from `sensitivities` where a sample's signal moves other samples' losses. A backward pass is made
+    for each sample.
+
+    Parameters
+    ----------
+    losses : tensor of shape (B,), or sequence of B tensors with one entry
+        Each sample's own Q, in the order of the batch, all from one call of `net`. A loss of
+        `tinygraph.losses` on one row is that sample's Q::
+
+            output = net.predict(X, train=True)
+            own = tg.own_sensitivities([losses.squared_error(output[b : b + 1], Y[b : b + 1]) for b in range(B)], net)
+
+    net : Module
+
+    Returns
+    -------
+    dict of str to tensor
+        Keys, shapes and dtypes as from `sensitivities`; row b is the derivative of ``losses[b]`` with respect to row
+        b of the signal. The tensors can be differentiated again, unless in `no_grad`.
+
+    Raises
+    ------
+    GraphError
+        If no signal of `net` leads to the losses.
+    ShapeError
+        If a loss in the sequence has several entries, or there are not as many losses as a signal has rows.
+    """
+    found = _signals("own_sensitivities", [losses] if isinstance(losses, Tensor) else losses, net)
+    points = {name: v for name, (_, v) in found.items()}
+    shape = losses.shape if isinstance(losses, Tensor) else (len(losses),)
+    for name, v in points.items():
+        if shape != (_samples(v),):
+            raise ShapeError(
+                f"own_sensitivities: expected a loss for each of the {_samples(v)} rows of {name}, got shape {shape}"
+            )
+    if isinstance(losses, Tensor):
+        gradients = [grad(losses, list(points.values()), row) for row in np.eye(len(losses), dtype=losses.dtype)]
+    else:
+        gradients = [grad(loss, list(points.values())) for loss in losses]
+    deltas = {}
+    for i, (name, v) in enumerate(points.items()):
+        of_signal = [of_one[i] for of_one in gradients]  # a sample's own loss with respect to all rows of the signal
+        deltas[name] = stack([g[b] for b, g in enumerate(of_signal)]) if v.ndim > 1 else of_signal[0]
+        deltas[name].name = f"delta {name}"
+    return deltas
 
 
 @dataclass(frozen=True)
@@ -80,7 +139,7 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
     GraphError
         If no signal of `net` leads to `loss`, or a signal comes from a module without weights.
     """
-    signals = _signals(loss, net)
+    signals = _signals("gradient_norms", [loss], net)
     points = {name: v for name, (_, v) in signals.items()}
     weights = [_weight(name, z) for name, (z, _) in signals.items()]
     with no_grad():
@@ -92,16 +151,16 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
         }
 
 
-def _signals(loss: Tensor, net: Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return, under the name of each z in the graph of `loss`, z and the input of the activation."""
-    named = name_signals(ancestors([loss]), net)
+def _signals(what: str, losses: Sequence[Tensor], net: Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return, under the name of each z in the graph of `losses`, z and the input of the activation."""
+    named = name_signals(ancestors(losses), net)
     found = {}
     for name, z in named.items():
         path, dot, signal = name.rpartition(".")
         if signal.startswith("z"):
             found[name] = z, named.get(f"{path}{dot}{signal.replace('z', 'v')}", z)
     if not found:
-        raise GraphError("sensitivities: the loss was not computed with this network, or within no_grad")
+        raise GraphError(f"{what}: the loss was not computed with this network, or within no_grad")
     return found
 
 

@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.backend import generator
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import BatchNorm, Dense, Dropout, Module
 from tinygraph.nn.layers import Activation, find_activation
+from tinygraph.nn.module import choose
 from tinygraph.tensor import Tensor
+
+from .layer_options import LayerOptions, activation_per_layer
 
 
 class FullyConnected(Module):
-    """Dense layers in a row, called ``layer1`` to ``layer{L-1}``; returns z_L (65.31).
+    """Dense layers in a row, called ``layer1`` to ``layer{L-1}``; returns z_L (65.31), or v_L where it is normalised.
 
     Layer l maps the signals ``y_l`` of layer l to ``z_{l+1} = y_l W_l - theta_l``; every layer but the last
-    applies its activation. With batch normalisation ``norm1`` stands before the first layer and ``norm{l+1}``
-    between ``z_{l+1}`` and its activation; with dropout ``dropout{l}`` masks ``y_l``. `predict` applies the
-    output activation to z_L.
+    applies its activation. With batch normalisation ``norm{l+1}`` makes ``v_{l+1}`` of ``z_{l+1} = y_l W_l``, which
+    the activation is then applied to (65.185); with dropout ``dropout{l}`` masks ``y_l``. `predict` applies the
+    output activation to what is returned.
     """
 
     def __init__(self, steps: Sequence[tuple[str, Module | Activation]], output: str) -> None:
@@ -37,7 +39,7 @@ class FullyConnected(Module):
         return [getattr(self, step) if isinstance(step, str) else step for step in self._steps]
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return z_L for `y` of shape (B, n_1)."""
+        """Return z_L, or v_L, for `y` of shape (B, n_1)."""
         for step in self.steps:
             y = step(y)
         return y
@@ -49,13 +51,13 @@ def fully_connected(
     output: str = "softmax",
     *,
     dropout: float | Sequence[float] | None = None,
-    batch_norm: bool = False,
+    batch_norm: str | bool | None = None,
     init: str = "normal",
     init_bias: str = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> FullyConnected:
-    """Build a fully-connected network (65.31).
+    """Build a fully-connected network (65.31), with dropout and batch normalisation where asked for.
 
     Parameters
     ----------
@@ -63,15 +65,19 @@ def fully_connected(
         How many nodes each layer has, input first: ``[784, 512, 512, 10]``; at least two.
     activation : str or callable, or one for each hidden layer
         Of the hidden layers; a name of `tinygraph.nn.ACTIVATIONS`.
-    output : {"softmax", "sigmoid", "tanh", "linear"}
-        The output activation that ``predict`` applies; the network itself returns z_L.
+    output : str
+        The output activation that ``predict`` applies, a name of `tinygraph.nn.OUTPUTS`; the network itself returns
+        the signal before it.
     dropout : float, or one for each layer but the last, input first, optional
         The probabilities with which nodes sleep in training (65.120); a single one is for the hidden layers.
-    batch_norm : bool
-        Normalise the input and the hidden signals over the batch (65.167); the hidden layers' own biases are
-        then left out, since the normalisation has one.
+    batch_norm : {"all", "hidden"} or bool, optional
+        Which signals are normalised over the batch (65.183). "all", or True: every z_l, that of the output too, as
+        in listing (65.187), whose inputs are standardised beforehand (`tinygraph.data.standardize`). "hidden": those
+        of the hidden layers, as is usual elsewhere. A normalised layer has no bias but the shift of its
+        `tinygraph.nn.BatchNorm`.
     init, init_bias : str
-        How weights and biases are drawn; names of `tinygraph.nn.INITIALIZERS`.
+        How weights and biases, also the shifts of batch normalisation, are drawn; names of
+        `tinygraph.nn.INITIALIZERS`.
     seed : int, optional
         Makes the initial weights repeatable; by default they follow `tinygraph.manual_seed`.
     dtype : dtype
@@ -96,38 +102,27 @@ def fully_connected(
     if isinstance(sizes, int) or len(sizes) < 2:
         raise ArgumentError(f"fully_connected: sizes must list at least input and output, got {sizes!r}")
     hidden = len(sizes) - 2
-    single = isinstance(activation, str) or callable(activation)
-    functions: list[Any] = [activation] * hidden if single else list(activation)  # type: ignore[arg-type]
-    if len(functions) != hidden:
-        raise ArgumentError(
-            f"fully_connected: expected one activation for each of the {hidden} hidden layers, got {len(functions)}"
-        )
+    functions = activation_per_layer("fully_connected", activation, hidden)
+    options = LayerOptions(init, init_bias, seed, dtype)
     sleep = [0.0, *[dropout or 0.0] * hidden] if isinstance(dropout, int | float | None) else list(dropout)
     if len(sleep) != hidden + 1:
         raise ArgumentError(
             f"fully_connected: dropout must have one probability for each of the {hidden + 1} layers but the last, "
             f"got {len(sleep)}"
         )
+    where = "all" if batch_norm is True else batch_norm
+    norms = choose("batch_norm", where, {"all": hidden + 1, "hidden": hidden}) if where else 0
     steps: list[tuple[str, Module | Activation]] = []
-    if batch_norm:
-        steps.append(("norm1", BatchNorm(sizes[0], dtype=dtype)))
     for l, (n_in, n_out, function) in enumerate(zip(sizes, sizes[1:], [*functions, None], strict=False), 1):
         if sleep[l - 1]:
             steps.append((f"dropout{l}", Dropout(sleep[l - 1])))
-        normalised = batch_norm and l <= hidden
-        dense = Dense(
-            n_in,
-            n_out,
-            None if normalised else function,
-            bias=not normalised,
-            init=init,
-            init_bias=init_bias,
-            seed=None if seed is None else int(generator(seed, "layer", l).integers(2**63)),
-            dtype=dtype,
-        )
+        normalised, drawn = l <= norms, options.at(l)
+        dense = Dense(n_in, n_out, None if normalised else function, bias=not normalised, **drawn)
         steps.append((f"layer{l}", dense))
         if normalised:
-            steps.append((f"norm{l + 1}", BatchNorm(n_out, dtype=dtype)))
+            del drawn["init"]  # there are no weights
+            steps.append((f"norm{l + 1}", BatchNorm(n_out, **drawn)))
+        if normalised and l <= hidden:
             found = find_activation(function)
             steps.append((f"activation{l + 1}", found if isinstance(found, Module) else _named(found)))
     return FullyConnected(steps, output)

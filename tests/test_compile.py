@@ -75,7 +75,8 @@ OPTIMIZERS = {
 NETWORKS = {
     **{a: {"activation": a} for a in ("relu", "tanh", "sigmoid", "softplus", "elu", "leaky_relu", "scaled_tanh")},
     "dropout": {"dropout": [0.2, 0.5, 0.5]},
-    "batch_norm": {"batch_norm": True},
+    "batch_norm": {"batch_norm": "all"},
+    "batch_norm of hidden signals": {"batch_norm": "hidden"},
     "both": {"dropout": [0.1, 0.3, 0.3], "batch_norm": True},
 }
 
@@ -411,7 +412,7 @@ def test_new_shapes_and_dtypes():
 
 
 def test_modes_attributes_and_parameter_sets():
-    net = fully_connected([4, 8, 3], dropout=[0, 0.5], batch_norm=True, seed=0)
+    net = fully_connected([4, 8, 3], dropout=[0, 0.5], batch_norm="hidden", seed=0)
     compiled = tg.compile(lambda x: net(x))
     x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     compiled(x)

@@ -11,6 +11,8 @@ from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, m
 RING = [[(j - 1) % 6, j] for j in range(6)]
 BUILDERS = {
     "fully_connected": lambda **o: fully_connected([6, 5, 3], **o),
+    "fully_connected, every signal normalised": lambda **o: fully_connected([6, 5, 3], batch_norm="all", **o),
+    "fully_connected, hidden ones normalised": lambda **o: fully_connected([6, 5, 3], batch_norm="hidden", **o),
     "autoencoder": lambda **o: autoencoder([6, 4, 6], **o),
     "tied autoencoder": lambda **o: autoencoder([6, 5, 3, 5, 6], tied=True, **o),
     "graph_neighborhood": lambda **o: graph_neighborhood([RING, None], [6, 6, 3], **o),
@@ -66,6 +68,44 @@ def test_parameters_have_the_dtype_asked_for(name, rng):
     net = BUILDERS[name](seed=1, dtype=np.float64)
     assert {t.dtype for t in net.parameters()} == {np.dtype(np.float64)}
     assert net(sample(name, rng)).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "norms", "biased"),
+    [
+        (None, [], [1, 2, 3]),
+        (False, [], [1, 2, 3]),
+        ("hidden", [2, 3], [3]),
+        ("all", [2, 3, 4], []),
+        (True, [2, 3, 4], []),
+    ],
+)
+def test_batch_norm_says_which_signals_are_normalised_and_a_normalised_layer_has_no_bias(
+    batch_norm, norms, biased, rng
+):
+    net = fully_connected([3, 5, 4, 2], "tanh", batch_norm=batch_norm, dropout=[0.1, 0.0, 0.5], seed=0)
+    found = [name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm)]
+    assert found == [f"norm{l}" for l in norms]
+    assert [l for l in (1, 2, 3) if getattr(net, f"layer{l}").theta is not None] == biased
+    v = [f"v{l}" for l in norms]
+    signals = list(net.activations(rng.normal(size=(4, 3))))
+    assert [name for name in signals if name.startswith("v")] == v
+    assert [name for name in signals if not name.startswith("v")] == ["y1", "z2", "y2", "z3", "y3", "z4", "y4"]
+
+
+@pytest.mark.parametrize("batch_norm", ["all", "hidden"])
+def test_the_shifts_of_batch_norm_are_drawn_as_the_biases_they_stand_for(batch_norm):
+    plain, net = (
+        fully_connected([3, 5, 2], init_bias="normal", batch_norm=on, seed=0, dtype=np.float64)
+        for on in (None, batch_norm)
+    )
+    theirs, ours = ([t.numpy().tolist() for t in n.parameters() if t.role == "bias"] for n in (plain, net))
+    assert ours == theirs
+
+
+def test_an_unknown_kind_of_batch_norm_is_refused():
+    with pytest.raises(ArgumentError, match="batch_norm 'al' is not known; known: all, hidden; did you mean 'all'"):
+        fully_connected([3, 2], batch_norm="al")
 
 
 def attributes(labels, rng):

@@ -265,7 +265,8 @@ class Module:
         -------
         dict of str to tensor
             "y1" is the input ("y1#1", "y1#2" of several); "z2", "y2", ..., "zL" in order of computation, as the
-            chapter numbers the layers (see `tinygraph.nn.signals.name_signals` for shared modules); where the
+            chapter numbers the layers (see `tinygraph.nn.signals.name_signals` for normalised signals, "v2", and for
+            shared modules); where the
             network has an output activation, "yL" is the prediction.
         """
         points = self._as_tensors(inputs)
@@ -292,8 +293,8 @@ class Module:
         named = {f"y1#{i}" if len(points) > 1 else "y1": t for i, t in enumerate(points, 1)}
         named |= name_signals([*points, *made], self)
         last = next(reversed(named))
-        if outcome is not None and last.startswith("z"):
-            named[last.replace("z", "y")] = outcome
+        if outcome is not None and last.startswith(("z", "v")):
+            named[f"y{last[1:]}"] = outcome
         return named if recording else {name: t.detach() for name, t in named.items()}
 
     # -- answers --------------------------------------------------------------------------------------

@@ -12,31 +12,45 @@ from ..ops.elementwise import sqrt
 from ..ops.normalize import batch_norm
 from ..ops.reduce import mean, var
 from ..tensor import Operand, Tensor, as_tensor, no_grad, parameter, tensor
+from .layers import initial_bias
 from .module import Module
 
 
 class BatchNorm(Module):
-    """Signals normalised over the batch in training, by running averages in testing (65.167)-(65.188).
+    """Batch normalisation of signals: by the batch in training (65.183), by smoothed averages in testing (65.175).
+
+    Before any training the smoothed variance is 0, as in listing (65.187), so in evaluation mode an untrained
+    module divides by ``sqrt(eps)`` alone: signals come out a thousandfold for the default `eps`. After k batches
+    the averages have the fraction ``1 - smoothing**k`` of their weight, 99 % after 90. `population_statistics`
+    replaces them.
 
     Parameters
     ----------
     n : int
         How many columns.
     smoothing : float
-        The factor lambda of the running averages, the weight of the old value: ``r <- lambda r + (1 - lambda) s``.
-        (PyTorch's `momentum` weighs the new one.)
+        The factor lambda of the running averages, the weight of the old value:
+        ``r <- lambda r + (1 - lambda) s`` (65.175). (PyTorch's `momentum` weighs the new one.)
     eps : float
-        Added to the variance.
+        Added to the variance wherever it is used (65.169).
     ddof : {0, 1}
-        The variance divides by B - ddof; 1 needs batches of two or more in training.
+        The variance divides by B - ddof; 1, as in (65.170b), needs batches of two or more in training.
+    a : float
+        Where the scale starts. Listing (65.187) starts it at 0, from where a network with a hidden layer never
+        learns more than its output's `theta`.
+    init_bias : str
+        How `theta` is drawn, as for `Dense`.
+    seed : int, optional
+        Makes that draw repeatable, as for `Dense`.
     dtype : dtype
 
     Attributes
     ----------
     a, theta : Tensor of shape (n,)
-        Learned scale, starting at 1, and shift, starting at 0 and subtracted.
+        Learned scale and shift (65.177); the shift is subtracted.
     mean, variance : Tensor of shape (n,)
-        The running averages, starting at 0 and 1.
+        The smoothed mean and variance (65.175), starting at 0; `eps` is no part of the variance, so the diagonal
+        of S_s^2 in (65.176b) is ``variance + eps``.
     """
 
     a: Tensor
@@ -45,7 +59,16 @@ class BatchNorm(Module):
     variance: Tensor
 
     def __init__(
-        self, n: int, smoothing: float = 0.95, eps: float = 1e-6, ddof: int = 1, *, dtype: Any = np.float32
+        self,
+        n: int,
+        smoothing: float = 0.95,
+        eps: float = 1e-6,
+        ddof: int = 1,
+        *,
+        a: float = 1.0,
+        init_bias: str = "zeros",
+        seed: int | None = None,
+        dtype: Any = np.float32,
     ) -> None:
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ArgumentError(f"BatchNorm: n must be a whole number of at least 1, got {n!r}")
@@ -55,14 +78,16 @@ class BatchNorm(Module):
             raise ArgumentError(f"BatchNorm: ddof must be 0 or 1, got {ddof!r}")
         if not eps > 0:
             raise ArgumentError(f"BatchNorm: eps must be above 0, got {eps!r}")
+        if not isinstance(a, int | float | np.number) or not np.isfinite(a):
+            raise ArgumentError(f"BatchNorm: a must be a finite number, got {a!r}")
         self.smoothing, self.eps, self.ddof = smoothing, eps, ddof
-        self.a = parameter(np.ones(n, dtype), name="a", role="scale")
-        self.theta = parameter(np.zeros(n, dtype), name="theta", role="bias")
+        self.a = parameter(np.full(n, a, dtype), name="a", role="scale")
+        self.theta = initial_bias(n, n, init_bias, seed, dtype)
         self.mean = tensor(np.zeros(n, dtype), name="mean")
-        self.variance = tensor(np.ones(n, dtype), name="variance")
+        self.variance = tensor(np.zeros(n, dtype), name="variance")
 
     def forward(self, z: Operand) -> Tensor:
-        """Return the normalised signals for `z` of shape (B, n)."""
+        """Return the normalised signals v for `z` of shape (B, n)."""
         if not self.training:
             signals = as_tensor(z, self.a)
             v = (signals - self.mean) * (self.a / sqrt(self.variance + self.eps)) - self.theta
@@ -82,7 +107,9 @@ class BatchNorm(Module):
 
 
 def population_statistics(net: Module, batches: Iterable[Any]) -> None:
-    """Replace running averages by the averages over all of `batches`, in one pass after training.
+    """Replace smoothed averages by the plain averages over all of `batches`, in one pass after training.
+
+    The chapter has the smoothed ones (65.175) only.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Batch normalisation (65.167)-(65.188)."""
+"""Batch normalisation of signals: centring and normalising (65.169)-(65.170), scaling and shifting (65.177)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from .reduce import mean, sum
 
 @dataclass(frozen=True)
 class BatchNorm(Op):
-    """Columns normalised over the batch, scaled and shifted: ``v = a (z - mean) / sqrt(var + eps) - theta``.
+    """Columns normalised over the batch, scaled and shifted: ``v = a (z - mean) / sqrt(var + eps) - theta`` (65.183).
 
-    The variance divides by B - `ddof`: (65.170b) has ddof = 1, (65.212b) has 0. The rule contains the terms by
-    which a sample enters the statistics of the others (Problem 65.19).
+    The variance divides by B - `ddof`: (65.170b) has ddof = 1, (65.212b) has 0. The rule is the exact gradient for
+    both, with the terms by which a sample enters the mean and the variance of the whole batch; for ddof = 0 it is
+    that of Problem 65.19.
     """
 
     name = "batch_norm"
@@ -63,17 +64,19 @@ class BatchNorm(Op):
 
 @documents(BatchNorm)
 def batch_norm(z: Operand, a: Operand, theta: Operand, eps: float = 1e-6, ddof: int = 1) -> Tensor:
-    """Return ``a (z - mean) / sqrt(var + eps) - theta`` with mean and variance over the batch (65.167)-(65.172).
+    """Return the normalised signals ``v = a (z - mean) / sqrt(var + eps) - theta`` of a batch (65.183).
+
+    Mean and variance are those of each column over the batch (65.170a)-(65.170b).
 
     Parameters
     ----------
     z : tensor of shape (B, n)
     a, theta : tensors of shape (n,)
-        Scale and shift of each column; the shift is subtracted.
+        Scale and shift of each column (65.177); the shift is subtracted.
     eps : float
         Added to the variance.
     ddof : {0, 1}
-        The variance divides by B - ddof.
+        The variance divides by B - ddof: 1 as in (65.170b), 0 as in (65.212b).
 
     Raises
     ------

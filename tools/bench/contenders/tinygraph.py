@@ -23,13 +23,15 @@ def eager(workload: Workload, device: str = "cpu") -> Training:
             tg.use(ON_GPU)
         except BackendError as error:
             raise Unsuitable(str(error)) from None
-    net = fully_connected(
+    net: nn.Module = fully_connected(
         workload.sizes,
         workload.activation,
         dropout=workload.dropout or None,
-        batch_norm=workload.batch_norm,
+        batch_norm="hidden" if workload.batch_norm else None,
         seed=0,
     )
+    if workload.batch_norm:
+        net = nn.Sequential(nn.BatchNorm(workload.sizes[0]), net)
     for _, module in net.named_modules():
         if isinstance(module, nn.Dropout):
             module.shared = False

@@ -260,6 +260,10 @@ def test_bad_data_is_named_before_training(blobs):
             early_stopping=True,
             early_stopping_on="error",
         )
+    with pytest.raises(
+        ArgumentError, match=r"train_set is a list of arrays; give a pair of arrays as a tuple \(X, Y\)"
+    ):
+        tg.fit(net, losses.cross_entropy, [X, labels], optimizer)
     with pytest.raises(ArgumentError, match="train_set must be a pair"):
         tg.fit(net, losses.cross_entropy, 3, optimizer)
 

@@ -386,6 +386,8 @@ def _as_batches(
         raise ArgumentError("fit: replacement draws from a pair of arrays; batches of your own come as they are")
     if not isinstance(train_set, Iterable):
         raise ArgumentError(f"fit: train_set must be a pair (X, Y) or an iterable of batches, got {train_set!r:.60}")
+    if isinstance(train_set, list) and any(isinstance(part, np.ndarray | Tensor) for part in train_set):
+        raise ArgumentError("fit: train_set is a list of arrays; give a pair of arrays as a tuple (X, Y)")
     return train_set
 
 

@@ -14,7 +14,7 @@ FLOORS = [
     {"tinygraph.errors"},
     {"tinygraph.backend"},
     {"tinygraph.tensor", "tinygraph.op"},
-    {"tinygraph.ops"},
+    {"tinygraph.ops", "tinygraph.data"},
     {"tinygraph.autodiff", "tinygraph.derivatives", "tinygraph.gradcheck", "tinygraph.graph", "tinygraph.render"},
     {"tinygraph.plan"},
     {
@@ -26,7 +26,6 @@ FLOORS = [
         "tinygraph.sleeping",
     },
     {
-        "tinygraph.data",
         "tinygraph.train",
         "tinygraph.objective",
         "tinygraph.stopping",

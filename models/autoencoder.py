@@ -13,7 +13,7 @@ from tinygraph.nn.layers import Activation, find_activation, initial_bias
 from tinygraph.ops import bernoulli, bias, mask, matmul
 from tinygraph.tensor import Operand, Tensor
 
-from .layer_options import LayerOptions, activation_per_layer
+from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 
 
 class TiedDense(Module):
@@ -139,13 +139,14 @@ def autoencoder(
     >>> net.encode(np.zeros((5, 64), np.float32)).shape
     (5, 16)
     """
-    if isinstance(sizes, int) or len(sizes) < 3 or len(sizes) % 2 == 0 or sizes[0] != sizes[-1]:
+    sizes = list_of_sizes("autoencoder: sizes", sizes)
+    if len(sizes) < 3 or len(sizes) % 2 == 0 or sizes[0] != sizes[-1]:
         raise ArgumentError(
             f"autoencoder: sizes must be an odd number of layers, at least 3, the last as large as the first, got "
-            f"{sizes!r}"
+            f"{sizes}"
         )
-    if tied and list(sizes) != list(reversed(sizes)):
-        raise ArgumentError(f"autoencoder: tied weights need sizes that read the same backwards, got {list(sizes)}")
+    if tied and sizes != sizes[::-1]:
+        raise ArgumentError(f"autoencoder: tied weights need sizes that read the same backwards, got {sizes}")
     if isinstance(denoise, bool) or not isinstance(denoise, int | float) or not 0 <= denoise < 1:
         raise ArgumentError(f"autoencoder: denoise must be a fraction from 0 to below 1, got {denoise!r}")
     depth, middle = len(sizes) - 1, len(sizes) // 2

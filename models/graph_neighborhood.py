@@ -12,7 +12,7 @@ from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
 from tinygraph.nn.layers import Activation
 from tinygraph.ops import Neighborhoods
 
-from .layer_options import LayerOptions, activation_per_layer
+from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 
 
 def graph_neighborhood(
@@ -62,11 +62,17 @@ def graph_neighborhood(
     >>> net(np.zeros((5, 64), np.float32)).shape
     (5, 10)
     """
+    sizes = list_of_sizes("graph_neighborhood: sizes", sizes)
+    if not isinstance(neighborhoods_per_layer, list | tuple):
+        raise ArgumentError(
+            "graph_neighborhood: expected a list with the neighbourhoods of each layer but the input, got "
+            f"{type(neighborhoods_per_layer).__name__}"
+        )
     depth = len(neighborhoods_per_layer)
-    if isinstance(sizes, int) or len(sizes) != depth + 1 or not depth:
+    if len(sizes) != depth + 1 or not depth:
         raise ArgumentError(
             f"graph_neighborhood: sizes must be one more than the {depth} layers' neighbourhoods, at least 2, got "
-            f"{sizes!r}"
+            f"{sizes}"
         )
     functions = [*activation_per_layer("graph_neighborhood", activation, depth - 1), None]
     options = LayerOptions(init, init_bias, seed, dtype)

@@ -1,8 +1,8 @@
-"""What all builders are told about their layers: how they are drawn, and the activation of each."""
+"""What all builders are told about their layers: their sizes, how they are drawn, and the activation of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,14 @@ class LayerOptions:
         }
 
 
+def list_of_sizes(what: str, sizes: Any) -> list[int]:
+    """Return the sizes of layers as a list, or raise an `ArgumentError` if they are not listed."""
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        hint = f"; say [{sizes}]" if isinstance(sizes, int) else ""
+        raise ArgumentError(f"{what} must list the sizes of layers, got {sizes!r}{hint}")
+    return list(sizes)
+
+
 def activation_per_layer(
     builder: str, activation: str | Activation | Sequence[Any], layers: int, which: str = "hidden"
 ) -> list[Any]:
@@ -48,7 +56,7 @@ def activation_per_layer(
     ArgumentError
         If the list has another length.
     """
-    if isinstance(activation, str) or callable(activation):
+    if not isinstance(activation, list | tuple):
         return [activation] * layers
     if len(activation) != layers:
         raise ArgumentError(

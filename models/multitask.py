@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from tinygraph.data.checks import whole_number
-from tinygraph.errors import ArgumentError
 from tinygraph.nn import Dense, Module, Sequential
 from tinygraph.nn.layers import Activation
 from tinygraph.ops import reshape
 from tinygraph.tensor import Tensor
 
-from .layer_options import LayerOptions, activation_per_layer
+from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 
 
 class Multitask(Module):
@@ -91,8 +90,7 @@ def multitask(
     >>> loss = losses.multitask_cross_entropy(z, [[np.nan, np.nan, 1.0, 0.0]])
     """
     tasks = whole_number("multitask: tasks", tasks, 1)
-    if isinstance(hidden, int):
-        raise ArgumentError(f"multitask: hidden must list the shared layers' sizes, got {hidden!r}; say [{hidden}]")
+    hidden = list_of_sizes("multitask: hidden", hidden)
     sizes = [n_in, *hidden]
     functions = activation_per_layer("multitask", activation, len(hidden), "shared")
     options = LayerOptions(init, init_bias, seed, dtype)

@@ -17,7 +17,7 @@ from tinygraph.ops import abs as absolute
 from tinygraph.ops import concatenate, cosine_similarity
 from tinygraph.tensor import Tensor, as_tensor, no_grad
 
-from .layer_options import LayerOptions
+from .layer_options import LayerOptions, list_of_sizes
 
 
 class Cosine(Module):
@@ -84,7 +84,7 @@ class Relation(Module):
         seed: int | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        options = LayerOptions(init, init_bias, seed, dtype)
+        sizes, options = list_of_sizes("Relation: sizes", sizes), LayerOptions(init, init_bias, seed, dtype)
         functions = [*[activation] * len(sizes), None]
         layers = zip(pairwise([2 * n, *sizes, 1]), functions, strict=True)
         self.layers = [Dense(a, b, function, **options.at(l)) for l, ((a, b), function) in enumerate(layers, 1)]
@@ -184,10 +184,9 @@ def siamese(
     >>> net(x, x).numpy().round(5).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    if isinstance(sizes, int) or len(sizes) < 2:
-        raise ArgumentError(f"siamese: sizes must list at least input and embedding, got {sizes!r}")
-    if isinstance(relation_sizes, int):
-        raise ArgumentError(f"siamese: relation_sizes must list sizes, got {relation_sizes}; say [{relation_sizes}]")
+    sizes = list_of_sizes("siamese: sizes", sizes)
+    if len(sizes) < 2:
+        raise ArgumentError(f"siamese: sizes must list at least input and embedding, got {sizes}")
     if relation_sizes is not None and head != "relation":
         raise ArgumentError(f"siamese: relation_sizes are for head='relation', got head={head!r}")
     last, q = len(sizes) - 1, sizes[-1]

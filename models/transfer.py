@@ -15,7 +15,7 @@ from tinygraph.nn.layers import Activation
 from tinygraph.tensor import Operand, Tensor, no_grad
 
 from .fully_connected import FullyConnected
-from .layer_options import LayerOptions, activation_per_layer
+from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 
 
 class Transfer(Module):
@@ -107,8 +107,9 @@ def transfer(
     >>> [name for name, t in net.named_parameters() if t.requires_grad]
     ['head.0.W', 'head.0.theta']
     """
-    if isinstance(new_layers, int) or not len(new_layers):
-        raise ArgumentError(f"transfer: new_layers must list the sizes of at least one new layer, got {new_layers!r}")
+    new_layers = list_of_sizes("transfer: new_layers", new_layers)
+    if not new_layers:
+        raise ArgumentError("transfer: new_layers must have at least one new layer, got none")
     if not isinstance(trained, FullyConnected | Sequential):
         raise ArgumentError(
             f"transfer: expected a network of layers in a row, made by fully_connected or nn.Sequential, got "
@@ -120,7 +121,7 @@ def transfer(
     if replace >= len(weighted):
         raise ArgumentError(
             f"transfer: the trained network has {len(weighted)} layers with weights and at least one must be kept, so "
-            f"at most {len(weighted) - 1} can be replaced, got replace={replace}"
+            f"at most {max(0, len(weighted) - 1)} can be replaced, got replace={replace}"
         )
     cut = weighted[-replace]
     output = output or trained.output

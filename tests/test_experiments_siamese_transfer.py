@@ -167,7 +167,11 @@ def test_each_choice_has_ten_of_each_new_digit_and_the_trunk_is_the_source_s():
     [
         (["siamese"], ["branch #1", "branch #2", "divide_or_zero", "mask", "h1", "h2", "same", "squared_error"], []),
         (["siamese", "--head", "absolute_difference"], ["abs", "sigmoid_cross_entropy"], ["divide_or_zero"]),
-        (["siamese", "--head", "relation", "--hidden", "9"], ["concatenate", "layers.1"], ["divide_or_zero"]),
+        (
+            ["siamese", "--head", "relation", "--hidden", "9"],
+            ["concatenate", "layers.1", "squared_error"],
+            ["divide_or_zero"],
+        ),
         (["transfer"], ["trunk", "head", "softmax_cross_entropy", "dQ/dW  (256, 5)"], ["dQ/dW  (64, 256)"]),
     ],
 )

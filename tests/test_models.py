@@ -108,6 +108,28 @@ def test_an_unknown_kind_of_batch_norm_is_refused():
         fully_connected([3, 2], batch_norm="al")
 
 
+PER_LAYER = {  # builders with two hidden layers
+    "fully_connected": lambda f: fully_connected([6, 5, 4, 3], f),
+    "autoencoder": lambda f: autoencoder([6, 4, 3, 4, 6], activation=[*f, "elu"]),
+    "tied autoencoder": lambda f: autoencoder([6, 4, 3, 4, 6], tied=True, activation=[*f, "elu"]),
+    "graph_neighborhood": lambda f: graph_neighborhood([RING, None, None], [6, 6, 4, 3], f),
+    "multitask": lambda f: multitask([5, 4], tasks=3, n_in=6, activation=f),
+    "transfer": lambda f: transfer(fully_connected([6, 5, 3], seed=0), [4, 4, 2], activation=f).head,
+}
+
+
+@pytest.mark.parametrize("name", PER_LAYER)
+def test_every_hidden_layer_can_have_an_activation_of_its_own(name):
+    net = PER_LAYER[name](["tanh", ["relu", "sigmoid", "sigmoid", "relu"][: 3 if "auto" in name else 4]])
+    functions = [m.activation for _, m in net.named_modules() if hasattr(m, "theta")]
+    assert functions[0] is tg.tanh
+    assert functions[1].describe().startswith("relu, sigmoid, sigmoid")  # one for each node
+    assert functions[2:] == ([tg.elu, None] if "auto" in name else [None])
+    with pytest.raises(ArgumentError, match="one activation for each of the .* layers, got 1") as caught:
+        PER_LAYER[name](["tanh"])
+    assert "\n" not in str(caught.value)
+
+
 def attributes(labels, rng):
     """Five questions about a digit: even, prime, above 4, with a loop, curved; 30 % of the answers missing."""
     members = [(0, 2, 4, 6, 8), (2, 3, 5, 7), (5, 6, 7, 8, 9), (0, 4, 6, 8, 9), (0, 2, 3, 5, 6, 8, 9)]
@@ -170,7 +192,16 @@ def test_attributes_of_digits_are_learned_with_30_percent_of_the_labels_missing(
     ("make", "error", "text"),
     [
         (lambda: multitask([5], tasks=0, n_in=6), ArgumentError, "tasks must be a whole number of at least 1, got 0"),
-        (lambda: multitask(5, tasks=2, n_in=6), ArgumentError, r"must list the shared layers' sizes, got 5; say \[5\]"),
+        (
+            lambda: multitask(5, tasks=2, n_in=6),
+            ArgumentError,
+            r"hidden must list the sizes of layers, got 5; say \[5\]",
+        ),
+        (lambda: multitask(None, tasks=2, n_in=6), ArgumentError, "hidden must list the sizes of layers, got None"),
+        (lambda: autoencoder("464"), ArgumentError, "sizes must list the sizes of layers, got '464'"),
+        (lambda: siamese(4), ArgumentError, r"sizes must list the sizes of layers, got 4; say \[4\]"),
+        (lambda: siamese([4, 3], ["cosine"]), ArgumentError, r"head \['cosine'\] is not known"),
+        (lambda: graph_neighborhood(None, [6, 3]), ArgumentError, "list with the neighbourhoods .* got NoneType"),
         (lambda: multitask([5, -1], tasks=2, n_in=6), ArgumentError, "at least 1, got -1"),
     ],
 )

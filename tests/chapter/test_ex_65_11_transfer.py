@@ -227,7 +227,10 @@ def learn(net, train_set, lr, epochs):
             "2 layers with weights .* at most 1 .* replace=2",
         ),
         (lambda: transfer(fully_connected([4, 3, 2]), []), "at least one new layer"),
-        (lambda: transfer(fully_connected([4, 3, 2]), 3), "must list the sizes of at least one new layer, got 3"),
+        (
+            lambda: transfer(fully_connected([4, 3, 2]), 3),
+            r"new_layers must list the sizes of layers, got 3; say \[3\]",
+        ),
         (lambda: transfer(fully_connected([4, 3, 2]), [0]), "at least 1, got 0"),
         (lambda: transfer(nn.Sequential(nn.Dense(2, 2), nn.Dense(2, 2)), [3]), "no output activation; pass output="),
         (lambda: transfer(fully_connected([4, 3, 2]), [3], output="soft"), "output 'soft' is not known"),

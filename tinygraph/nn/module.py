@@ -58,7 +58,7 @@ class Scope:
 
 def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
     """Return the entry of `table` called `name`, or raise an error that lists the names there are."""
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         near = get_close_matches(str(name), list(table), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ArgumentError(f"{what} {name!r} is not known; known: {', '.join(table)}{hint}")

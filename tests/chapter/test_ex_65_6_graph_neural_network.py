@@ -130,6 +130,19 @@ def test_twenty_steps_of_the_listing_65_119(way, output, rho, rng):
     assert found <= TOLERANCE
 
 
+def test_what_the_layer_sums_is_65_112a_and_what_comes_back_65_116(rng):
+    """The operation itself: the sum without theta, and from delta_{l+1} the sum that f'(z_l) multiplies."""
+    graph = tg.Neighborhoods(FIRST, 4)
+    y, w, delta = tg.tensor(rng.normal(size=4), requires_grad=True), rng.normal(size=6), rng.normal(size=4)
+    weight = dict(zip(zip(graph.sources.tolist(), graph.targets.tolist(), strict=True), w, strict=True))
+    z = tg.neighborhood_matmul(y[None], w, graph)
+    expected = [sum(weight[i, j] * y.numpy()[i] for i in FIRST[j]) for j in range(4)]
+    np.testing.assert_allclose(z.numpy()[0], expected, rtol=1e-12, atol=1e-14)
+    (z * delta).sum().backward()
+    expected = [sum(weight[j, i] * delta[i] for i in range(4) if j in FIRST[i]) for j in range(4)]
+    np.testing.assert_allclose(y.grad.numpy(), expected, rtol=1e-12, atol=1e-14)
+
+
 RING = [[(j - 1) % 6, j, (j + 1) % 6] for j in range(6)]  # j is a neighbour of i where i is one of j: (65.117)
 
 

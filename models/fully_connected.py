@@ -13,7 +13,7 @@ from tinygraph.nn.layers import Activation, find_activation
 from tinygraph.nn.module import choose
 from tinygraph.tensor import Tensor
 
-from .layer_options import LayerOptions, activation_per_layer
+from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 
 
 class FullyConnected(Module):
@@ -99,8 +99,9 @@ def fully_connected(
     >>> net(np.zeros((5, 64), np.float32)).shape
     (5, 10)
     """
-    if isinstance(sizes, int) or len(sizes) < 2:
-        raise ArgumentError(f"fully_connected: sizes must list at least input and output, got {sizes!r}")
+    sizes = list_of_sizes("fully_connected: sizes", sizes)
+    if len(sizes) < 2:
+        raise ArgumentError(f"fully_connected: sizes must list at least input and output, got {sizes}")
     hidden = len(sizes) - 2
     functions = activation_per_layer("fully_connected", activation, hidden)
     options = LayerOptions(init, init_bias, seed, dtype)

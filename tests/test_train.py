@@ -244,6 +244,11 @@ def test_bad_data_is_named_before_training(blobs):
     ):
         with pytest.raises(ArgumentError, match=text):
             tg.fit(net, losses.cross_entropy, blobs, optimizer, **options)
+    for pair, got in ((X, "a ndarray"), ((X,), "1 of them")):
+        with pytest.raises(DataError, match=rf"validation: expected a pair of arrays \(X, Y\), got {got}"):
+            tg.fit(net, losses.cross_entropy, blobs, optimizer, validation=pair)
+        with pytest.raises(DataError, match=rf"evaluate: expected a pair of arrays \(X, Y\), got {got}"):
+            tg.evaluate(net, losses.cross_entropy, pair)
     batches = [(X, np.eye(3)[labels])]
     with pytest.raises(ArgumentError, match="replacement draws from a pair of arrays"):
         tg.fit(net, losses.cross_entropy, batches, optimizer, replacement=True)

@@ -221,7 +221,7 @@ def evaluate(
         The fraction of wrong decisions: of rows for a softmax output, of entries otherwise; None for
         regression.
     """
-    batches = Batches(*data_set, batch_size, shuffle=False, allow_missing=True)
+    batches = Batches(*_both(data_set, "evaluate"), batch_size, shuffle=False, allow_missing=True)
     return Objective(net, loss_fn, 0.0, 0.0).means(batches)
 
 
@@ -391,9 +391,17 @@ def _as_batches(
     return train_set
 
 
+def _both(pair: Any, what: str) -> tuple[Any, Any]:
+    """Return the two arrays of a data set, or raise an error if it is none."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        got = f"{len(pair)} of them" if isinstance(pair, tuple | list) else f"a {type(pair).__name__}"
+        raise DataError(f"{what}: expected a pair of arrays (X, Y), got {got}")
+    return pair[0], pair[1]
+
+
 def _checked_pair(net: Module, loss_fn: Loss, pair: tuple[Any, Any], what: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the arrays of a data set on the host, checked once for all passes."""
-    X, Y = (a.numpy() if isinstance(a, Tensor) else np.asarray(a) for a in pair)
+    X, Y = (a.numpy() if isinstance(a, Tensor) else np.asarray(a) for a in _both(pair, what))
     if X.ndim < 1 or Y.ndim < 1 or len(X) != len(Y):
         raise DataError(f"{what}: X and Y must have one row a sample, got shapes {X.shape} and {Y.shape}")
     if not len(X):

@@ -191,6 +191,11 @@ def test_numbers_keep_their_floating_dtype(rng):
         (lambda H: data.pca(H, 1).encode(H[:, :2]), DataError, r"PCA.encode: .*shape \(n, 5\), got \(30, 2\)"),
         (lambda H: data.pca(H, 1).decode(H), DataError, r"PCA.decode: .*shape \(n, 1\), got \(30, 5\)"),
         (lambda H: data.standardize(H[:1]), DataError, "standardize: a deviation needs at least 2 rows, got 1"),
+        (
+            lambda H: data.standardize((H, H[:, :2])),
+            DataError,
+            "expected one array of features, got a tuple of unequal",
+        ),
         (lambda H: data.standardize(H * np.nan), DataError, r"standardize: nan at \[0, 0\]"),
         (lambda H: data.standardize(H)(H[:, :2]), DataError, r"Scaling: .*shape \(n, 5\), got \(30, 2\)"),
         (lambda H: data.center(H[:0]), DataError, "center: expected one feature vector a row"),

@@ -172,7 +172,10 @@ def pca(H: Any, k: int, *, center: bool = False) -> PCA:
 
 def _features(H: Any, what: str, columns: int | None = None) -> np.ndarray:
     """Return `H` as an array of finite numbers with one feature vector a row, checked."""
-    rows: np.ndarray = np.asarray(H)
+    try:
+        rows: np.ndarray = np.asarray(H)
+    except ValueError:
+        raise DataError(f"{what}: expected one array of features, got a {type(H).__name__} of unequal parts") from None
     if rows.ndim != 2 or not rows.size or (columns is not None and rows.shape[1] != columns):
         wanted = "(N, M)" if columns is None else f"(n, {columns})"
         raise DataError(f"{what}: expected one feature vector a row, shape {wanted}, got {rows.shape}")

@@ -254,7 +254,7 @@ class Module:
             own[name].assign_(value)
 
     def activations(self, *inputs: Any) -> dict[str, Tensor]:
-        """Return every signal of a forward pass by name (65.31), (65.43).
+        """Return every signal of a forward pass by name (65.30), as (65.31) computes them.
 
         Parameters
         ----------
@@ -323,7 +323,7 @@ class Module:
 
         "softmax": the basis vector of the largest entry, the first of equals (65.42). "sigmoid": 1 where the
         prediction is at least 1/2, else 0 (65.36). "tanh", "scaled_tanh", "signed": the sign of the prediction, 1 or
-        -1, and 1 at exactly 0, as (65.36) decides 1 at exactly 1/2 (65.37). The others decide nothing: the prediction.
+        -1 (65.37); exactly 0 decides 1, as exactly 1/2 does by (65.36). The others decide nothing: the prediction.
         `fit` and `evaluate` count errors by these decisions.
 
         Raises

@@ -132,10 +132,14 @@ def test_info_names_versions_backends_and_renderer(tinygraph):
         assert text in out
 
 
+def test_the_version_is_printed(tinygraph):
+    assert tinygraph("--version") == (0, f"tinygraph {tg.__version__}\n", "")
+
+
 def test_no_arguments_show_the_commands(tinygraph):
     status, out, _ = tinygraph()
     assert status == 0
-    for command in ("train", "predict", "render", "check", "info"):
+    for command in ("train", "predict", "render", "figure", "check", "info"):
         assert command in out
 
 

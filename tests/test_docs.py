@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 import tinygraph as tg
+from tinygraph.tools import figures
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PICTURES = runpy.run_path(str(ROOT / "docs" / "images" / "draw.py"))["PICTURES"]
+DRAW = runpy.run_path(str(ROOT / "docs" / "images" / "draw.py"))
+PICTURES, FIGURES = DRAW["PICTURES"], DRAW["FIGURES"]
 MODULES = ["", ".nn", ".losses", ".optim", ".metrics", ".data", ".models"]
 
 
@@ -107,3 +109,15 @@ def test_a_picture_says_what_would_be_drawn_now(name, tmp_path):
 
 def test_the_version_is_the_one_in_the_changelog():
     assert f"## {tg.__version__} " in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_says_what_would_be_drawn_now(name, tmp_path):
+    figures.write(name, tmp_path / "now.svg")
+    was, now = (
+        re.findall(r"<!-- (.*?) -->", path.read_text())  # a text, whose letters are drawn as shapes
+        for path in (ROOT / "docs" / "images" / f"figure-{name}.svg", tmp_path / "now.svg")
+    )
+    assert len(was) > 10
+    assert was == now

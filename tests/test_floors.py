@@ -38,6 +38,7 @@ FLOORS = [
 INSIDE_FUNCTIONS = {  # imports of our own inside functions: commands that should not slow down the others
     ("tinygraph.tools.cli", "tinygraph.tools.training"),
     ("tinygraph.tools.cli", "tinygraph.tools.experiments"),
+    ("tinygraph.tools.cli", "tinygraph.tools.figures"),
     ("tinygraph.tools.cli", "tinygraph.tools.check"),
     ("tinygraph.tools.cli", "tinygraph.tools.info"),
     ("tinygraph.tools.cli", "tinygraph.tools.bench.run"),

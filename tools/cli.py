@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tinygraph import __version__
 from tinygraph.errors import TinygraphError
 
 _UsageError: Any = typer.BadParameter.__mro__[2]  # the base of all errors about options and arguments
@@ -16,7 +17,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Build, train and see feedforward networks as computational graphs.",
 )
 
 Model = Annotated[str, typer.Argument(help="Which network: the name of a builder.")]
@@ -27,6 +27,21 @@ Activation = Annotated[str | None, typer.Option(help="Activation of the hidden l
 Head = Annotated[str | None, typer.Option(help="How a Siamese net compares: cosine, absolute_difference, relation.")]
 Tied = Annotated[bool | None, typer.Option("--tied", help="Let an autoencoder decode with its encoder's weights.")]
 Noise = Annotated[float | None, typer.Option(help="Fraction of the inputs zeroed in training.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tinygraph {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Build, train and see feedforward networks as computational graphs."""
 
 
 @app.command()
@@ -111,6 +126,46 @@ def render(
 
     settings = settings_of(model, data=data, hidden=hidden, activation=activation, head=head, tied=tied, noise=noise)
     typer.echo(draw(settings, output, backward, data_dir))
+
+
+@app.command()
+def figure(
+    number: Annotated[str | None, typer.Argument(help="Which figure [default: list them all].")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A name ending in .svg, .png or .pdf [default: figure-NUMBER.svg]."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides all that is drawn at random.")] = None,
+    nodes: Annotated[list[int] | None, typer.Option(help="Hidden nodes; may be repeated where several.")] = None,
+    activation: Activation = None,
+    layers: Annotated[int | None, typer.Option(help="Layers, input and output counted.")] = None,
+    draws: Annotated[int | None, typer.Option(help="How many networks are drawn.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows of images.")] = None,
+    columns: Annotated[int | None, typer.Option(help="Columns of images.")] = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw a figure of the chapter, or list those there are."""
+    from tinygraph.tools.figures import listed, write
+
+    if number is None:
+        lines = listed()
+    else:
+        lines = write(
+            number,
+            output,
+            seed=seed,
+            nodes=nodes,
+            activation=activation,
+            layers=layers,
+            draws=draws,
+            rows=rows,
+            columns=columns,
+            data=data,
+            data_dir=data_dir,
+        )
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command()

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinygraph.history import History
-from tinygraph.sensitivities import LayerNorms
+
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"  # told apart by the colour-blind too
+FORMATS: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}  # no dates
 
 
 def learning_curves(history: History, held_out: str) -> bytes:
@@ -27,8 +29,8 @@ def learning_curves(history: History, held_out: str) -> bytes:
     epochs = history["epoch"]
     for axes, (column, title, scale) in zip(np.atleast_1d(parts), panels, strict=True):
         for name, values, style in (
-            ("training", history[column], {"color": "#0072B2"}),
-            (held_out, history[f"validation_{column}"], {"color": "#D55E00", "linestyle": "--"}),
+            ("training", history[column], {"color": BLUE}),
+            (held_out, history[f"validation_{column}"], {"color": VERMILLION, "linestyle": "--"}),
         ):
             if values and values[0] is not None:
                 axes.plot(epochs, [scale * v for v in values], label=name, **style)
@@ -37,7 +39,7 @@ def learning_curves(history: History, held_out: str) -> bytes:
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
         axes.set_title(title, loc="left")
-    return svg(picture)
+    return image(picture)
 
 
 def figure(panels: int = 1) -> tuple[Any, Any]:
@@ -52,28 +54,18 @@ def figure(panels: int = 1) -> tuple[Any, Any]:
     return made, axes
 
 
-def svg(picture: Any) -> bytes:
-    """Return a figure as an SVG file; the same figure gives the same bytes."""
+def shades(n: int) -> list[Any]:
+    """Return n colours from dark to light, for things that have an order; the colour-blind see it too."""
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(0.0, 0.8, n)))
+
+
+def image(picture: Any, form: str = "svg") -> bytes:
+    """Return a figure as a file of one of the `FORMATS`; the same figure gives the same bytes."""
     import matplotlib as mpl
 
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "tinygraph"}):
-        picture.savefig(content, format="svg", metadata={"Date": None})
+        picture.savefig(content, format=form, metadata=FORMATS[form], dpi=150)
     return content.getvalue()
-
-
-def norms_by_layer(norms: dict[str, LayerNorms]) -> bytes:
-    """Return sensitivities and gradients by layer as an SVG picture (65.165)-(65.166).
-
-    Parameters
-    ----------
-    norms : dict of str to LayerNorms
-        As `tinygraph.gradient_norms` returns it.
-    """
-    picture, axes = figure()
-    layers = list(norms)
-    axes.semilogy(layers, [n.sensitivity for n in norms.values()], "o-", color="#0072B2", label="sensitivity")
-    axes.semilogy(layers, [n.gradient for n in norms.values()], "s--", color="#D55E00", label="gradient of the weights")
-    axes.set_ylabel("norm")
-    axes.legend(frameon=False)
-    return svg(picture)

@@ -94,11 +94,3 @@ def test_the_norms_are_those_of_gradients_and_sensitivities(rng):
     assert found["z2"].gradient == pytest.approx(np.linalg.norm(net.layer1.W.grad.numpy()))
     delta = tg.sensitivities(loss, net)["z5"].numpy()
     assert found["z5"].sensitivity == pytest.approx(np.sqrt((delta**2).sum(1).mean()))
-
-
-@pytest.mark.host
-def test_they_can_be_plotted(rng):
-    from tinygraph.tools.plot import norms_by_layer
-
-    found, _, _ = norms("sigmoid", "normal", rng)
-    assert b"<svg" in norms_by_layer(found)

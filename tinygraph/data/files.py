@@ -126,13 +126,18 @@ def _search(root: Path, find: Callable[[Path], Found | None], folders: tuple[str
     return None
 
 
+def cache() -> Path:
+    """Return the folder in which every downloaded data set has one of its own; it need not exist."""
+    return Path(importlib.import_module("pooch").os_cache("tinygraph"))
+
+
 def _download(name: str, downloads: tuple[Download, ...], remedy: str) -> Path:
     """Fetch what the cache does not hold yet (pooch compares the sums); return the cache's folder."""
     try:
         pooch = importlib.import_module("pooch")
     except ImportError:
         raise DataError(f"{name}: downloading needs pooch (pip install pooch); or {remedy}") from None
-    folder = Path(pooch.os_cache("tinygraph")) / name
+    folder = cache() / name
     for wanted in downloads:
         reason = ""
         for mirror in wanted.mirrors:

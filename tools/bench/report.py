@@ -13,7 +13,7 @@ from tinygraph.backend import get_backend
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN, Contender
 from tinygraph.tools.bench.measure import EVENTS, GPU, THREAD_VARIABLES, Result
 from tinygraph.tools.info import versions
-from tinygraph.tools.plot import svg
+from tinygraph.tools.plot import image
 
 # A colour and a marker for each peer: the eight colours of Okabe and Ito but black and yellow, which is too light.
 STYLES = {
@@ -123,4 +123,4 @@ def picture(results: Sequence[Result]) -> bytes:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.25)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False, fontsize=9)
-    return svg(figure)
+    return image(figure)

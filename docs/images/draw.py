@@ -11,6 +11,7 @@ import numpy as np
 import tinygraph as tg
 from tinygraph import losses
 from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese, transfer
+from tinygraph.tools import figures
 
 IMAGES = Path(__file__).resolve().parent
 
@@ -73,6 +74,10 @@ PICTURES = {
     "compiled-step": compiled_step,
 }
 
+FIGURES = ["65.2", "65.18", "65.197", "vanishing-gradient"]  # as `tinygraph figure` draws them
+
 if __name__ == "__main__":
+    for name in FIGURES:
+        figures.write(name, IMAGES / f"figure-{name}.svg")
     for name, make in PICTURES.items():
         make().render(IMAGES / f"{name}.svg")

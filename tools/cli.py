@@ -142,7 +142,7 @@ def figure(
     draws: Annotated[int | None, typer.Option(help="How many networks are drawn.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows of images.")] = None,
     columns: Annotated[int | None, typer.Option(help="Columns of images.")] = None,
-    data: Data = None,
+    data: Annotated[str | None, typer.Option("--data", help="Which images [default: the figure's own].")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Draw a figure of the chapter, or list those there are."""

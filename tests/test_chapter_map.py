@@ -1,65 +1,93 @@
-"""The map of the chapter: every row has a name that resolves, a source file and a test."""
+"""The map of the chapter has every item; every citation is of an item that is there, and of the thing cited."""
 
-import importlib
 import re
-from pathlib import Path
 
+import citations
 import pytest
+from citations import ROOT
 
 import tinygraph
 
 pytestmark = pytest.mark.host
-ROOT = Path(__file__).resolve().parents[1]
 
-# The rows of the chapter that are no experiments.
-REQUIRED = """Table 65.1|Prob. 65.4|Prob. 65.6|(65.13)-(65.15)|(65.31)|(65.43)|(65.35)-(65.42)|(65.45)-(65.48)
-(65.50)-(65.64)|Table 65.2|(65.66)-(65.70)|(65.71)-(65.81)|(65.82)|(65.87)|(65.149)|(65.150)|(65.83)|(65.88)|(65.89)
-(65.93a-c)|(65.94)|(65.95)-(65.98)|(65.99)-(65.109)|(65.110)-(65.119)|(65.120)-(65.124)|(65.125)-(65.131)|(65.138)
-(65.154)-(65.164)|(65.165)-(65.166)|(65.167)-(65.188)|Prob. 65.19|Prob. 65.1|Prob. 65.3|Probs. 65.9, 65.10
-Probs. 65.12-65.14|Ex. 65.11|Probs. 65.22-65.24|Prob. 65.15|Prob. 65.17|Prob. 65.18|(65.189)-(65.190)
-(65.191)-(65.197)|Prob. 65.25""".replace("\n", "|").split("|")
+CODE = sorted(p for top in ("tinygraph", "models", "tools") for p in (ROOT / top).rglob("*.py"))
+CODE = [p for p in CODE if not {"models", "tools"} & set(p.relative_to(ROOT).parts[1:2])]  # not twice, by a link
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES.remove(ROOT / "docs" / "chapter.md")
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
-def rows():
-    lines = (ROOT / "docs" / "chapter.md").read_text().splitlines()
-    cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return [row for row in cells if len(row) == 5 and not set(row[0]) <= set("-") and row[0] != "equation"]
+def name(path):
+    return str(path.relative_to(ROOT))
 
 
-def resolve(name):
-    if name.startswith("tg.tools.") or name.startswith("tg.models."):
-        module, _, attribute = name.replace("tg.", "tinygraph.", 1).rpartition(".")
-        return getattr(importlib.import_module(module), attribute, None) or importlib.import_module(
-            f"{module}.{attribute}"
-        )
+def resolve(dotted):
     found = tinygraph
-    for part in name.removeprefix("tg.").split("."):
+    for part in dotted.removeprefix("tg.").split("."):
         found = getattr(found, part)
     return found
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
-def test_a_row_has_name_source_and_test(row):
-    _, what, names, source, test = row
-    assert what
-    found = re.findall(r"`([^`]+)`", names)
-    assert found
-    for name in found:
-        assert resolve(name) is not None
-    for cell in (source, test):
-        (path,) = re.findall(r"`([^`]+)`", cell)
-        assert (ROOT / path).is_file(), path
-    text = (ROOT / re.findall(r"`([^`]+)`", test)[0]).read_text()
-    used = [name.split(".")[-1] for name in found]
-    assert any(name in text for name in used), f"{test} uses none of {found}"
+def test_every_item_has_one_row():
+    covered = [item for row in citations.rows() for item in row.covers]
+    assert [item for item in citations.items() if covered.count(item) != 1] == []
 
 
-def test_no_row_is_missing():
-    said = " ; ".join(row[0] for row in rows())
-    assert [r for r in REQUIRED if r not in said] == []
+@pytest.mark.parametrize("row", citations.rows(), ids=lambda row: row.cited)
+def test_a_row_has_name_and_test_or_is_prose(row):
+    assert row.what
+    if "prose" in row.kinds:
+        assert not row.names
+        assert not row.tests
+        return
+    assert row.names
+    assert row.tests
+    for dotted in row.names:
+        if dotted.startswith("tg."):
+            assert resolve(dotted) is not None
+        else:
+            assert dotted.startswith("tinygraph figure ")
+    text = ""
+    for path in row.tests:
+        file = ROOT / path if "/" in path else ROOT / "tests" / "chapter" / path
+        assert file.is_file(), file
+        text += file.read_text()
+    cited = {item for citation in citations.find(text) for item in citation.covers}
+    assert [item for item in row.covers if item not in cited] == [], "the test does not say that it holds these"
+    used = [re.split(r"[. ]", dotted)[-1] for dotted in row.names]
+    assert any(word in text for word in used), f"{row.tests} uses none of {used}"
 
 
-def test_every_chapter_test_is_on_the_map():
-    listed = {re.findall(r"`([^`]+)`", row[4])[0] for row in rows()}
-    for path in (ROOT / "tests" / "chapter").glob("test_*.py"):
-        assert f"tests/chapter/{path.name}" in listed, path.name
+@pytest.mark.parametrize("row", [r for r in citations.rows() if "erratum" in r.kinds], ids=lambda row: row.cited)
+def test_an_erratum_is_on_the_page_of_errata(row):
+    page = (ROOT / "docs" / "errata.md").read_text()
+    assert {i for c in citations.find(page) for i in c.covers} & set(row.covers)
+
+
+def test_every_test_of_the_chapter_is_on_the_map():
+    listed = {path for row in citations.rows() for path in row.tests}
+    assert [p.name for p in (ROOT / "tests" / "chapter").glob("test_*.py") if p.name not in listed] == []
+
+
+@pytest.mark.parametrize("path", [*CODE, *PAGES, *TESTS], ids=name)
+def test_a_citation_is_of_an_item_that_there_is(path):
+    text = path.read_text()
+    if path.name == "test_chapter_map.py":
+        return
+    assert [c.text for c in citations.find(text) if not c.covers] == []
+    assert citations.unread(text) == [], "not written as citations are"
+
+
+# The page of errata quotes formulas from where they stand; tests/test_errata.py computes them.
+@pytest.mark.parametrize("path", [p for p in [*CODE, *PAGES] if p.name != "errata.md"], ids=name)
+def test_a_citation_is_of_what_it_stands_beside(path):
+    """The text around a citation shares a word with the map's row of the number, at both ends of a range."""
+    wrong = []
+    for citation, around in citations.places(path):
+        for end in citation.ends:
+            if end in citations.sections():
+                continue
+            rows = {citations.row_of(item) for item in citations.parts(end)}
+            if not any(citations.words(f"{row.what} {' '.join(row.names)}") & citations.words(around) for row in rows):
+                wrong.append(f"{citation.text}: {' / '.join(row.what for row in rows)}")
+    assert wrong == []

@@ -1,8 +1,8 @@
 """A small reverse-mode computational-graph framework: build, train and see feedforward networks.
 
 Every operation states its own local backward rule; networks are composed from operations; arrays live on a
-pluggable backend. Equation numbers such as (65.82) point into a textbook chapter on feedforward neural
-networks; the documentation maps them to names.
+pluggable backend. Equation numbers, such as (65.82) for training by mini-batches, point into a textbook chapter
+on feedforward neural networks; the documentation maps them to names.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """(65.120)-(65.124): dropout, its masks, the training listing, and the scaling in testing.
 
-(65.120) the Bernoulli masks, (65.121)-(65.122) the forward pass with one mask a mini-batch, (65.123) the boundary
-value of a softmax, (65.124) the listing.
+(65.120) the Bernoulli masks, (65.121)-(65.122) the forward pass with one mask a mini-batch (Figure 65.11), (65.123)
+the boundary value of a softmax, (65.124) the listing.
 """
 
 import itertools

@@ -1,8 +1,9 @@
 """(65.168)-(65.174), (65.177)-(65.184): signals centred, normalised, scaled and shifted over a batch.
 
-(65.168) and (65.171) collect entries of z and of its mean, (65.169) normalises, (65.170a)-(65.170b) and (65.172) are
-mean and variance, (65.173)-(65.174) the same with the matrix S, (65.177) scales and shifts, (65.178) is the choice that
-gives z back, (65.179)-(65.182) are the same with vectors and a matrix, (65.183)-(65.184) the whole transformation.
+Figures 65.16 and 65.17 draw it. (65.168) and (65.171) collect entries of z and of its mean, (65.169) normalises,
+(65.170a)-(65.170b) and (65.172) are mean and variance, (65.173)-(65.174) the same with the matrix S, (65.177) scales
+and shifts, (65.178) is the choice that gives z back, (65.179)-(65.182) are the same with vectors and a matrix,
+(65.183)-(65.184) the whole transformation.
 """
 
 import math

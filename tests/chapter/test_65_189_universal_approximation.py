@@ -1,4 +1,4 @@
-"""(65.189)-(65.190): one hidden layer, and no bias at the output, approximates a function of several inputs.
+"""(65.189)-(65.190), Fig. 65.18: one hidden layer, without a bias at the output, approximates any function.
 
 The printed sum is written out in plain loops, and the error is measured at points of the test's own.
 """

@@ -1,7 +1,7 @@
 """(65.191)-(65.197): the covariance of the outputs of random erf networks, and the Gaussian they tend to.
 
 The arcsine of (65.197) is held against an integral over Gaussians and against networks drawn in plain loops, the
-network of (65.191a)-(65.193), for a general Sigma; its limits are exact.
+network of (65.191a)-(65.193) and Fig. 65.19, for a general Sigma; its limits are exact.
 """
 
 import math

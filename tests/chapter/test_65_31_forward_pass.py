@@ -1,8 +1,9 @@
-"""(65.3)-(65.5), (65.16)-(65.34), (65.43): from one neuron to the forward pass of the network of Figure 65.4.
+"""(65.1), (65.3)-(65.5), (65.16)-(65.34), (65.43): from one neuron to the forward pass of the network of Figure 65.4.
 
-(65.3)-(65.5) neuron, (65.16) Perceptron, (65.17) numbers of nodes, (65.18)-(65.25) weights, biases and outputs of
-layers 2 and 3 (Figure 65.5), (65.26)-(65.29) signals, (65.30)-(65.31) forward pass, (65.32)-(65.34) rows and columns
-of W^T (Figure 65.8), (65.43) forward pass with a softmax.
+(65.1) features to labels, (65.3)-(65.5) neuron (Figure 65.1), (65.16) Perceptron (Figure 65.3), (65.17) numbers of
+nodes, (65.18)-(65.25) weights, biases and outputs of layers 2 and 3 (Figures 65.5, 65.6), (65.26)-(65.29) signals,
+(65.30)-(65.31) forward pass (Figure 65.7), (65.32)-(65.34) rows and columns of W^T (Figure 65.8), (65.43) forward pass
+with a softmax.
 """
 
 import numpy as np

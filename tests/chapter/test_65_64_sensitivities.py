@@ -1,7 +1,7 @@
 """(65.49)-(65.64), Table 65.2: delta_l = dQ/dz_l of every layer and sample (65.52), by the backward recursion.
 
 (65.54)-(65.55) is the chain rule, (65.56)-(65.57) and Table 65.2 the boundary values, (65.58)-(65.62) the step from
-layer l + 1 to layer l, (65.63)-(65.64) the listing backward. The network is that of Figure 65.4.
+layer l + 1 to layer l, (65.63)-(65.64) the listing backward (Figure 65.9). The network is that of Figure 65.4.
 """
 
 import numpy as np

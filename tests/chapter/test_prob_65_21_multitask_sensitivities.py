@@ -50,7 +50,7 @@ def differences(function, z):
     return slopes
 
 
-@pytest.mark.parametrize("gamma", [WHOLE, MISSING], ids=["65.157", "65.164"])
+@pytest.mark.parametrize("gamma", [WHOLE, MISSING], ids=["(65.157)", "(65.164)"])
 def test_the_boundary_value(gamma, rng):
     z = rng.normal(size=2 * T).tolist()
     delta_L = boundary(z, gamma)
@@ -60,7 +60,7 @@ def test_the_boundary_value(gamma, rng):
     np.testing.assert_allclose(x.grad.numpy()[0], delta_L, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("gamma", [WHOLE, MISSING], ids=["65.157", "65.164"])
+@pytest.mark.parametrize("gamma", [WHOLE, MISSING], ids=["(65.157)", "(65.164)"])
 def test_the_sensitivities_of_every_layer(gamma, rng):
     """(65.159): the same recursion backward from the new boundary value."""
     net = multitask([5, 4], T, 3, activation="tanh", seed=0, dtype=np.float64)

@@ -32,8 +32,8 @@ def balanced_pairs(
     seed : int
         Equal seeds give equal pairs.
     different : {0, -1}
-        The label of a pair of two classes: 0 for a sigmoid's score (Problems 65.23, 65.24), -1 for a cosine
-        (Problem 65.22).
+        The label of a pair of two classes: 0 for the sigmoid scores of Siamese networks (Problems 65.23, 65.24), -1
+        for the cosine (Problem 65.22).
 
     Returns
     -------

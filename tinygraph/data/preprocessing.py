@@ -65,8 +65,8 @@ def center(H: Any) -> Scaling:
 def standardize(H: Any) -> Scaling:
     """Return the scaling that centres features around their mean and divides them by their deviation (57.5b), (57.6).
 
-    The preprocessing that Example 65.5 and the batch-normalisation listing (65.187) ask for. Take it from the training
-    set, and call it on every set.
+    The preprocessing that PCA in Example 65.5 and the batch-normalisation listing (65.187) ask for. Take it from the
+    training set, and call it on every set.
 
     Parameters
     ----------

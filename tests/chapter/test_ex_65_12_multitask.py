@@ -266,6 +266,12 @@ def test_shapes_that_do_not_fit_are_named(logits, target, text):
         losses.multitask_cross_entropy(tg.tensor(np.zeros(logits)), np.zeros(target))
 
 
+def test_question_marks_are_refused():
+    net, target = network(), np.array([["?", "?", "1", "0"]])
+    with pytest.raises(DataError, match="train_set: Y: expected numbers, NaN for a missing label, got dtype <U1"):
+        tg.fit(net, losses.multitask_cross_entropy, (np.zeros((1, 4)), target), optim.SGD(net.parameters(), MU))
+
+
 def test_fit_names_labels_of_another_width(rng):
     net = network()
     with pytest.raises(

@@ -197,7 +197,7 @@ def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:
     """
     host = np.asarray(labels)
     if host.dtype.kind not in "fiub":
-        raise DataError(f"{what}: expected numbers, got dtype {host.dtype}")
+        raise DataError(f"{what}: expected numbers, NaN for a missing label, got dtype {host.dtype}")
     if host.dtype.kind != "f":
         host = host.astype(np.float64)
     n = len(host) if host.ndim else 0

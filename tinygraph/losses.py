@@ -329,7 +329,7 @@ def l2(net: Module, rho: float) -> Tensor:
 
 
 def l1(net: Module, alpha: float) -> Tensor:
-    """Return ``alpha`` times the sum of the weights' absolute values, never of biases (Prob. 65.15).
+    """Return the L1 regularisation of Prob. 65.15: ``alpha`` times the sum of absolute weights, never of biases.
 
     Its gradient is ``alpha sign(W)``, 0 where a weight is 0; a shared weight counts once.
 

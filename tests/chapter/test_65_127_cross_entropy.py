@@ -1,4 +1,4 @@
-"""(65.125)-(65.128): the cross-entropy risk of a network with a softmax at its output.
+"""(65.125)-(65.128): the cross-entropy risk of one-hot labels and a softmax at the output.
 
 (65.125) one-hot labels, (65.126) softmax outputs, (65.127) the regularised risk, (65.128) the loss of a sample. Its
 sensitivities are in test_65_144_cross_entropy_sensitivities.py, the listings in test_65_82_minibatch_training.py.

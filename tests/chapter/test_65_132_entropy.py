@@ -1,7 +1,7 @@
 """(65.132)-(65.137): cross-entropy, entropy and Kullback-Leibler divergence of distributions, in bits.
 
-(65.132) the cross-entropy H(p, s), (65.133) its parts, (65.134) the entropy H(p), (65.135) a network's outputs and
-(65.136) a label as distributions, (65.137) their cross-entropy.
+(65.132) the cross-entropy H(p, s), (65.133) its parts, entropy and Kullback-Leibler divergence, (65.134) the entropy
+H(p), (65.135) a network's outputs and (65.136) a label as distributions, (65.137) their cross-entropy.
 """
 
 import math
@@ -15,7 +15,7 @@ from tinygraph.errors import DataError
 
 
 def H(p, s):
-    """(65.132)."""
+    """The cross-entropy (65.132), in bits."""
     return -sum(a * math.log2(b) for a, b in zip(p, s, strict=True))
 
 

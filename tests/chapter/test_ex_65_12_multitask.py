@@ -1,8 +1,8 @@
 """Ex. 65.12: multitask learning (65.154)-(65.164), with labels missing, on the network of Fig. 65.15.
 
 (65.154) the risk over T tasks, (65.155) a softmax pair for each, (65.156a)-(65.156c) the last layer split by tasks,
-(65.157) and (65.164) the boundary value for the listing (65.149), (65.160)-(65.162) label vectors, (65.163) the risk
-without the labels that are missing. The first entry of a pair is for an attribute that is present.
+(65.157) and (65.164) the sensitivities at the output for the listing (65.149), (65.160)-(65.162) label vectors,
+(65.163) the risk without the labels that are missing. The first entry of a pair is for an attribute that is present.
 """
 
 import math
@@ -56,7 +56,7 @@ def is_valid(pair):
 
 
 def boundary(gamma_hat, gamma, z):
-    """(65.164), which is (65.157) where no label is missing."""
+    """The sensitivities delta_L of (65.164), those of (65.157) where no label is missing."""
     delta = []
     for t, (first, second) in enumerate(pairs_of(z)):
         pair = gamma[2 * t : 2 * t + 2]
@@ -65,7 +65,7 @@ def boundary(gamma_hat, gamma, z):
 
 
 def risk(H, gamma, W, theta, rho):
-    """(65.163), which is (65.154) where no label is missing."""
+    """The multitask risk (65.163), which is (65.154) where no label is missing."""
     P = sum(rho * w**2 for W_l in W.values() for row in W_l for w in row)
     for h, labels in zip(H, gamma, strict=True):
         _, z, _, _ = listings.forward(h, W, theta, SIGNALS)

@@ -1,4 +1,4 @@
-"""Prob. 65.15: the risk with alpha times the sum of the weights' absolute values, its gradient (a), its listing (b)."""
+"""Prob. 65.15: L1 regularisation, by alpha times the sum of absolute weights: its gradient (a), its listing (b)."""
 
 import math
 

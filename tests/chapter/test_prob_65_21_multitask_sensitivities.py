@@ -1,6 +1,7 @@
-"""Prob. 65.21: the boundary values of multitask learning, (65.157), and (65.164) with labels missing.
+"""Prob. 65.21: the sensitivities of multitask learning at the output, (65.157), and (65.164) with labels missing.
 
-Held against central differences of what (65.159) differentiates, the loss of a sample over its tasks.
+The sensitivities are held against central differences of what (65.159) differentiates, the loss of a sample over its
+tasks.
 """
 
 import math
@@ -24,7 +25,7 @@ def gamma_hat(z):
 
 
 def Q(z, gamma):
-    """The loss in (65.159), of the tasks that are labeled."""
+    """What (65.159) differentiates for the sensitivities: the loss of the tasks that are labeled."""
     total = 0.0
     for t, (first, _) in enumerate(gamma_hat(z)):
         if not math.isnan(gamma[2 * t]):
@@ -33,7 +34,7 @@ def Q(z, gamma):
 
 
 def boundary(z, gamma):
-    """(65.157), (65.164): gamma-hat_t - gamma_t, one task below the other, 0 where the label is missing."""
+    """The sensitivities (65.157), (65.164): gamma-hat_t - gamma_t for every task, 0 where the label is missing."""
     return [
         0.0 if math.isnan(gamma[2 * t]) else pair[q] - gamma[2 * t + q]
         for t, pair in enumerate(gamma_hat(z))
@@ -62,7 +63,7 @@ def test_the_boundary_value(gamma, rng):
 
 @pytest.mark.parametrize("gamma", [WHOLE, MISSING], ids=["(65.157)", "(65.164)"])
 def test_the_sensitivities_of_every_layer(gamma, rng):
-    """(65.159): the same recursion backward from the new boundary value."""
+    """Sensitivities (65.159) follow the same recursion backward from the new boundary value."""
     net = multitask([5, 4], T, 3, activation="tanh", seed=0, dtype=np.float64)
     h = rng.normal(size=3)
     W, theta = listings.parameters(net)

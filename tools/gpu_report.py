@@ -6,6 +6,7 @@ that must not leak; and writes ``gpu_report.json`` and ``gpu_report.md``.
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -91,6 +92,7 @@ def leak(steps: int) -> dict[str, Any]:
         return loss
 
     fast = tg.compile(step)
+    gc.collect()  # what was left in cycles before is not to be freed in between
     found = []
     for count in (100, steps):
         for _ in range(count):

@@ -159,6 +159,15 @@ def test_early_stopping_keeps_the_pocket_variables_65_94(blobs, rng):
     assert f"best was pass {best + 1}" in history.stopped
 
 
+def test_a_validation_set_without_a_single_label_never_improves(blobs):
+    net = fully_connected([4, 3], output="sigmoid", seed=0)
+    missing = blobs[0], np.full((60, 3), np.nan)
+    train, optimizer = (blobs[0], np.eye(3)[blobs[1]]), optim.SGD(net.parameters(), 0.1)
+    options = {"validation": missing, "early_stopping": 3}
+    history = tg.fit(net, losses.binary_cross_entropy, train, optimizer, 9, **options)
+    assert (len(history), history.best_epoch) == (3, 0)
+
+
 CUT = [{"epochs": 2}, {"max_iterations": 9}, {"max_iterations": 23}, {"max_iterations": 27}]  # 9 iterations a pass
 
 

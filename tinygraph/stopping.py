@@ -59,7 +59,7 @@ class Pocket:
     def look(self, row: Mapping[str, Any]) -> str:
         """Take the parameters if they are better, after a pass with the history's `row`; return why to stop, or ""."""
         score = row[f"validation_{self.measure}"]
-        if score < self.smallest:
+        if score is not None and score < self.smallest:  # None: every label is missing
             self.smallest, self.epoch, self.variables = score, row["epoch"], self.net.state_dict()
         elif self.patience is not None and row["epoch"] - self.epoch >= self.patience:
             return f"no better on the validation set for {self.patience} passes; best was pass {self.epoch}"

@@ -35,7 +35,8 @@ def pytest_generate_tests(metafunc):
     if HAS_GPU:
         names.append(pytest.param("cupy", marks=pytest.mark.gpu))
     elif HAS_COMPILER:
-        names.append("cupy")
+        compiles = metafunc.definition.get_closest_marker("compiles") is not None
+        names.append(pytest.param("cupy", marks=pytest.mark.slow) if compiles else "cupy")
     metafunc.parametrize("backend", names, indirect=True)
 
 

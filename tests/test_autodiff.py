@@ -253,6 +253,7 @@ def test_equal_ops_compare_equal_and_hash():
     assert len({Elu(2.0), Elu(2.0), Relu(), Relu()}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.host
 def test_a_million_operations_forward_backward_and_freed():
     x = tg.tensor(1.0, requires_grad=True)

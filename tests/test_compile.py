@@ -753,6 +753,7 @@ def test_memory_is_shared_by_what_is_not_alive_together():
     assert compiled.plan.bytes < 0.6 * peak
 
 
+@pytest.mark.compiles
 def test_the_oldest_plans_go():
     compiled = tg.compile(lambda x, k: x * float(k))
     x = tg.tensor([1.0])

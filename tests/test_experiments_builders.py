@@ -212,6 +212,7 @@ def test_every_edge_of_both_layers_learns(rng):
     assert net.along2.w.grad.numpy().all()
 
 
+@pytest.mark.slow
 @host
 @needs_cora
 def test_edges_tell_papers_apart_that_words_alone_do_not(tinygraph):

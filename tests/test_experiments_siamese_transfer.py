@@ -66,6 +66,7 @@ def test_no_digit_above_6_is_learned_and_both_kinds_of_test_are_new():
         assert {x.tobytes() for x in samples[0]} <= test
 
 
+@pytest.mark.slow
 def test_verification_of_digits_by_the_cosine(tinygraph):
     lines, results = train(tinygraph, "siamese", "--epochs", 3)
     assert "[64, 512], cosine, on digits: 4000 pairs a pass, 33280 parameters" in lines[0]
@@ -109,6 +110,7 @@ def test_a_siamese_run_is_continued_as_if_it_had_never_stopped(tinygraph):
     assert Path("once/weights.safetensors").read_bytes() == Path("twice/weights.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not OMNIGLOT.is_file(), reason="needs the Omniglot file")
 def test_characters_of_unknown_alphabets_are_told_apart_better_than_by_pixels(tinygraph):
     options = ("siamese", "--data", "omniglot", "--data-dir", SHARED, "--hidden", "128,64", "--epochs", 2)

@@ -36,6 +36,7 @@ def test_without_a_gpu_it_ends_in_one_line(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_its_parts_on_the_stand_in(monkeypatch):
     monkeypatch.setattr(gpu_report, "ROWS", 40)
     monkeypatch.setattr(gpu_report, "FEATURES", 6)

@@ -373,6 +373,7 @@ def test_repr_is_one_line():
     assert repr(graph(small_loss())) == "Graph(7 nodes, 12 parameters)"
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_nodes():
     x = tg.tensor([1.0], requires_grad=True, name="x")
     y = x

@@ -367,12 +367,14 @@ def random_step(seed):
     return step, [*leaves, average], (n, m)
 
 
+@pytest.mark.compiles
 @given(seed=st.integers(0, 10**6), passes=st.sets(st.sampled_from(NAMES)))
 @settings(max_examples=60)
 def test_any_passes_on_any_graph(seed, passes):
     compare_with_eager(seed, passes)
 
 
+@pytest.mark.compiles
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=60)
 def test_chains_on_any_graph(small_pieces, seed):
@@ -395,6 +397,7 @@ def compare_with_eager(seed, passes):
         np.testing.assert_allclose(g.numpy(), e.numpy(), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.compiles
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=60)
 def test_nothing_alive_is_overwritten(seed):

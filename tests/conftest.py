@@ -4,8 +4,13 @@ Where there is a GPU, the same tests run on CuPy, marked `gpu`. Where there is n
 backend with a stand-in for CuPy.
 """
 
+import os
 import shutil
 from contextlib import nullcontext
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side: one thread of BLAS in each, set before NumPy loads
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import host_cuda
 import numpy as np

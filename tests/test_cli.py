@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -223,7 +224,7 @@ def test_the_progress_bar_shows_on_a_terminal(tmp_path):
     script = shutil.which("script")
     if script is None:
         pytest.skip("no program 'script' to make a terminal with")
-    command = f"{sys.executable} -m tinygraph.tools.cli train --epochs 3"
+    command = shlex.join([sys.executable, "-m", "tinygraph.tools.cli", "train", "--epochs", "3"])
     done = subprocess.run([script, "-qec", command, "/dev/null"], cwd=tmp_path, capture_output=True, text=True)
     assert "3/3" in done.stdout
     assert "validation error" in done.stdout

@@ -7,6 +7,7 @@ without its letter, ``(65.93)``, means all its parts.
 import ast
 import re
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -127,6 +128,16 @@ _GENERAL = """
     them then this to two under where which with without tg nn ops test tests tinygraph models tools value values
     return returns parameters shape tensor tensors array float class problem example table use used
 """
+
+
+COMMON = 16  # a word that more rows of the map have does not tell them apart
+
+
+@cache
+def common():
+    """The words that do not tell rows of the map apart."""
+    counts = Counter(w for row in rows() for w in words(f"{row.what} {' '.join(row.names)}"))
+    return {w for w, n in counts.items() if n > COMMON}
 
 
 def words(text):

@@ -1,5 +1,7 @@
 """fit, its stopping rules, history, checkpoints; saving and loading."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -386,3 +388,66 @@ def test_a_step_that_cannot_be_compiled_runs_eagerly_and_says_so(blobs):
         history = tg.fit(net, own, [(X, np.eye(3, dtype=np.float32)[labels])], optim.SGD(net.parameters(), 0.5), 3)
     assert history.losses[-1] < history.losses[0]
     assert (net.layer1.W.numpy() != start).any()
+
+
+def test_a_checkpoint_beyond_a_limit_is_left_as_it_is(blobs, tmp_path):
+    path = tmp_path / "run.safetensors"
+    net, optimizer = make()
+    tg.fit(net, losses.cross_entropy, blobs, optimizer, batch_size=20, max_iterations=8, checkpoint=path)  # 3 a pass
+    before, written = net.layer1.W.numpy(), path.read_bytes()
+    for limits, stopped in (
+        ({"max_iterations": 5}, "the checkpoint has 8 iterations, of 5"),
+        ({"epochs": 1, "max_iterations": 20}, "the checkpoint has 2 passes, of 1"),
+    ):
+        net, optimizer = make()
+        history = tg.fit(net, losses.cross_entropy, blobs, optimizer, batch_size=20, checkpoint=path, **limits)
+        assert (history.iterations, history.stopped) == (8, stopped)
+        np.testing.assert_array_equal(net.layer1.W.numpy(), before)
+        assert path.read_bytes() == written
+
+
+WHOLE = {
+    "squared_error": (losses.squared_error, [[1, 0], [0, 1]]),
+    "binary_cross_entropy": (losses.binary_cross_entropy, [[True, False], [False, True]]),
+    "multitask_cross_entropy": (losses.multitask_cross_entropy, [[1, 0], [0, 1]]),
+    "huber": (losses.huber, [[2, 0], [0, -3]]),
+    "logistic": (losses.logistic, [[1, -1], [-1, 1]]),
+    "logistic_with_logits": (losses.logistic_with_logits, [[1, -1], [-1, 1]]),
+}
+
+
+@pytest.mark.parametrize(("loss", "labels"), WHOLE.values(), ids=list(WHOLE))
+def test_labels_may_be_whole_numbers_wherever_they_are_taken(loss, labels):
+    net = fully_connected([3, 2], output="tanh", seed=0)
+    X, floats = np.eye(3, dtype=np.float32)[:2], np.array(labels, np.float32)
+    assert loss(net(X), labels).item() == loss(net(X), np.array(labels)).item() == loss(net(X), floats).item()
+    assert tg.evaluate(net, loss, (X, np.array(labels))) == tg.evaluate(net, loss, (X, floats))
+    histories = []
+    for batches in ((X, np.array(labels)), [(X, np.array(labels))], [(X, floats)]):
+        net = fully_connected([3, 2], output="tanh", seed=0)
+        optimizer = optim.SGD(net.parameters(), 0.1)
+        histories.append(tg.fit(net, loss, batches, optimizer, 2, compiled=False).losses)
+    assert histories[0] == pytest.approx(histories[1])
+    assert histories[1] == histories[2]
+
+
+def test_evaluate_checks_labels_as_fit_does(blobs):
+    net = fully_connected([4, 1], output="tanh", seed=0)
+    with pytest.raises(DataError, match="evaluate: labels must be -1 or 1; Y has 0"):
+        tg.evaluate(net, losses.logistic, (blobs[0], np.zeros((60, 1))))
+
+
+def test_options_filled_in_keep_what_is_known_of_a_loss(tmp_path):
+    net = tg.models.multitask([4], 2, 3, seed=0)
+    X, Y = np.eye(3, dtype=np.float32), np.array([[1, np.nan], [0, 1], [np.nan, 0]])
+    optimizer = optim.SGD(net.parameters(), 0.1)
+    history = tg.fit(net, partial(losses.multitask_cross_entropy), (X, Y), optimizer, 1)
+    assert history.errors[0] is not None
+    with pytest.raises(DataError, match="labels must be -1 or 1"):
+        tg.fit(net, partial(losses.logistic), (X, np.full((3, 4), 0.5)), optimizer, 1)
+    path = tmp_path / "run.safetensors"
+    net = fully_connected([3, 2], output="linear", seed=0)
+    optimizer = optim.SGD(net.parameters(), 0.1)
+    tg.fit(net, partial(losses.huber, delta=0.5), (X, X[:, :2]), optimizer, 1, checkpoint=path)
+    with pytest.raises(DataError, match="a checkpoint of another run; different: loss_options"):
+        tg.fit(net, partial(losses.huber, delta=2.0), (X, X[:, :2]), optimizer, 2, checkpoint=path)

@@ -49,8 +49,19 @@ def takes_logits(loss: Callable[..., Tensor]) -> bool | None:
 
     Options may be filled in: ``functools.partial(losses.huber, delta=0.5)`` is a function of this module.
     """
-    answer: bool | None = getattr(loss.func if isinstance(loss, partial) else loss, "takes_logits", None)
+    answer: bool | None = getattr(without_options(loss), "takes_logits", None)
     return answer
+
+
+def without_options(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return the function whose options ``functools.partial`` has filled in, or `loss` itself."""
+    return loss.func if isinstance(loss, partial) else loss
+
+
+def _labels(target: Operand, like: Tensor) -> Tensor:
+    """Return labels as a tensor; whole numbers and truth values take the dtype of `like`."""
+    labels = as_tensor(target, like)
+    return labels if labels.dtype.kind == "f" else labels.astype(like.dtype)
 
 
 @_of_prediction
@@ -68,7 +79,8 @@ def squared_error(output: Operand, target: Operand) -> Tensor:
     ShapeError
         If the shapes differ or the batch is empty.
     """
-    return squared_error_op(output, target)
+    output = as_tensor(output)
+    return squared_error_op(output, _labels(target, output))
 
 
 @_of_logits
@@ -137,7 +149,7 @@ def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None
         If the shapes differ or the batch is empty.
     """
     z = as_tensor(logits)
-    t = as_tensor(target, z)
+    t = _labels(target, z)
     _check_same_shape("binary_cross_entropy", z, t)
     known = equal(t, t)  # NaN is not equal to itself
     if valid is not None:
@@ -181,7 +193,7 @@ def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
 def label_vectors(logits: Tensor, target: Operand) -> Tensor:
     """Return labels in any form that `multitask_cross_entropy` takes as pairs (present, absent), shaped as `logits`."""
     rows, tasks = logits.shape[0], number_of_tasks(logits)
-    labels = as_tensor(target, logits)
+    labels = _labels(target, logits)
     if labels.shape not in ((rows, tasks), (rows, 2 * tasks), (rows, tasks, 2)):
         raise ShapeError(
             f"multitask_cross_entropy: for logits {logits.shape} expected labels ({rows}, {tasks}), one a task, or "
@@ -238,7 +250,7 @@ def huber_1964(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
 
 def _huber(what: str, output: Operand, target: Operand, delta: float) -> Tensor:
     output = as_tensor(output)
-    target = as_tensor(target, output)
+    target = _labels(target, output)
     _check_same_shape(what, output, target)
     if not _factor(f"{what}: delta", delta):
         raise ArgumentError(f"{what}: delta must be above 0, got 0")
@@ -283,7 +295,7 @@ def logistic_with_logits(logits: Operand, sign: Operand) -> Tensor:
 
 def _logistic(what: str, scores: Operand, sign: Operand) -> Tensor:
     z = as_tensor(scores)
-    labels = as_tensor(sign, z)
+    labels = _labels(sign, z)
     _check_same_shape(what, z, labels)
     return total(softplus(-(labels * z))) * (1.0 / z.shape[0])
 

@@ -27,6 +27,7 @@ class Objective:
         self.net, self.loss_fn, self.rho, self.alpha = net, loss_fn, rho, alpha
         self.freeze_sleeping = False
         self.takes_logits = losses.takes_logits(loss_fn)
+        self.loss = losses.without_options(loss_fn)
         self.output: Output | None = None if net.output is None else net._output()
         self.weights = [t for t in net.parameters() if t.role == "weight" and t.requires_grad]
         self.like = next(iter(net.parameters()), None)
@@ -36,13 +37,21 @@ class Objective:
         """Return the loss of the batch, the network's signals z_L if they decide something, and the targets."""
         if self.takes_logits is None:
             return self.loss_fn(self.net, x, y), None, y
-        y = like_parameters(y, self.like)
+        y = self.targets(y)
         output = self.net(x)
-        if self.loss_fn is losses.multitask_cross_entropy:
+        if self.loss is losses.multitask_cross_entropy:
             y = losses.label_vectors(output, y)
         prediction = output if self.output is None or self.takes_logits else self.output.activation(output)
         loss = self.loss_fn(prediction, y)
         return loss, output if self.decides() else None, y
+
+    def targets(self, y: Any) -> Any:
+        """Return targets as a tensor of the parameters' dtype and backend; class indices stay whole numbers."""
+        if isinstance(y, Tensor) or self.like is None:
+            return y
+        host, backend = np.asarray(y), self.like.backend
+        classes = self.loss is losses.cross_entropy and host.dtype.kind != "f"
+        return Tensor(backend.asarray(host if classes else host.astype(self.like.dtype, copy=False)), backend)
 
     def decides(self) -> bool:
         """Whether decisions are made, so that there is an error rate."""
@@ -135,13 +144,3 @@ class Tally:
 
 def _is_finite(x: Tensor) -> Tensor:
     return less(abs(x), math.inf)
-
-
-def like_parameters(y: Any, like: Tensor | None) -> Any:
-    """Return targets as a tensor of the parameters' dtype and backend; class indices stay whole numbers."""
-    if isinstance(y, Tensor) or like is None:
-        return y
-    host = np.asarray(y)
-    return Tensor(
-        like.backend.asarray(host.astype(like.dtype, copy=False) if host.dtype.kind == "f" else host), like.backend
-    )

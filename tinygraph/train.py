@@ -19,7 +19,7 @@ from .data.checks import whole_number
 from .errors import ArgumentError, CompileError, DataError
 from .history import COLUMNS, History, Run
 from .nn import Module
-from .objective import Loss, Objective, Tally, like_parameters
+from .objective import Loss, Objective, Tally
 from .ops.random import stream_restored
 from .optim import SGD, Optimizer, positive
 from .plan import compile
@@ -99,13 +99,13 @@ def fit(
         one more iteration through them.
     stop_every : {"iteration", "epoch"}
         When to look: after each update, as (65.83) is printed, which costs as many forward passes over the training
-        set as there are updates; or after each pass, which costs about a third more than training alone.
+        set as there are updates; or after each pass.
     compiled : bool
         Replay the training step as a plan (see `tinygraph.compile`). What cannot be recorded, a loss of one's own
         that reads values on the host, say, runs eagerly, with a warning; so does `freeze_sleeping`, without one.
     checkpoint : path, optional
         Written after each pass, and where `max_iterations` ends training. If it exists, training continues from it
-        as if it had never stopped.
+        as if it had never stopped; a run that a stopping rule has ended stays ended.
     progress : bool
         Show a bar, if standard error is a terminal.
     seed : int
@@ -153,7 +153,7 @@ def fit(
     objective.freeze_sleeping = freeze_sleeping
     pocket = _pocket(objective, early_stopping, early_stopping_on, validation is not None)
     batches = _as_batches(net, loss_fn, train_set, batch_size, seed, replacement)
-    held_out = None if validation is None else _checked_pair(net, loss_fn, validation, "validation")
+    held_out = None if validation is None else _in_order(net, loss_fn, validation, "validation")
     step = _Step(objective, optimizer, compiled and not freeze_sleeping)
     settings = _settings(objective, batch_size, seed, replacement, pocket)
     run = Run(net, optimizer, settings, step.tally, pocket)
@@ -174,7 +174,7 @@ def fit(
                 if run.done and checkpoint is not None:  # cut short: what follows is done again by who continues
                     run.save(checkpoint)
                 if held_out is not None:
-                    row["validation_loss"], row["validation_error"] = evaluate(net, loss_fn, held_out)
+                    row["validation_loss"], row["validation_error"] = objective.means(held_out)
                 row["seconds"] = time.perf_counter() - started
                 history.rows.append(row)
                 if each_pass is not None and not run.done:
@@ -189,9 +189,7 @@ def fit(
     finally:
         net.train(before)
         optimizer.zero_grad()
-    if not history.stopped:
-        ended = max_iterations is not None and history.iterations >= max_iterations
-        history.stopped = f"all {max_iterations} iterations done" if ended else f"all {epochs} passes done"
+    history.stopped = history.stopped or _limit_reached(history, epochs, max_iterations)
     if pocket is not None:
         net.load_state_dict(pocket.variables)
         history.best_epoch = pocket.epoch
@@ -221,15 +219,29 @@ def evaluate(
         The fraction of wrong decisions: of rows for a softmax output, of entries otherwise; None for
         regression.
     """
-    batches = Batches(*_both(data_set, "evaluate"), batch_size, shuffle=False, allow_missing=True)
-    return Objective(net, loss_fn, 0.0, 0.0).means(batches)
+    return Objective(net, loss_fn, 0.0, 0.0).means(_in_order(net, loss_fn, data_set, "evaluate", batch_size))
+
+
+def _in_order(
+    net: Module, loss_fn: Loss, data_set: tuple[Any, Any], what: str, batch_size: int = ROWS_AT_A_TIME
+) -> Batches:
+    """Return the rows of a data set, checked, as batches to be evaluated."""
+    return Batches(*_checked_pair(net, loss_fn, data_set, what), batch_size, shuffle=False, allow_missing=True)
 
 
 def _goes_on(run: Run, epochs: int | None, max_iterations: int | None) -> bool:
     """Whether another pass, or the rest of one, is to be trained."""
     if max_iterations is not None and run.history.iterations >= max_iterations:
-        return run.done > 0  # resumed where it was cut short: its row is made again
+        return run.done > 0 and run.history.iterations == max_iterations  # cut short there: its row is made again
     return epochs is None or len(run.history) < epochs
+
+
+def _limit_reached(history: History, epochs: int | None, max_iterations: int | None) -> str:
+    """Return which limit ended training; a checkpoint may have been beyond it already."""
+    for limit, count, unit in ((max_iterations, history.iterations, "iterations"), (epochs, len(history), "passes")):
+        if limit is not None and count >= limit:
+            return f"all {limit} {unit} done" if count == limit else f"the checkpoint has {count} {unit}, of {limit}"
+    return ""
 
 
 def _passes(epochs: int | None, max_iterations: int | None, batches: Any) -> int | None:
@@ -328,7 +340,7 @@ class _Step:
     def __call__(self, x: Any, y: Any) -> None:
         """Update the parameters, and count the loss of the batch before and the decisions on it."""
         if self.objective.takes_logits is not None:
-            y = like_parameters(y, self.objective.like)
+            y = self.objective.targets(y)
         try:
             self.run(x, y)
         except CompileError as error:
@@ -356,9 +368,10 @@ def _settings(
     objective: Objective, batch_size: int, seed: int, replacement: bool, pocket: Pocket | None
 ) -> dict[str, Any]:
     """Return what must be the same for a checkpoint to be continued."""
-    loss = objective.loss_fn
+    loss = losses.without_options(objective.loss_fn)
     return {
         "loss": getattr(loss, "__name__", type(loss).__name__),
+        "loss_options": {k: repr(v) for k, v in getattr(objective.loss_fn, "keywords", {}).items()},
         "batch_size": batch_size,
         "seed": seed,
         "replacement": replacement,
@@ -410,18 +423,18 @@ def _checked_pair(net: Module, loss_fn: Loss, pair: tuple[Any, Any], what: str) 
     like = next(iter(net.parameters()), None)
     if like is not None and X.dtype.kind == "f":
         X = X.astype(like.dtype, copy=False)
-    takes_logits = losses.takes_logits(loss_fn)
-    if takes_logits is None:
+    if losses.takes_logits(loss_fn) is None:
         return X, Y
-    if getattr(loss_fn, "missing_labels", False) is False:
+    loss = losses.without_options(loss_fn)
+    if not getattr(loss, "missing_labels", False):
         check_finite(Y, f"{what}: Y")
-    if loss_fn is losses.cross_entropy:
+    if loss is losses.cross_entropy:
         Y = _class_rows(net, X, Y, what)
-    if loss_fn is losses.multitask_cross_entropy:
+    if loss is losses.multitask_cross_entropy:
         Y = task_labels(Y, losses.number_of_tasks(_first_output(net, X)), f"{what}: Y")
-    if loss_fn is losses.binary_cross_entropy:
+    if loss is losses.binary_cross_entropy:
         _check_range(Y, (Y >= 0) & (Y <= 1) | (Y != Y), "from 0 to 1, or NaN where missing", what)
-    if loss_fn in (losses.logistic, losses.logistic_with_logits):
+    if loss in (losses.logistic, losses.logistic_with_logits):
         _check_range(Y, np.abs(Y) == 1, "-1 or 1", what)
     if like is not None and Y.dtype.kind in "fbiu":
         Y = Y.astype(like.dtype, copy=False)

@@ -36,11 +36,13 @@ find_python() {
 make_environment() {
     if python=$(find_python); then
         echo "tinygraph: setting up $venv, once" >&2
-        "$python" -m venv --clear "$venv" || return
+        rm -rf "$venv"
+        "$python" -m venv "$venv" || return
         set -- "$venv/bin/python" -m pip --disable-pip-version-check install --quiet
     elif command -v uv >/dev/null; then
         echo "tinygraph: setting up $venv with uv, once" >&2
-        uv venv --quiet --clear --python ">=3.11" "$venv" || return
+        rm -rf "$venv"
+        uv venv --quiet --python ">=3.11" "$venv" || return
         set -- uv pip install --quiet --python "$venv/bin/python"
     else
         fail "Python 3.11 or later with venv is needed, or uv: $python"

@@ -11,7 +11,7 @@ from tinygraph.data.checks import whole_number
 from tinygraph.nn import Dense, Module, Sequential
 from tinygraph.nn.layers import Activation
 from tinygraph.ops import reshape
-from tinygraph.tensor import Tensor
+from tinygraph.tensors import Tensor
 
 from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 

@@ -15,7 +15,7 @@ from tinygraph.nn.layers import Activation
 from tinygraph.nn.module import choose
 from tinygraph.ops import abs as absolute
 from tinygraph.ops import concatenate, cosine_similarity
-from tinygraph.tensor import Tensor, as_tensor, no_grad
+from tinygraph.tensors import Tensor, as_tensor, no_grad
 
 from .layer_options import LayerOptions, list_of_sizes
 

@@ -12,7 +12,7 @@ from tinygraph.data.checks import whole_number
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
 from tinygraph.nn.layers import Activation
-from tinygraph.tensor import Operand, Tensor, no_grad
+from tinygraph.tensors import Operand, Tensor, no_grad
 
 from .fully_connected import FullyConnected
 from .layer_options import LayerOptions, activation_per_layer, list_of_sizes

@@ -2,9 +2,12 @@
 
 import html
 import importlib
+import inspect
 import re
 import runpy
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from tinygraph.tools import figures
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DRAW = runpy.run_path(str(ROOT / "docs" / "images" / "draw.py"))
 PICTURES, FIGURES = DRAW["PICTURES"], DRAW["FIGURES"]
@@ -54,7 +57,7 @@ def test_links_between_pages_lead_somewhere():
 
 def test_every_page_is_in_the_navigation():
     listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(p.name for p in (ROOT / "docs").glob("*.md"))
+    assert sorted(listed) == sorted(p.relative_to(ROOT / "docs").as_posix() for p in PAGES[1:])
 
 
 def test_the_readme_names_the_commands_that_ci_runs():
@@ -64,8 +67,8 @@ def test_the_readme_names_the_commands_that_ci_runs():
 
 
 def sections():
-    """What the reference shows: the module of each section, and the members it is limited to (None: all)."""
-    text = (ROOT / "docs" / "api.md").read_text()
+    """What the reference shows: the module of each section, and the members it is limited to (None: all public)."""
+    text = "\n".join(page.read_text() for page in sorted((ROOT / "docs" / "api").glob("*.md")))
     found = {}
     for module, members in re.findall(r"^::: (\S+)(?:\n    options:\n      members: \[(.*?)\])?", text, re.MULTILINE):
         found[module] = members.split(", ") if members else None
@@ -75,7 +78,7 @@ def sections():
 def is_shown(thing):
     for where, members in sections().items():
         if members is None and thing.__module__ == where:
-            return True
+            return thing.__name__ in getattr(importlib.import_module(where), "__all__", [thing.__name__])
         if any(getattr(importlib.import_module(where), name, None) is thing for name in members or ()):
             return True
     return False
@@ -96,6 +99,33 @@ def test_the_sections_of_the_reference_name_what_is_there():
     for where, members in sections().items():
         module = importlib.import_module(where)
         assert [n for n in members or () if not hasattr(module, n)] == [], where
+
+
+@pytest.mark.parametrize("place", [place for place in sections() if place.startswith("tinygraph.ops")])
+def test_the_reference_shows_the_operands_and_the_rule_of_an_operation(place):
+    griffe = pytest.importorskip("griffe")
+    extension = griffe.load_extensions(str(ROOT / "docs" / "rules.py"))
+    shown = griffe.load(place, extensions=extension, search_paths=[str(ROOT)])
+    module = importlib.import_module(place)
+    for name in module.__all__:
+        function = getattr(module, name)
+        if "Local backward rule" in (function.__doc__ or ""):
+            assert "Local backward rule: ``" in shown[name].docstring.value, name
+            assert [p.name for p in shown[name].parameters] == list(inspect.signature(function).parameters), name
+
+
+def test_the_page_of_an_operation_has_its_rule(tmp_path, monkeypatch):
+    pytest.importorskip("mkdocstrings")
+    page = tmp_path / "docs" / "index.md"
+    page.parent.mkdir()
+    page.write_text("::: tinygraph.ops.elementwise\n    options:\n      members: [multiply]\n")
+    config = re.sub(r"^nav:\n(  .*\n)+", "", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    config = config.replace("docs/rules.py", str(ROOT / "docs" / "rules.py"))
+    (tmp_path / "mkdocs.yml").write_text(config)
+    subprocess.run([sys.executable, "-m", "mkdocs", "build", "--quiet"], cwd=tmp_path, check=True)
+    text = html.unescape(re.sub(r"<[^>]+>", "", (tmp_path / "site" / "index.html").read_text()))
+    assert re.search(r"multiply\(\s*a,\s*b\s*\)", text)
+    assert tg.multiply.op.rule in text
 
 
 def words(svg):

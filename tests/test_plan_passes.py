@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tinygraph as tg
 from tinygraph.plan import NAMES, kernels, memory
 from tinygraph.plan.memory import lay_out
-from tinygraph.plan.passes import elementwise_chains
+from tinygraph.plan.passes import fusion
 
 
 def labels(fn, *args, passes):
@@ -120,10 +120,13 @@ def test_transposes():
 
 
 def test_a_bias_starts_its_product():
-    before, after = pair(lambda a, W, theta: tg.bias(a @ W, theta), x(3, 2), x(2, 4), x(4), name="bias")
+    before, after = pair(lambda a, W, theta: tg.bias(a @ W, theta), x(3, 2), x(2, 4), x(4), name="products")
     assert (before, after) == (["matmul", "bias"], ["matmul", "bias"])  # a composite: lowering comes first
     _, after = pair(
-        lambda a, W, theta: tg.bias(a @ W, theta), x(3, 2), x(2, 4), x(4), name="bias", also=("lowering", "dead code")
+        lambda a, W, theta: tg.bias(a @ W, theta),
+        *(x(3, 2), x(2, 4), x(4)),
+        name="products",
+        also=("lowering", "dead code"),
     )
     assert after == ["a b - c"]
 
@@ -133,12 +136,12 @@ def test_a_product_that_is_read_elsewhere_keeps_its_bias_apart():
         z = a @ W
         return z, z - theta
 
-    _, after = pair(fn, x(3, 2), x(2, 4), x(4), name="bias", also=("lowering", "dead code"))
+    _, after = pair(fn, x(3, 2), x(2, 4), x(4), name="products", also=("lowering", "dead code"))
     assert after == ["matmul", "subtract"]
 
 
 def test_an_addend_that_makes_the_product_larger_stays_outside():
-    _, after = pair(lambda a, W, c: a @ W + c, x(3, 2), x(2, 4), x(5, 3, 4), name="bias", also=("dead code",))
+    _, after = pair(lambda a, W, c: a @ W + c, x(3, 2), x(2, 4), x(5, 3, 4), name="products", also=("dead code",))
     assert after == ["matmul", "add"]
 
 
@@ -167,7 +170,7 @@ def test_a_gradient_goes_into_its_update(decay, batch):
     names = [i.op.name for i in compiled.plan.program.instructions]
     assert names.count("gemm") == 1
     assert "matmul" not in names
-    assert list(compiled.plan.layout.homes.values()) == [W]  # written in place
+    assert list(compiled.plan.layout.written_in_place.values()) == [W]  # written in place
     assert not compiled.plan.layout.copies
 
 
@@ -218,7 +221,7 @@ def test_updates_come_early():
 
         return fn
 
-    also = ("dead code", "lowering", "constant folding", "updates")
+    also = ("dead code", "lowering", "constant folding", "products")
     before, _ = labels(make(), x(4, 3), passes=also)
     after, _ = labels(make(), x(4, 3), passes=(*also, "early updates"))
     assert sorted(before) == sorted(after)
@@ -227,7 +230,9 @@ def test_updates_come_early():
 
 
 def test_dots_and_single_rows():
-    before, after = pair(lambda a, b: tg.sum(a * b) * 0.5, x(3, 2), x(3, 2, seed=1), name="dots", also=("dead code",))
+    before, after = pair(
+        lambda a, b: tg.sum(a * b) * 0.5, x(3, 2), x(3, 2, seed=1), name="products", also=("dead code",)
+    )
     assert before == ["multiply", "sum", "multiply"]
     assert after == ["0.5 sum(a b)"]
     before, after = pair(lambda a: tg.sum(a, 0), x(1, 4), name="single rows")
@@ -243,15 +248,15 @@ def test_in_place():
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
-    """Let chains be made of small arrays, in pieces of 7 entries."""
-    for module in (memory, kernels, elementwise_chains):
-        monkeypatch.setattr(module, "PIECE", 7)
-    monkeypatch.setattr(elementwise_chains, "SMALLEST", 2)
+def small_tiles(monkeypatch):
+    """Let groups be made of small arrays, in tiles of 7 elements."""
+    for module in (memory, kernels, fusion):
+        monkeypatch.setattr(module, "TILE", 7)
+    monkeypatch.setattr(fusion, "SMALLEST", 2)
 
 
 @pytest.mark.parametrize("turn", [lambda a: a.T, lambda a: a[::-1], lambda a: a[2, 3]])
-def test_a_chain_does_not_write_over_what_later_pieces_read_elsewhere(small_pieces, turn):
+def test_a_group_does_not_write_over_what_later_tiles_read_elsewhere(small_tiles, turn):
     leaf = tg.parameter(np.random.default_rng(1).normal(size=(9, 9)))
 
     def fn(a):
@@ -266,12 +271,12 @@ def test_a_chain_does_not_write_over_what_later_pieces_read_elsewhere(small_piec
     compiled = tg.compile(fn)
     for got, wanted in zip([*compiled(a), leaf], expected, strict=True):
         np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-13)
-    assert any(end - first > 1 for first, end in compiled.plan.program.chains)
+    assert any(end - first > 1 for first, end in compiled.plan.program.groups)
 
 
 @pytest.mark.parametrize("rows", [5, 64])
-def test_chains(small_pieces, rows):
-    """Pieces that do not divide the arrays, rows in the middle, views, and results on the way."""
+def test_fusion_groups(small_tiles, rows):
+    """Tiles that do not divide the arrays, rows in the middle, views, and results on the way."""
     leaf = tg.parameter(np.random.default_rng(1).normal(size=(rows, 7)))
 
     def fn(a, row):
@@ -289,7 +294,7 @@ def test_chains(small_pieces, rows):
     for got, wanted in zip(compiled(a, row), expected, strict=True):
         np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-13)
     np.testing.assert_allclose(leaf.numpy(), new, rtol=1e-13)
-    assert any(end - first > 2 for first, end in compiled.plan.program.chains)
+    assert any(end - first > 2 for first, end in compiled.plan.program.groups)
 
 
 # -- random graphs --------------------------------------------------------------------------------------
@@ -377,7 +382,7 @@ def test_any_passes_on_any_graph(seed, passes):
 @pytest.mark.compiles
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=60)
-def test_chains_on_any_graph(small_pieces, seed):
+def test_groups_on_any_graph(small_tiles, seed):
     compare_with_eager(seed, NAMES)
 
 

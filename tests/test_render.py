@@ -12,7 +12,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import losses, nn
-from tinygraph.graph import graph
+from tinygraph.graphs import graph
 from tinygraph.models import fully_connected
 
 pytestmark = pytest.mark.host
@@ -159,7 +159,7 @@ def test_the_source_is_the_same_for_the_same_network():
 def test_the_source_is_the_same_in_another_process():
     program = (
         "import numpy as np, tinygraph as tg\n"
-        "from tinygraph.graph import graph\n"
+        "from tinygraph.graphs import graph\n"
         "from tinygraph.models import fully_connected\n"
         "net = fully_connected([5, 4, 3])\n"
         "print(graph(net, input_shape=(None, 5), backward=True).to_dot(), end='')\n"

@@ -5,109 +5,43 @@ pluggable backend. Equation numbers, such as (65.82) for training by mini-batche
 on feedforward neural networks; the documentation maps them to names.
 """
 
+import types
+import typing
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from . import data, losses, metrics, nn, optim
-from .autodiff import detect_anomaly, grad
-from .backend import backends, manual_seed, use, using
-from .checkpoint import load, save
-from .derivatives import hessian_diagonal, hvp, jacobian, jvp
-from .errors import (
-    AnomalyError,
-    ArgumentError,
-    BackendError,
-    CompileError,
-    DataError,
-    DTypeError,
-    GradientError,
-    GraphError,
-    IndexRangeError,
-    RenderError,
-    ShapeError,
-    TinygraphError,
-)
-from .gradcheck import gradcheck
-from .graph import Graph, graph
-from .history import History
-from .op import Op
-from .ops import (
-    Neighborhoods,
-    abs,
-    add,
-    argmax,
-    astype,
-    batch_norm,
-    bernoulli,
-    bias,
-    broadcast_to,
-    clip,
-    concatenate,
-    cosine_similarity,
-    divide,
-    divide_or_zero,
-    elu,
-    equal,
-    erf,
-    exp,
-    gate,
-    greater,
-    greater_equal,
-    identity,
-    leaky_relu,
-    less,
-    less_equal,
-    log,
-    log_softmax,
-    mask,
-    matmul,
-    max,
-    maximum,
-    mean,
-    min,
-    minimum,
-    multiply,
-    negative,
-    neighborhood_matmul,
-    norm,
-    not_equal,
-    pad,
-    power,
-    relu,
-    reshape,
-    scaled_tanh,
-    sigmoid,
-    sigmoid_cross_entropy,
-    sign,
-    softmax,
-    softmax_cross_entropy,
-    softplus,
-    split,
-    sqrt,
-    square,
-    squared_error,
-    stack,
-    subtract,
-    sum,
-    take,
-    tanh,
-    transpose,
-    two_sided_relu,
-    var,
-    where,
-)
-from .plan import Plan, compile
-from .sensitivities import gradient_norms, own_sensitivities, sensitivities
-from .tensor import Tensor, no_grad, parameter, tensor
-from .train import evaluate, fit
+from . import data as data
+from . import losses as losses
+from . import metrics as metrics
+from . import nn as nn
+from . import optim as optim
+from .anomaly import *
+from .autodiff import *
+from .backend import backends as backends
+from .backend import manual_seed as manual_seed
+from .backend import use as use
+from .backend import using as using
+from .checkpoint import *
+from .derivatives import *
+from .errors import *
+from .gradient_check import *
+from .graphs import *
+from .history import History as History
+from .op import *
+from .ops import *
+from .plan import Plan as Plan
+from .plan import compile as compile
+from .sensitivity import *
+from .tensors import *
+from .train import *
 
-if TYPE_CHECKING:
-    from . import models, tools
+if typing.TYPE_CHECKING:
+    from . import models as models
+    from . import tools as tools
 
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     """Import `models` or `tools` when it is first asked for, so that `import tinygraph` does not wait for them."""
     if name in ("models", "tools"):
         return import_module(f"{__name__}.{name}")
@@ -115,118 +49,10 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), "models", "tools"})
 
 
-__all__ = [
-    "AnomalyError",
-    "ArgumentError",
-    "BackendError",
-    "CompileError",
-    "DTypeError",
-    "DataError",
-    "GradientError",
-    "Graph",
-    "GraphError",
-    "History",
-    "IndexRangeError",
-    "Neighborhoods",
-    "Op",
-    "Plan",
-    "RenderError",
-    "ShapeError",
-    "Tensor",
-    "TinygraphError",
-    "abs",
-    "add",
-    "argmax",
-    "astype",
-    "backends",
-    "batch_norm",
-    "bernoulli",
-    "bias",
-    "broadcast_to",
-    "clip",
-    "compile",
-    "concatenate",
-    "cosine_similarity",
-    "data",
-    "detect_anomaly",
-    "divide",
-    "divide_or_zero",
-    "elu",
-    "equal",
-    "erf",
-    "evaluate",
-    "exp",
-    "fit",
-    "gate",
-    "grad",
-    "gradcheck",
-    "gradient_norms",
-    "graph",
-    "greater",
-    "greater_equal",
-    "hessian_diagonal",
-    "hvp",
-    "identity",
-    "jacobian",
-    "jvp",
-    "leaky_relu",
-    "less",
-    "less_equal",
-    "load",
-    "log",
-    "log_softmax",
-    "losses",
-    "manual_seed",
-    "mask",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "metrics",
-    "min",
-    "minimum",
-    "models",
-    "multiply",
-    "negative",
-    "neighborhood_matmul",
-    "nn",
-    "no_grad",
-    "norm",
-    "not_equal",
-    "optim",
-    "own_sensitivities",
-    "pad",
-    "parameter",
-    "power",
-    "relu",
-    "reshape",
-    "save",
-    "scaled_tanh",
-    "sensitivities",
-    "sigmoid",
-    "sigmoid_cross_entropy",
-    "sign",
-    "softmax",
-    "softmax_cross_entropy",
-    "softplus",
-    "split",
-    "sqrt",
-    "square",
-    "squared_error",
-    "stack",
-    "subtract",
-    "sum",
-    "take",
-    "tanh",
-    "tensor",
-    "tools",
-    "transpose",
-    "two_sided_relu",
-    "use",
-    "using",
-    "var",
-    "where",
-]
+if not typing.TYPE_CHECKING:  # type checkers follow the star imports, and know only lists that are written out
+    __all__ = [n for n, it in globals().items() if n[0] != "_" and not isinstance(it, types.ModuleType)]
+    __all__.remove("import_module")
+    __all__ += ["data", "losses", "metrics", "models", "nn", "optim", "tools"]

@@ -5,18 +5,17 @@ Nothing here recurses: the order of evaluation is the order of creation, which e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from operator import attrgetter
 
-import numpy as np
-
-from .errors import AnomalyError, ArgumentError, DTypeError, GradientError, GraphError, ShapeError
+from .errors import ArgumentError, DTypeError, GradientError, GraphError, ShapeError
 from .op import Op
 from .ops.elementwise import add
 from .ops.reduce import sum_to
-from .tensor import Operand, Tensor, as_tensor, describe, functions, mixed_backends, mode, no_grad
+from .tensors import Operand, Tensor, describe, filled_like, matching, mode, no_grad, offers
+
+__all__ = ["grad"]
 
 _in_order = attrgetter("index")
 
@@ -33,7 +32,7 @@ def ancestors(outputs: Iterable[Tensor]) -> list[Tensor]:
     return sorted(seen, key=_in_order)
 
 
-def _depending_on(targets: Iterable[Tensor], y: Tensor) -> set[Tensor]:
+def depending_on(targets: Iterable[Tensor], y: Tensor) -> set[Tensor]:
     """Return those of the `ancestors` of `y` that are among `targets` or were computed from one of them."""
     targets = set(targets)
     found: set[Tensor] = set()
@@ -112,17 +111,11 @@ def _seed(y: Tensor, dy: Operand, what: str) -> Tensor:
     if dy is None:
         if y.size != 1:
             raise ShapeError(f"{what}: expected a tensor with one entry, got shape {y.shape}; give dy of that shape")
-        return Tensor(y.backend.xp.ones_like(y.data), y.backend)
-    seed = as_tensor(dy, y)
-    if seed.backend is not y.backend:
-        raise mixed_backends(what, y, seed)
-    if seed.shape != y.shape:
-        raise ShapeError(f"{what}: dy must have the shape of the tensor, {y.shape}, got {seed.shape}")
-    if seed.dtype != y.dtype:
-        raise DTypeError(f"{what}: dy must be {y.dtype}, got {seed.dtype}")
-    return seed
+        return filled_like(y, 1)
+    return matching(what, "dy", dy, y)
 
 
+@offers
 def backward(y: Tensor, dy: Operand = None) -> None:
     """Add the gradient of `y` to `grad` of every leaf that requires one; see `Tensor.backward`.
 
@@ -177,7 +170,7 @@ def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> li
     if not targets:
         raise ArgumentError("grad: expected at least one tensor to differentiate with respect to, got none")
     seed = _seed(y, dy, "grad")
-    reached = _depending_on(targets, y)
+    reached = depending_on(targets, y)
     for position, x in enumerate(targets):
         if x.data.dtype.kind != "f":
             raise DTypeError(f"grad: only floating tensors have gradients, input {position} is {x.dtype}")
@@ -186,51 +179,12 @@ def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> li
                 f"grad: {describe(y)} does not depend on input {position}, {describe(x)} of shape {x.shape}"
             )
     gradients = _pull_back(y, seed, reached, set(targets))
-    return [gradients[x] if x in gradients else _zeros(x) for x in targets]
+    return [gradients[x] if x in gradients else filled_like(x, 0) for x in targets]  # 0: no rule passes a gradient on
 
 
-def _zeros(x: Tensor) -> Tensor:
-    """Return the gradient of something that `y` was computed from, but that no rule passes a gradient to."""
-    return Tensor(x.backend.xp.zeros_like(x.data), x.backend)
-
-
-@contextmanager
-def detect_anomaly() -> Iterator[None]:
-    """Return a ``with`` block in which the first op whose output or gradient is not finite raises, named.
-
-    Raises
-    ------
-    AnomalyError
-        Inside the block; its text names the op, the module, the shapes and the first bad entry.
-    """
-    outer = mode.observer
-
-    def check(op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-        if outer is not None:
-            outer(op, inputs, y)
-        if y.dtype.kind == "f" and not bool(y.backend.to_host(y.backend.xp.all(y.backend.xp.isfinite(y.data)))):
-            raise AnomalyError(_anomaly(op, inputs, y))
-
-    mode.observer = check
-    try:
-        yield
-    finally:
-        mode.observer = outer
-
-
-def _anomaly(op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> str:
-    """Return the words for the first entry of `y` that is not finite."""
-    host = y.backend.to_host(y.data)
-    bad = np.argwhere(~np.isfinite(host))
-    place = tuple(bad[0].tolist())
-    where = f" in {y.scope.path}" if y.scope is not None and y.scope.path else ""
-    shapes = ", ".join(str(t.shape) for t in inputs)
-    finite = all(bool(t.backend.to_host(t.backend.xp.all(t.backend.xp.isfinite(t.data)))) for t in inputs)
-    cause = "from finite inputs" if finite else "from inputs that were not finite already"
-    return (
-        f"{op.label}{where} of inputs {shapes} gave {host[place]} at {list(place)} ({len(bad)} of {host.size} "
-        f"entries not finite), {cause}"
-    )
-
-
-functions.backward = backward
+def grad_or_zero(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) -> list[Tensor]:
+    """Return the gradients of `y` as `grad` does; zero with respect to what it does not depend on."""
+    reached = depending_on(inputs, y)
+    found = [x for x in inputs if x in reached] if y in reached else []
+    gradients = dict(zip(found, grad(y, found, dy), strict=True)) if found else {}
+    return [gradients[x] if x in gradients else filled_like(x, 0) for x in inputs]

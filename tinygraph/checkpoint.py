@@ -20,6 +20,8 @@ from safetensors.numpy import save as to_bytes
 from .errors import ArgumentError, DataError, DTypeError, ShapeError
 from .nn import Module
 
+__all__ = ["load", "save"]
+
 PathLike = str | os.PathLike[str]
 
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
-from .autodiff import _depending_on, grad
-from .errors import ArgumentError, DTypeError, ShapeError
+from .autodiff import depending_on, grad, grad_or_zero
+from .errors import ArgumentError, DTypeError
 from .ops.activation import identity
 from .ops.elementwise import add
 from .ops.reduce import sum as total
 from .ops.shape import reshape, stack
-from .tensor import Tensor, as_tensor, describe, mixed_backends
-from .tensor import mode as state
+from .tensors import Tensor, as_tensor, describe, enable_grad, filled_like, matching
+from .tensors import mode as state
+
+__all__ = ["hessian_diagonal", "hvp", "jacobian", "jvp"]
 
 MANY_ENTRIES = 10_000  # above this many, `hessian_diagonal` warns that it takes a pass for each
 
@@ -64,10 +65,10 @@ def jacobian(y: Tensor, x: Tensor, mode: str = "reverse") -> Tensor:
         return reshape(stack([grad(y, [x], dy)[0] for dy in _basis(y)]), shape)
     if not x.size:
         return Tensor(y.backend.xp.zeros(shape, y.dtype), y.backend)
-    u = _dummy(y)
-    with _recording():
+    u = filled_like(y, 0)  # its value does not matter
+    with enable_grad():
         (pulled,) = grad(y, [x], u)
-    columns = [_gradients(pulled, [u], dx)[0] for dx in _basis(x)]
+    columns = [grad_or_zero(pulled, [u], dx)[0] for dx in _basis(x)]
     return reshape(stack(columns, axis=-1), shape)
 
 
@@ -100,16 +101,16 @@ def jvp(fn: Callable[..., Tensor], x: Any, v: Any) -> tuple[Tensor, Tensor]:
     """
     xs = [as_tensor(t) for t in (x if isinstance(x, tuple) else (x,))]
     directions = _directions("jvp", xs, v if isinstance(v, tuple) else (v,))
-    with _recording():
+    with enable_grad():
         points = [identity(t) for t in xs]  # nodes of their own, so that a tensor may be given twice
         y = fn(*points)
         if not isinstance(y, Tensor):
             raise ArgumentError(f"jvp: fn must return one tensor, got {type(y).__name__}")
-        u = _dummy(y)
-        reached = _depending_on(points, y)
+        u = filled_like(y, 0)  # its value does not matter
+        reached = depending_on(points, y)
         used = [i for i, t in enumerate(points) if t in reached] or [0]  # with none of them, grad says so
         inner = _inner(grad(y, [points[i] for i in used], u), [directions[i] for i in used])
-    Jv = _gradients(inner, [u])[0]
+    Jv = grad_or_zero(inner, [u])[0]
     return (y, Jv) if state.recording else (y.detach(), Jv)
 
 
@@ -138,9 +139,9 @@ def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> Any:
     single = isinstance(x, Tensor)
     points: list[Tensor] = [x] if isinstance(x, Tensor) else list(x)
     directions = _directions("hvp", points, [v] if single else v)
-    with _recording():
+    with enable_grad():
         inner = _inner(grad(loss, points), directions)
-    results = _gradients(inner, points)
+    results = grad_or_zero(inner, points)
     return results[0] if single else results
 
 
@@ -168,23 +169,12 @@ def hessian_diagonal(loss: Tensor, x: Tensor) -> Tensor:
     """
     if x.size > MANY_ENTRIES:
         warnings.warn(f"hessian_diagonal: {x.size} entries take as many products with the Hessian", stacklevel=2)
-    with _recording():
+    with enable_grad():
         (gradient,) = grad(loss, [x])
-    if not x.size or x not in _depending_on([x], gradient):
-        return _zeros(x)
+    if not x.size or x not in depending_on([x], gradient):
+        return filled_like(x, 0)
     entries = [total(grad(gradient, [x], dx)[0] * dx) for dx in _basis(x)]
     return reshape(stack(entries), x.shape)
-
-
-@contextmanager
-def _recording() -> Iterator[None]:
-    """Record inside a ``with`` block, even within `no_grad`: what comes out is differentiated once more."""
-    outer = state.recording
-    state.recording = True
-    try:
-        yield
-    finally:
-        state.recording = outer
 
 
 def _basis(t: Tensor) -> Iterator[Tensor]:
@@ -195,38 +185,13 @@ def _basis(t: Tensor) -> Iterator[Tensor]:
     return (Tensor((places == i).astype(t.dtype), t.backend) for i in range(t.size))
 
 
-def _dummy(y: Tensor) -> Tensor:
-    """Return a gradient of `y` to differentiate with respect to; its value does not matter."""
-    return _zeros(y)
-
-
-def _zeros(t: Tensor) -> Tensor:
-    return Tensor(t.backend.xp.zeros_like(t.data), t.backend)
-
-
 def _inner(gradients: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
     """Return the inner product of gradients and directions, a tensor with one entry."""
     return reduce(add, [total(g * v) for g, v in zip(gradients, directions, strict=True)])
-
-
-def _gradients(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) -> list[Tensor]:
-    """Return the gradients of `y`, as `grad` does; zero with respect to what it does not depend on."""
-    reached = _depending_on(inputs, y)
-    found = [x for x in inputs if x in reached] if y in reached else []
-    by_input = dict(zip(found, grad(y, found, dy), strict=True)) if found else {}
-    return [by_input[x] if x in by_input else _zeros(x) for x in inputs]
 
 
 def _directions(what: str, points: Sequence[Tensor], given: Sequence[Any]) -> list[Tensor]:
     """Return directions as tensors, checked against the points they belong to."""
     if len(points) != len(given):
         raise ArgumentError(f"{what}: expected a direction for each of the {len(points)} inputs, got {len(given)}")
-    directions = [as_tensor(v, x) for x, v in zip(points, given, strict=True)]
-    for x, v in zip(points, directions, strict=True):
-        if v.backend is not x.backend:
-            raise mixed_backends(what, x, v)
-        if v.shape != x.shape:
-            raise ShapeError(f"{what}: x and v must have the same shapes, got {x.shape} and {v.shape}")
-        if v.dtype != x.dtype:
-            raise DTypeError(f"{what}: v must be {x.dtype} as x is, got {v.dtype}")
-    return directions
+    return [matching(what, "v", v, x) for x, v in zip(points, given, strict=True)]

@@ -5,6 +5,9 @@ mistakes a user can mend into one line; each also derives from the built-in erro
 which knows nothing of tinygraph catches what it expects.
 """
 
+__all__ = ["AnomalyError", "ArgumentError", "BackendError", "CompileError", "DTypeError", "DataError"]
+__all__ += ["GradientError", "GraphError", "IndexRangeError", "RenderError", "ShapeError", "TinygraphError"]
+
 
 class TinygraphError(Exception):
     """Base of every error that tinygraph raises on purpose; its text is one line that says what to do."""

@@ -15,7 +15,7 @@ from .objective import Tally
 from .ops.random import set_stream_state, stream_state
 from .optim import Optimizer
 from .stopping import Pocket
-from .tensor import as_tensor
+from .tensors import as_tensor
 
 COLUMNS = ("epoch", "loss", "error", "validation_loss", "validation_error", "seconds")
 

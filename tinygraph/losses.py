@@ -24,7 +24,7 @@ from .ops.loss import squared_error as squared_error_op
 from .ops.reduce import norm
 from .ops.reduce import sum as total
 from .ops.shape import reshape, stack
-from .tensor import Operand, Tensor, as_tensor
+from .tensors import Operand, Tensor, as_tensor
 
 F = TypeVar("F", bound=Callable[..., Tensor])
 
@@ -111,7 +111,7 @@ def cross_entropy(logits: Operand, target: Operand) -> Tensor:
 def _basis_vectors(logits: Tensor, target: Operand) -> Operand:
     """Return class indices as basis vectors like `logits`, anything else as it is."""
     kind = target.dtype.kind if isinstance(target, Tensor) else np.asarray(target).dtype.kind
-    if kind not in "iu" or np.ndim(target if not isinstance(target, Tensor) else target.data) == 2:
+    if kind not in "iu" or (target.ndim if isinstance(target, Tensor) else np.ndim(target)) == 2:
         return target
     classes = logits.shape[-1]
     if not isinstance(target, Tensor):
@@ -308,7 +308,7 @@ def _check_same_shape(what: str, output: Tensor, target: Tensor) -> None:
 
 
 def _false(like: Tensor) -> Tensor:
-    return Tensor(like.backend.xp.zeros_like(like.data), like.backend)
+    return Tensor(like.backend.xp.zeros(like.shape, like.dtype), like.backend)
 
 
 def _weights(net: Module, what: str) -> list[Tensor]:

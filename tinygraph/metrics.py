@@ -8,7 +8,7 @@ import numpy as np
 
 from .data.checks import SUM_TOLERANCE, task_labels
 from .errors import DataError
-from .tensor import Tensor
+from .tensors import Tensor
 
 
 def _host(values: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from .nn import Module, Output
 from .ops.elementwise import less, sign, where
 from .ops.reduce import sum
 from .sleeping import awake_weights
-from .tensor import Tensor, as_tensor, no_grad
+from .tensors import Tensor, as_tensor, no_grad
 
 Loss = Callable[..., Tensor]
 

@@ -1,17 +1,23 @@
-"""`Op`: an operation as its forward computation and its local backward rule."""
+"""`Op`: an operation as its forward computation and its local backward rule; `operation` declares one by its rule."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from functools import lru_cache
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
 from .backend import Array
 from .errors import DTypeError, ShapeError, TinygraphError
-from .tensor import Operand, Tensor, as_tensor, describe, mixed_backends, mode, next_index
+from .tensors import Operand, Tensor, as_tensor, describe, mixed_backends, mode, next_index, offers
 
-Gradient = Tensor | Callable[[], Tensor] | None
+__all__ = ["Op"]
+
+Gradients = tuple[Tensor | Callable[[], Tensor] | None, ...]
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Op:
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def backward(self, dy: Tensor, y: Tensor, /, *inputs: Any, **options: Any) -> tuple[Gradient, ...]:
+    def backward(self, dy: Tensor, y: Tensor, /, *inputs: Any, **options: Any) -> Gradients:
         """Return the gradient of each input, given that of the output, `dy`, and the output `y`.
 
         A subclass names its inputs: ``def backward(self, dy, y, a, b)``. An entry is a tensor, None where
@@ -93,9 +99,12 @@ class Op:
             self.check(*inputs)
         except TinygraphError as error:
             raise _located(error) from None
-        data = self.forward(backend.xp, *arrays)
-        if data.__class__ is not backend.array_type:  # NumPy returns scalars where no axis is left
-            data = backend.asarray(data)
+        if mode.tracer is None:
+            data = self.forward(backend.xp, *arrays)
+            if data.__class__ is not backend.array_type:  # NumPy returns scalars where no axis is left
+                data = backend.asarray(data)
+        else:
+            data = mode.tracer.applies(self, inputs)
         if data.dtype is not arrays[0].dtype:
             check_result(self, inputs, data)
 
@@ -180,6 +189,14 @@ def check_broadcast(op: Op, inputs: tuple[Tensor, ...]) -> None:
             )
 
 
+def check_floating(op: Op, inputs: tuple[Tensor, ...]) -> None:
+    """Raise an error if no input is floating."""
+    if not any(t.data.dtype.kind == "f" for t in inputs):
+        raise DTypeError(
+            f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
+        )
+
+
 class ElementwiseOp(Op):
     """An operation on matching entries of its inputs, whose shapes broadcast."""
 
@@ -195,18 +212,93 @@ class ElementwiseOp(Op):
                 check_broadcast(self, inputs)
 
 
-F = TypeVar("F", bound=Callable[..., Any])
+class FloatingOp(ElementwiseOp):
+    """An elementwise operation whose result is not a whole number even for whole numbers."""
+
+    def check(self, *inputs: Tensor) -> None:
+        """Raise an error if dtypes differ or are not floating, or shapes do not broadcast."""
+        if inputs[0].data.dtype.kind != "f":
+            check_floating(self, inputs)
+        if len(inputs) > 1:
+            ElementwiseOp.check(self, *inputs)
 
 
-def documents(op_class: type[Op]) -> Callable[[F], F]:
-    """Add the backward rule of `op_class` to the docstring of the public function that applies it."""
+class Function(Protocol[P]):
+    """The public function of a declared operation, which applies `op` to its operands."""
 
-    def add_rule(function: F) -> F:
-        lines = (function.__doc__ or "").rstrip().splitlines()
-        indent = "    " if len(lines) < 2 else re.match(r" *", lines[-1]).group()  # type: ignore[union-attr]
-        indent = indent[:4] or "    "
-        note = f"{indent}Notes\n{indent}-----\n{indent}Local backward rule: ``{op_class.rule}``."
-        function.__doc__ = "\n".join(lines) + f"\n\n{note}\n{indent}"
-        return function
+    op: Op
+    __name__: str
 
-    return add_rule
+    def __call__(self, *operands: P.args, **by_name: P.kwargs) -> Tensor:
+        """Return the operation's output."""
+
+
+def operation(
+    rule: str, base: type[Op] = ElementwiseOp, *, forward: str | Callable[..., Array] | None = None, **members: Any
+) -> Callable[[Callable[Concatenate[Tensor, Tensor, P], Gradients]], Function[P]]:
+    """Declare an operation without fields by its gradient.
+
+    The decorated function is `Op.backward`. Its name (without leading underscores), docstring and operands are those
+    of the public function, which takes its place::
+
+        @operation("da = dy b, db = dy a")
+        def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+            '''Return ``a * b``, entry by entry.'''
+            return lambda: dy * b, lambda: dy * a
+
+    Parameters
+    ----------
+    rule : str
+        The gradient in words.
+    base : type of Op
+        Says what is checked before anything is computed.
+    forward : str or callable
+        The name of a function of the backend's ``xp``, by default the operation's own; or a function called as
+        ``forward(xp, *arrays, out=None)``.
+    **members
+        Further members of the class: ``check``, ``view``, ``differentiable``.
+    """
+
+    def declare(backward: Callable[Concatenate[Tensor, Tensor, P], Gradients]) -> Function[P]:
+        name = backward.__name__.lstrip("_")
+        operands = ", ".join(list(inspect.signature(backward).parameters)[2:])
+        # Written as source, as dataclasses write theirs: a call costs what it would if it were written out, and
+        # signature and errors name the operands.
+        compute: Any = forward
+        if not callable(compute):
+            compute = eval(f"lambda xp, {operands}, out=None: xp.{forward or name}({operands}, out=out)")
+        own = {
+            "__module__": backward.__module__,
+            "__reduce__": lambda op: f"{backward.__name__}.op",  # pickled as a name
+            "name": name,
+            "rule": rule,
+            "forward": staticmethod(compute),
+            "backward": staticmethod(backward),
+        }
+        kind = type(name.title().replace("_", ""), (base,), own | members)
+        function: Any = eval(f"lambda {operands}: op({operands})", {"op": kind()})
+        function.__name__ = function.__qualname__ = backward.__name__
+        function.__module__, function.__doc__ = backward.__module__, backward.__doc__
+        function.__annotations__ = dict.fromkeys(operands.split(", "), Operand) | {"return": Tensor}
+        function.op = function.__globals__["op"]
+        made: Function[P] = applies(function.op)(function)
+        return made
+
+    return declare
+
+
+@lru_cache(maxsize=4096, typed=True)
+def instance(kind: type[Op], *fields: Any) -> Op:
+    """Return ``kind(*fields)``, made once: making a frozen dataclass takes as long as applying it to few entries."""
+    return kind(*fields)
+
+
+def applies(op: Op | type[Op]) -> Callable[[F], F]:
+    """Make a function the one that applies an operation: its docstring gains the rule, Tensor's methods find it."""
+
+    def publish(function: F) -> F:
+        note = f"Notes\n-----\nLocal backward rule: ``{op.rule}``."
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{note}"
+        return offers(function)
+
+    return publish

@@ -13,11 +13,10 @@ import numpy as np
 
 from .backend import Backend
 from .errors import ArgumentError
-from .ops.elementwise import clip, maximum, sqrt, square
+from .ops.elementwise import clip, maximum, sqrt, square, subtract_scaled
 from .ops.reduce import norm
 from .ops.shape import concatenate, reshape
-from .ops.update import descend
-from .tensor import Operand, Tensor, no_grad
+from .tensors import Operand, Tensor, no_grad
 
 
 class Optimizer:
@@ -141,7 +140,7 @@ class SGD(Optimizer):
         if self.momentum:
             v = self._velocities[i].assign_(self.momentum * self._velocities[i] + g)
             g = g + self.momentum * v if self.nesterov else v
-        p.assign_(descend(p, self.rate(p), g))
+        p.assign_(subtract_scaled(p, self.rate(p), g))
 
     def state(self) -> dict[str, list[Tensor]]:
         """Return the velocities."""
@@ -196,7 +195,7 @@ class Adam(Optimizer):
         s = self._second[i].assign_(b2 * self._second[i] + (1 - b2) * square(g))
         power1, power2 = (power.assign_(power * b) for power, b in zip(self._powers[i], (b1, b2), strict=True))
         correction = sqrt(1.0 - power2) / (1.0 - power1)
-        p.assign_(descend(p, self.rate(p) * correction, m / (sqrt(s) + self.eps)))
+        p.assign_(subtract_scaled(p, self.rate(p) * correction, m / (sqrt(s) + self.eps)))
 
     def state(self) -> dict[str, list[Tensor]]:
         """Return the moments and the powers of the factors."""
@@ -234,7 +233,7 @@ class AdamW(Adam):
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         if self.decay and p.role == "weight":
-            p.assign_(descend(p, self.rate(p) * self.decay, p))
+            p.assign_(subtract_scaled(p, self.rate(p) * self.decay, p))
         super().update(i, p, g)
 
 
@@ -261,7 +260,7 @@ class RMSProp(Optimizer):
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         s = self._second[i].assign_(self.smoothing * self._second[i] + (1 - self.smoothing) * square(g))
-        p.assign_(descend(p, self.rate(p), g / (sqrt(s) + self.eps)))
+        p.assign_(subtract_scaled(p, self.rate(p), g / (sqrt(s) + self.eps)))
 
     def state(self) -> dict[str, list[Tensor]]:
         """Return the mean squares."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ArgumentError, RenderError
 
 if TYPE_CHECKING:
-    from .graph import Cluster, Node, Size
+    from .graphs import Cluster, Node, Size
 
 FORMATS = {".svg": "svg", ".png": "png", ".pdf": "pdf", ".dot": "dot"}
 NO_RENDERER = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from .autodiff import ancestors
 from .op import ElementwiseOp
-from .ops.mask import Mask
-from .ops.matmul import MatMul
 from .ops.normalize import BatchNorm
+from .ops.products import MatMul
+from .ops.random import mask
 from .ops.shape import reshape
-from .tensor import Tensor
+from .tensors import Tensor
 
 
 def awake_weights(loss: Tensor) -> dict[Tensor, Tensor]:
@@ -25,7 +25,7 @@ def awake_weights(loss: Tensor) -> dict[Tensor, Tensor]:
         A weight that is next to no masked layer is left out.
     """
     nodes = ancestors([loss])
-    masks = {t: t.inputs[1] for t in nodes if isinstance(t.op, Mask) and t.inputs[1].shape[:1] == (1,)}
+    masks = {t: t.inputs[1] for t in nodes if t.op is mask.op and t.inputs[1].shape[:1] == (1,)}
     awake: dict[Tensor, Tensor] = {}
 
     def keep(W: Tensor, part: Tensor) -> None:
@@ -34,10 +34,10 @@ def awake_weights(loss: Tensor) -> dict[Tensor, Tensor]:
     for t in nodes:
         if isinstance(t.op, MatMul) and t.inputs[0] in masks and t.inputs[1].role == "weight":
             keep(t.inputs[1], reshape(masks[t.inputs[0]], (-1, 1)))  # the weights from a sleeping node
-    for t, mask in masks.items():
+    for t, awake_nodes in masks.items():
         before = t.inputs[0]
         while isinstance(before.op, ElementwiseOp | BatchNorm):  # back through activation, bias, normalisation
             before = before.inputs[0]
         if isinstance(before.op, MatMul) and before.inputs[1].role == "weight":
-            keep(before.inputs[1], mask)  # the weights to a sleeping node
+            keep(before.inputs[1], awake_nodes)  # the weights to a sleeping node
     return awake

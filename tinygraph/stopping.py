@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .nn import Module
-from .tensor import Operand
+from .tensors import Operand
 
 
 class Convergence:

@@ -20,11 +20,13 @@ from .errors import ArgumentError, CompileError, DataError
 from .history import COLUMNS, History, Run
 from .nn import Module
 from .objective import Loss, Objective, Tally
-from .ops.random import stream_restored
+from .ops.random import preserved_streams
 from .optim import SGD, Optimizer, positive
 from .plan import compile
 from .stopping import Convergence, Pocket
-from .tensor import Tensor, no_grad
+from .tensors import Tensor, no_grad
+
+__all__ = ["evaluate", "fit"]
 
 SHARE_OF_ROOM = 0.5  # of a device's free memory, that a data set may take
 LOOK_BATCHES, LOOK_SECONDS = 100, 1.0  # how often it is looked whether the loss is still finite
@@ -300,7 +302,7 @@ def _convergence(
 
     def risk() -> float:
         samples = batches.in_order(ROWS_AT_A_TIME) if isinstance(batches, Batches) else batches
-        with stream_restored():  # a loss of one's own may draw masks
+        with preserved_streams():  # a loss of one's own may draw masks
             return objective.means(samples)[0] + objective.regulariser()
 
     return Convergence(tolerance, risk, history.risks)

@@ -14,7 +14,7 @@ import tinygraph as tg
 from tinygraph import data, losses, nn, optim
 from tinygraph.errors import ArgumentError
 from tinygraph.models import autoencoder, fully_connected, transfer
-from tinygraph.tensor import mode
+from tinygraph.tensors import mode
 
 
 @pytest.fixture

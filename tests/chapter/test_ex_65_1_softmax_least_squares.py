@@ -51,7 +51,7 @@ def test_the_boundary_value_by_sums_and_as_a_product(rng):
 
 def test_no_array_of_the_size_of_the_jacobian_is_made():
     sizes = []
-    from tinygraph.tensor import mode
+    from tinygraph.tensors import mode
 
     x = tg.tensor(np.zeros((1, 1000)), requires_grad=True)
     mode.observer = lambda op, inputs, y: sizes.append(y.size)

@@ -1,10 +1,10 @@
 """Data: data sets by name, mini-batches, checks, tables from files, preparation of features."""
 
-from .batches import Batches, batches
 from .checks import check_finite, check_labels, multi_hot, one_hot, task_labels
 from .cora import NodeDataset
 from .dataset import Dataset
 from .datasets import load
+from .minibatches import Batches, batches
 from .pairs import PairBatches, balanced_pairs, one_shot_episodes, shifted
 from .preprocessing import PCA, Scaling, center, pca, standardize
 from .splitting import split

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..backend import generator
 from ..errors import ArgumentError, DataError
-from .batches import Batches
 from .checks import check_labels, whole_number
+from .minibatches import Batches
 
 
 def balanced_pairs(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..errors import ArgumentError
-from ..ops.mask import mask
-from ..ops.random import bernoulli
-from ..tensor import Operand, Tensor, as_tensor
+from ..ops.random import bernoulli, mask
+from ..tensors import Operand, Tensor, as_tensor
 from .module import Module
 
 

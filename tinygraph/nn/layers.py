@@ -10,11 +10,12 @@ import numpy as np
 from ..backend import generator
 from ..errors import ArgumentError, ShapeError
 from ..ops import activation as activations
-from ..ops.matmul import bias as subtract_bias
-from ..ops.matmul import matmul
+from ..ops.indexing import take
 from ..ops.neighborhood import Neighborhoods, neighborhood_matmul
-from ..ops.shape import concatenate, take
-from ..tensor import Operand, Tensor, parameter
+from ..ops.products import bias as subtract_bias
+from ..ops.products import matmul
+from ..ops.shape import concatenate
+from ..tensors import Operand, Tensor, parameter
 from .init import INITIALIZERS
 from .module import Module, choose
 

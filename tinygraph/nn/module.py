@@ -12,8 +12,8 @@ import numpy as np
 from ..backend import Backend, get_backend
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..op import Op
-from ..ops.random import stream_restored
-from ..tensor import Operand, Tensor, as_tensor, mode, structure
+from ..ops.random import preserved_streams
+from ..tensors import Operand, Tensor, as_tensor, mode, structure
 from .outputs import OUTPUTS, Output
 from .signals import name_signals
 
@@ -281,7 +281,7 @@ class Module:
 
         mode.observer, mode.recording = note, True
         try:
-            with stream_restored():
+            with preserved_streams():
                 result = self(*points)
             outcome = None if self.output is None else self._output().activation(result)
         finally:

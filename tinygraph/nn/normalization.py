@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 from ..ops.elementwise import sqrt
 from ..ops.normalize import batch_norm
 from ..ops.reduce import mean, var
-from ..tensor import Operand, Tensor, as_tensor, no_grad, parameter, tensor
+from ..tensors import Operand, Tensor, as_tensor, no_grad, parameter, tensor
 from .layers import initial_bias
 from .module import Module
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..ops.activation import elu, identity, leaky_relu, relu, scaled_tanh, sigmoid, softplus, tanh
+from ..ops.activation import elu, identity, leaky_relu, relu, scaled_tanh, sigmoid, softmax, softplus, tanh
 from ..ops.elementwise import equal, greater_equal, not_equal
 from ..ops.reduce import argmax, sum
-from ..ops.softmax import softmax
-from ..tensor import Operand, Tensor
+from ..tensors import Operand, Tensor
 
 
 @dataclass(frozen=True)

@@ -1,118 +1,19 @@
-"""The operations, one family a file; this module lists the public ones."""
+"""The operations, one family a file; each lists its public names in ``__all__``."""
 
-from .activation import (
-    elu,
-    identity,
-    leaky_relu,
-    relu,
-    scaled_tanh,
-    sigmoid,
-    softplus,
-    tanh,
-    two_sided_relu,
-)
-from .elementwise import (
-    abs,
-    add,
-    astype,
-    clip,
-    divide,
-    divide_or_zero,
-    equal,
-    erf,
-    exp,
-    gate,
-    greater,
-    greater_equal,
-    less,
-    less_equal,
-    log,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    not_equal,
-    power,
-    sign,
-    sqrt,
-    square,
-    subtract,
-    where,
-)
-from .loss import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
-from .mask import mask
-from .matmul import bias, matmul
-from .neighborhood import Neighborhoods, neighborhood_matmul
-from .normalize import batch_norm
-from .random import bernoulli
-from .reduce import argmax, broadcast_to, max, mean, min, norm, sum, sum_to, var
-from .shape import concatenate, pad, reshape, split, stack, take, transpose
-from .similarity import cosine_similarity
-from .softmax import log_softmax, softmax
+import types
+import typing
 
-__all__ = [
-    "Neighborhoods",
-    "abs",
-    "add",
-    "argmax",
-    "astype",
-    "batch_norm",
-    "bernoulli",
-    "bias",
-    "broadcast_to",
-    "clip",
-    "concatenate",
-    "cosine_similarity",
-    "divide",
-    "divide_or_zero",
-    "elu",
-    "equal",
-    "erf",
-    "exp",
-    "gate",
-    "greater",
-    "greater_equal",
-    "identity",
-    "leaky_relu",
-    "less",
-    "less_equal",
-    "log",
-    "log_softmax",
-    "mask",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "multiply",
-    "negative",
-    "neighborhood_matmul",
-    "norm",
-    "not_equal",
-    "pad",
-    "power",
-    "relu",
-    "reshape",
-    "scaled_tanh",
-    "sigmoid",
-    "sigmoid_cross_entropy",
-    "sign",
-    "softmax",
-    "softmax_cross_entropy",
-    "softplus",
-    "split",
-    "sqrt",
-    "square",
-    "squared_error",
-    "stack",
-    "subtract",
-    "sum",
-    "sum_to",
-    "take",
-    "tanh",
-    "transpose",
-    "two_sided_relu",
-    "var",
-    "where",
-]
+from .activation import *
+from .elementwise import *
+from .indexing import *
+from .loss import *
+from .neighborhood import *
+from .normalize import *
+from .products import *
+from .random import *
+from .reduce import *
+from .shape import *
+from .similarity import *
+
+if not typing.TYPE_CHECKING:  # type checkers follow the star imports, and know only lists that are written out
+    __all__ = [name for name, it in globals().items() if name[0] != "_" and not isinstance(it, types.ModuleType)]

@@ -1,6 +1,7 @@
-"""The activation functions of Table 65.1, with the derivatives of (65.6)-(65.12), and of Problem 65.4.
+"""The activation functions of Table 65.1, with the derivatives of (65.6)-(65.12), of Problem 65.4, and softmax.
 
 Rules use the output where that is cheaper, as the chapter's derivatives (65.6), (65.7) do: ``tanh' = 1 - y**2``.
+No exponential overflows, for any input; those of softmax are taken after subtracting the largest entry.
 """
 
 from __future__ import annotations
@@ -11,51 +12,49 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ArgumentError
-from ..op import Gradient, Op, documents
-from ..tensor import Operand, Tensor, as_tensor
-from .elementwise import FloatingOp, gate, where
+from ..op import FloatingOp, Gradients, Op, applies, check_floating, instance, operation
+from ..tensors import Operand, Tensor
+from .axes import check_axis
+from .elementwise import exp, gate, where
+from .reduce import sum
+
+__all__ = ["elu", "identity", "leaky_relu", "log_softmax", "relu", "scaled_tanh", "sigmoid", "softmax", "softplus"]
+__all__ += ["tanh", "two_sided_relu"]
+
+SCALED_TANH_B = 2.0 / 3.0
+SCALED_TANH_A = 1.0 / math.tanh(2.0 / 3.0)
 
 
-class Sigmoid(FloatingOp):
-    """Sigmoid ``y = 1 / (1 + exp(-z))`` (Table 65.1), with its derivative ``y (1 - y)`` (65.6)."""
-
-    rule = "dz = dy y (1 - y)"
-
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
-        small = xp.exp(-xp.abs(z))  # at most 1: neither branch overflows
-        return xp.divide(xp.where(z >= 0, xp.ones_like(small), small), 1 + small, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return (dy * (y * (1.0 - y)),)
+def _sigmoid(xp: Any, z: Array, out: Array | None = None) -> Array:
+    # both exponentials are at most 1: nothing overflows
+    return xp.divide(xp.exp(xp.minimum(z, 0)), 1 + xp.exp(-xp.abs(z)), out=out)
 
 
-class Softplus(FloatingOp):
-    """Softplus ``y = log(1 + exp(z))`` (Table 65.1)."""
-
-    rule = "dz = dy sigmoid(z)"
-
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
-        return xp.add(xp.maximum(z, 0), xp.log1p(xp.exp(-xp.abs(z))), out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return (dy * sigmoid(z),)
+@operation("dz = dy y (1 - y)", FloatingOp, forward=_sigmoid)
+def sigmoid(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
+    """Return the sigmoid ``1 / (1 + exp(-z))`` of every entry (Table 65.1); its derivative is ``y (1 - y)`` (65.6)."""
+    return (dy * (y * (1.0 - y)),)
 
 
-class Tanh(FloatingOp):
-    """Hyperbolic tangent ``y = tanh(z)`` (Table 65.1), with its derivative ``1 - y**2`` (65.7)."""
+def _softplus(xp: Any, z: Array, out: Array | None = None) -> Array:
+    return xp.add(xp.maximum(z, 0), xp.log1p(xp.exp(-xp.abs(z))), out=out)
 
-    rule = "dz = dy (1 - y**2)"
 
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
-        return xp.tanh(z, out=out)
+@operation("dz = dy sigmoid(z)", FloatingOp, forward=_softplus)
+def softplus(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
+    """Return the softplus ``log(1 + exp(z))`` of every entry (Table 65.1); it never overflows."""
+    return (dy * sigmoid(z),)
 
-    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return (dy * (1.0 - y * y),)
+
+@operation("dz = dy (1 - y**2)", FloatingOp)
+def tanh(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
+    """Return the hyperbolic tangent, tanh, of every entry (Table 65.1); its derivative is ``1 - y**2`` (65.7)."""
+    return (dy * (1.0 - y * y),)
 
 
 @dataclass(frozen=True)
 class ScaledTanh(FloatingOp):
-    """Scaled hyperbolic tangent ``y = a tanh(b z)`` (Table 65.1)."""
+    """Scaled hyperbolic tangent ``y = a tanh(b z)``."""
 
     rule = "dz = dy b (a - y**2 / a)"
     a: float
@@ -64,93 +63,11 @@ class ScaledTanh(FloatingOp):
     def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
         return xp.multiply(xp.tanh(z * self.b), self.a, out=out)
 
-    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
+    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> Gradients:
         return (dy * (self.a * self.b - y * y * (self.b / self.a)),)
 
 
-class Relu(FloatingOp):
-    """Rectifier, ReLU, ``y = max(0, z)`` (Table 65.1), with derivative 0 at 0 (65.11)."""
-
-    rule = "dz = dy where z > 0, 0 elsewhere"
-
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
-        return xp.maximum(z, 0, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return (gate(dy, y),)
-
-
-@dataclass(frozen=True)
-class TwoSidedRelu(FloatingOp):
-    """Two slopes ``y = max(0, z) + alpha min(0, z)`` (Problem 65.4), with slope 0 at 0, as leaky ReLU's (65.12)."""
-
-    rule = "dz = dy where z > 0, alpha dy where z < 0, 0 at 0"
-    alpha: float
-
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
-        return xp.add(xp.maximum(z, 0), self.alpha * xp.minimum(z, 0), out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return (gate(dy, z) + self.alpha * gate(dy, -z),)
-
-
-class LeakyRelu(TwoSidedRelu):
-    """Leaky ReLU ``y = z`` for ``z >= 0``, ``alpha z`` below (Table 65.1), with derivative 0 at 0 (65.12)."""
-
-
-@dataclass(frozen=True)
-class Elu(FloatingOp):
-    """Exponential linear unit, ELU, ``y = z`` for ``z >= 0``, ``alpha (exp(z) - 1)`` below (Table 65.1)."""
-
-    rule = "dz = dy where z >= 0, dy (y + alpha) elsewhere"
-    alpha: float = 1.0
-
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
-        return xp.where(z > 0, z, self.alpha * xp.expm1(xp.minimum(z, 0)))
-
-    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return (dy * where(z >= 0, 1.0, y + self.alpha),)
-
-
-class Identity(Op):
-    """Identity ``y = z``: the linear activation of regression."""
-
-    rule = "dz = dy"
-    view = True
-
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
-        return z
-
-    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return (dy,)
-
-
-_sigmoid, _softplus, _tanh, _relu, _identity = Sigmoid(), Softplus(), Tanh(), Relu(), Identity()
-SCALED_TANH_B = 2.0 / 3.0
-SCALED_TANH_A = 1.0 / math.tanh(2.0 / 3.0)
-_scaled_tanh = ScaledTanh(SCALED_TANH_A, SCALED_TANH_B)
-_leaky_relu, _elu = LeakyRelu(0.01), Elu()
-
-
-@documents(Sigmoid)
-def sigmoid(z: Operand) -> Tensor:
-    """Return the sigmoid ``1 / (1 + exp(-z))`` of every entry (Table 65.1); it never overflows."""
-    return _sigmoid(z)
-
-
-@documents(Softplus)
-def softplus(z: Operand) -> Tensor:
-    """Return the softplus ``log(1 + exp(z))`` of every entry (Table 65.1); it never overflows."""
-    return _softplus(z)
-
-
-@documents(Tanh)
-def tanh(z: Operand) -> Tensor:
-    """Return the hyperbolic tangent, tanh, of every entry (Table 65.1)."""
-    return _tanh(z)
-
-
-@documents(ScaledTanh)
+@applies(ScaledTanh)
 def scaled_tanh(z: Operand, a: float = SCALED_TANH_A, b: float = SCALED_TANH_B) -> Tensor:
     """Return the scaled hyperbolic tangent ``a tanh(b z)`` of every entry (Table 65.1).
 
@@ -163,37 +80,129 @@ def scaled_tanh(z: Operand, a: float = SCALED_TANH_A, b: float = SCALED_TANH_B) 
     """
     if a == 0:
         raise ArgumentError("scaled_tanh: a must not be 0, the output would be constant")
-    return _scaled_tanh(z) if (a, b) == (SCALED_TANH_A, SCALED_TANH_B) else ScaledTanh(a, b)(z)
+    return instance(ScaledTanh, a, b)(z)
 
 
-@documents(Relu)
-def relu(z: Operand) -> Tensor:
+def _positive_part(xp: Any, z: Array, out: Array | None = None) -> Array:
+    return xp.maximum(z, 0, out=out)
+
+
+@operation("dz = dy where z > 0, 0 elsewhere", FloatingOp, forward=_positive_part)
+def relu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     """Return the rectifier, ReLU, ``max(0, z)`` of every entry (Table 65.1); the derivative at 0 is 0 (65.11)."""
-    return _relu(z)
+    return (gate(dy, y),)
 
 
-@documents(LeakyRelu)
-def leaky_relu(z: Operand, slope: float = 0.01) -> Tensor:
-    """Return the leaky ReLU of every entry, `z` from 0 on and ``slope z`` below; the derivative at 0 is 0 (65.12)."""
-    return _leaky_relu(z) if slope == 0.01 else LeakyRelu(slope)(z)
+@dataclass(frozen=True)
+class TwoSidedRelu(FloatingOp):
+    """Two slopes ``y = max(0, z) + alpha min(0, z)``."""
+
+    rule = "dz = dy where z > 0, alpha dy where z < 0, 0 at 0"
+    alpha: float
+
+    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+        return xp.add(xp.maximum(z, 0), self.alpha * xp.minimum(z, 0), out=out)
+
+    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> Gradients:
+        return (gate(dy, z) + self.alpha * gate(dy, -z),)
 
 
-@documents(Elu)
-def elu(z: Operand, alpha: float = 1.0) -> Tensor:
-    """Return the ELU of every entry, `z` from 0 on and ``alpha (exp(z) - 1)`` below (Table 65.1).
-
-    The derivative at 0 is 1, the slope of the branch that 0 belongs to in the table; in PyTorch it is alpha.
-    """
-    return _elu(z) if alpha == 1.0 else Elu(alpha)(z)
-
-
-@documents(TwoSidedRelu)
+@applies(TwoSidedRelu)
 def two_sided_relu(z: Operand, alpha: float) -> Tensor:
     """Return ``max(0, z) + alpha min(0, z)`` of every entry (Problem 65.4); the derivative at 0 is 0."""
     return TwoSidedRelu(alpha)(z)
 
 
-@documents(Identity)
-def identity(z: Operand) -> Tensor:
-    """Return `z` itself, as a node of the graph."""
-    return _identity(as_tensor(z))
+class LeakyRelu(TwoSidedRelu):
+    """Leaky ReLU ``y = z`` for ``z >= 0``, ``alpha z`` below."""
+
+
+@applies(LeakyRelu)
+def leaky_relu(z: Operand, slope: float = 0.01) -> Tensor:
+    """Return the leaky ReLU of every entry, `z` from 0 on and ``slope z`` below; the derivative at 0 is 0 (65.12)."""
+    return instance(LeakyRelu, slope)(z)
+
+
+@dataclass(frozen=True)
+class Elu(FloatingOp):
+    """Exponential linear unit, ELU, ``y = z`` for ``z >= 0``, ``alpha (exp(z) - 1)`` below."""
+
+    rule = "dz = dy where z >= 0, dy (y + alpha) elsewhere"
+    alpha: float = 1.0
+
+    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+        return xp.add(xp.maximum(z, 0), self.alpha * xp.expm1(xp.minimum(z, 0)), out=out)
+
+    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> Gradients:
+        return (dy * where(z >= 0, 1.0, y + self.alpha),)
+
+
+@applies(Elu)
+def elu(z: Operand, alpha: float = 1.0) -> Tensor:
+    """Return the ELU of every entry, `z` from 0 on and ``alpha (exp(z) - 1)`` below (Table 65.1).
+
+    The derivative at 0 is 1, the slope of the branch that 0 belongs to in the table; in PyTorch it is alpha.
+    """
+    return instance(Elu, alpha)(z)
+
+
+def _same(xp: Any, z: Array, out: Array | None = None) -> Array:
+    return z
+
+
+@operation("dz = dy", Op, forward=_same, view=True)
+def identity(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
+    """Return `z` itself, as a node of the graph: the linear activation of regression."""
+    return (dy,)
+
+
+@dataclass(frozen=True)
+class _AlongAxis(Op):
+    """An operation that treats the entries along one axis together."""
+
+    axis: int = -1
+
+    def check(self, *inputs: Tensor) -> None:
+        check_floating(self, inputs)
+        check_axis(self, inputs[0], self.axis)
+
+
+class Softmax(_AlongAxis):
+    """Softmax ``y = exp(z) / sum exp(z)``."""
+
+    rule = "dz = y (dy - sum(dy y)), the product with the Jacobian J = diag(y) - y y' (65.69)"
+
+    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+        e = xp.exp(z - xp.max(z, axis=self.axis, keepdims=True))
+        return xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
+
+    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> Gradients:
+        return (y * (dy - sum(dy * y, self.axis, keepdims=True)),)
+
+
+@applies(Softmax)
+def softmax(z: Operand, axis: int = -1) -> Tensor:
+    """Return the softmax along `axis` (65.13)-(65.15), (65.39): positive entries that add up to 1.
+
+    Finite for every finite input, centred on the largest entry along the axis.
+    """
+    return instance(Softmax, axis)(z)
+
+
+class LogSoftmax(_AlongAxis):
+    """Logarithm of the softmax ``y = z - log sum exp(z)``."""
+
+    rule = "dz = dy - softmax(z) sum(dy)"
+
+    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+        c = z - xp.max(z, axis=self.axis, keepdims=True)
+        return xp.subtract(c, xp.log(xp.sum(xp.exp(c), axis=self.axis, keepdims=True)), out=out)
+
+    def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> Gradients:
+        return (dy - exp(y) * sum(dy, self.axis, keepdims=True),)
+
+
+@applies(LogSoftmax)
+def log_softmax(z: Operand, axis: int = -1) -> Tensor:
+    """Return the logarithm of the softmax along `axis`; finite where the softmax itself underflows."""
+    return instance(LogSoftmax, axis)(z)

@@ -1,7 +1,7 @@
-"""Arithmetic and functions of single entries.
+"""Arithmetic, functions of one variable, and comparisons, entry by entry.
 
-Conventions at the edge of a domain: the derivative of `sqrt` and `abs` at 0 is 0; where `power` meets
-``0 ** 0`` its derivatives are 0 too. Division by zero and the logarithm of zero stay infinite.
+Conventions where no derivative exists: that of `sqrt` and `abs` at 0 is 0, and so are those of ``0 ** 0``. Division by
+zero and the logarithm of zero stay infinite.
 """
 
 from __future__ import annotations
@@ -13,148 +13,89 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from ..errors import ArgumentError, DTypeError
-from ..op import ElementwiseOp, Gradient, Op, documents
-from ..tensor import Operand, Tensor, as_tensor, functions
+from ..errors import ArgumentError
+from ..op import ElementwiseOp, FloatingOp, Gradients, Op, applies, operation
+from ..tensors import Operand, Tensor, as_tensor
 
-
-class FloatingOp(ElementwiseOp):
-    """An elementwise operation whose result is not a whole number even for whole numbers."""
-
-    def check(self, *inputs: Tensor) -> None:
-        """Raise an error if dtypes differ or are not floating, or shapes do not broadcast."""
-        if inputs[0].data.dtype.kind != "f":
-            check_floating(self, inputs)
-        if len(inputs) > 1:
-            ElementwiseOp.check(self, *inputs)
-
-
-def check_floating(op: Op, inputs: tuple[Tensor, ...]) -> None:
-    """Raise an error if no input is floating."""
-    for t in inputs:
-        if t.data.dtype.kind == "f":
-            return
-    raise DTypeError(
-        f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
-    )
-
+__all__ = ["abs", "add", "astype", "clip", "divide", "divide_or_zero", "equal", "erf", "exp", "gate", "greater"]
+__all__ += ["greater_equal", "less", "less_equal", "log", "maximum", "minimum", "multiply", "negative", "not_equal"]
+__all__ += ["power", "sign", "sqrt", "square", "subtract", "where"]
 
 # -- arithmetic -----------------------------------------------------------------------------------------
 
 
-class Add(ElementwiseOp):
-    """Sum ``y = a + b``."""
-
-    rule = "da = dy, db = dy"
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.add(a, b, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        return dy, dy
+@operation("da = dy, db = dy")
+def add(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return ``a + b``; shapes broadcast, dtypes must agree."""
+    return dy, dy
 
 
-class Subtract(ElementwiseOp):
-    """Difference ``y = a - b``."""
-
-    rule = "da = dy, db = -dy"
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.subtract(a, b, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        return dy, lambda: -dy
+@operation("da = dy, db = -dy")
+def subtract(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return ``a - b``; shapes broadcast, dtypes must agree."""
+    return dy, lambda: -dy
 
 
-class Multiply(ElementwiseOp):
-    """Product of matching entries ``y = a b``."""
-
-    rule = "da = dy b, db = dy a"
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.multiply(a, b, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        return lambda: dy * b, lambda: dy * a
+@operation("da = dy b, db = dy a")
+def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return ``a * b``, entry by entry; shapes broadcast, dtypes must agree."""
+    return lambda: dy * b, lambda: dy * a
 
 
-class Divide(FloatingOp):
-    """Quotient ``y = a / b``."""
-
-    rule = "da = dy / b, db = -dy y / b"
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.divide(a, b, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        return lambda: dy / b, lambda: -(dy * y / b)
+def _scaled_difference(xp: Any, p: Array, mu: Array, d: Array, out: Array | None = None) -> Array:
+    return xp.subtract(p, mu * d, out=out)
 
 
-class DivideOrZero(FloatingOp):
-    """Quotient ``y = a / b``, and 0 where ``b = 0``: how rules state a convention at a singular point."""
-
-    rule = "da = dy / b, db = -dy y / b, both 0 where b = 0"
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.multiply(a, xp.where(b == 0, 0, xp.divide(1, xp.where(b == 0, 1, b))).astype(b.dtype), out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        return lambda: divide_or_zero(dy, b), lambda: -divide_or_zero(dy * y, b)
+@operation("dp = dy, dmu = -dy d, dd = -dy mu", forward=_scaled_difference)
+def subtract_scaled(dy: Tensor, y: Tensor, p: Operand, mu: Operand, d: Operand) -> Gradients:
+    """Return ``p - mu d``: a step of length `mu` against the direction `d`, as every optimiser takes it."""
+    return dy, lambda: -(dy * d), lambda: -(dy * mu)
 
 
-class Negative(ElementwiseOp):
-    """Negation ``y = -x``."""
-
-    rule = "dx = -dy"
-
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
-        return xp.negative(x, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
-        return (-dy,)
+@operation("da = dy / b, db = -dy y / b", FloatingOp)
+def divide(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return ``a / b``; infinite or NaN where ``b = 0``, as in NumPy."""
+    return lambda: dy / b, lambda: -(dy * y / b)
 
 
-class Power(FloatingOp):
-    """Power ``y = a ** b``."""
-
-    rule = "da = dy b a**(b - 1), db = dy y log(a)"
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.power(a, b, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        # Where b = 0 the power is the constant 1; where a = 0 the logarithm has no value: 0 by convention.
-        def da() -> Tensor:
-            return dy * b * power(where(equal(b, 0), 1.0, a), where(equal(b, 0), 0.0, b - 1.0))
-
-        return da, lambda: dy * y * log(where(equal(a, 0), 1.0, a))
+def _quotient_or_zero(xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
+    return xp.multiply(a, xp.where(b == 0, 0, xp.divide(1, xp.where(b == 0, 1, b))).astype(b.dtype), out=out)
 
 
-class Maximum(ElementwiseOp):
-    """The larger of two entries, ``y = max(a, b)``."""
-
-    rule = "dy flows to the larger operand, half to each where they are equal"
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.maximum(a, b, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        return _to_the_winner(dy, y, a, b)
+@operation("da = dy / b, db = -dy y / b, both 0 where b = 0", FloatingOp, forward=_quotient_or_zero)
+def divide_or_zero(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return ``a / b``, and 0 where ``b = 0``: how rules state a convention at a singular point."""
+    return lambda: divide_or_zero(dy, b), lambda: -divide_or_zero(dy * y, b)
 
 
-class Minimum(ElementwiseOp):
-    """The smaller of two entries, ``y = min(a, b)``."""
-
-    rule = "dy flows to the smaller operand, half to each where they are equal"
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.minimum(a, b, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        return _to_the_winner(dy, y, a, b)
+@operation("da = dy b a**(b - 1), db = dy y log(a)", FloatingOp)
+def _power(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    return (
+        lambda: dy * b * where(equal(b, 0), 1.0, a) ** where(equal(b, 0), 0.0, b - 1.0),
+        lambda: dy * y * log(where(equal(a, 0), 1.0, a)),
+    )
 
 
-def _to_the_winner(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
+@applies(_power.op)
+def power(a: Operand, b: Operand) -> Tensor:
+    """Return ``a ** b``; the derivatives are 0 where ``b = 0`` or ``a = 0`` leaves them open."""
+    return square(a) if isinstance(b, int | float) and b == 2 else _power(a, b)
+
+
+@operation("dy flows to the larger operand, half to each where they are equal")
+def maximum(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return the larger of `a` and `b`, entry by entry."""
+    return _split_ties(dy, y, a, b)
+
+
+@operation("dy flows to the smaller operand, half to each where they are equal")
+def minimum(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return the smaller of `a` and `b`, entry by entry."""
+    return _split_ties(dy, y, a, b)
+
+
+def _split_ties(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
+    """Return the gradients of the operand that is the result; each gets half where they are equal."""
     half = where(equal(a, b), 0.5, 1.0).astype(dy.dtype)
     return lambda: where(equal(a, y), dy * half, 0.0), lambda: where(equal(b, y), dy * half, 0.0)
 
@@ -162,88 +103,52 @@ def _to_the_winner(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradien
 # -- functions of one variable --------------------------------------------------------------------------
 
 
-class Exp(FloatingOp):
-    """Exponential ``y = exp(x)``."""
-
-    rule = "dx = dy y"
-
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
-        return xp.exp(x, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
-        return (dy * y,)
+@operation("dx = -dy")
+def negative(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return ``-x``."""
+    return (-dy,)
 
 
-class Log(FloatingOp):
-    """Natural logarithm ``y = log(x)``."""
-
-    rule = "dx = dy / x"
-
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
-        return xp.log(x, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
-        return (dy / x,)
+@operation("dx = dy y", FloatingOp)
+def exp(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the exponential of every entry."""
+    return (dy * y,)
 
 
-class Sqrt(FloatingOp):
-    """Square root ``y = sqrt(x)``."""
-
-    rule = "dx = dy / (2 y), 0 where y = 0"
-
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
-        return xp.sqrt(x, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
-        return (divide_or_zero(dy, 2.0 * y),)
+@operation("dx = dy / x", FloatingOp)
+def log(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the natural logarithm of every entry; ``-inf`` at 0."""
+    return (dy / x,)
 
 
-class Abs(ElementwiseOp):
-    """Absolute value ``y = |x|``."""
-
-    rule = "dx = dy sign(x), 0 where x = 0"
-
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
-        return xp.abs(x, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
-        return (dy * sign(x),)
+@operation("dx = dy / (2 y), 0 where y = 0", FloatingOp)
+def sqrt(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the square root of every entry; its derivative at 0 is 0 by convention."""
+    return (divide_or_zero(dy, 2.0 * y),)
 
 
-class Sign(ElementwiseOp):
-    """Sign ``y = -1, 0 or 1``."""
-
-    rule = "dx = 0"
-
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
-        return xp.sign(x, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
-        return (None,)
+@operation("dx = dy sign(x), 0 where x = 0")
+def abs(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the absolute value of every entry; its derivative at 0 is 0."""
+    return (dy * sign(x),)
 
 
-class Square(ElementwiseOp):
-    """Square ``y = x**2``."""
-
-    rule = "dx = 2 dy x"
-
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
-        return xp.square(x, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
-        return (2.0 * (dy * x),)
+@operation("dx = 0")
+def sign(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return -1, 0 or 1 for every entry."""
+    return (None,)
 
 
-class Erf(FloatingOp):
-    """Error function ``y = 2 / sqrt(pi) * integral of exp(-t**2) from 0 to x`` (the one (65.192) means)."""
+@operation("dx = 2 dy x")
+def square(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the square of every entry."""
+    return (2.0 * (dy * x),)
 
-    rule = "dx = dy 2 / sqrt(pi) exp(-x**2)"
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
-        return xp.erf(x, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
-        return (dy * (2.0 / math.sqrt(math.pi)) * exp(-square(x)),)
+@operation("dx = dy 2 / sqrt(pi) exp(-x**2)", FloatingOp)
+def erf(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the error function of every entry (what (65.192) means, normalised so that erf(inf) = 1)."""
+    return (dy * (2.0 / math.sqrt(math.pi)) * exp(-square(x)),)
 
 
 @dataclass(frozen=True)
@@ -251,39 +156,22 @@ class Clip(ElementwiseOp):
     """Entries limited to an interval."""
 
     rule = "dx = dy inside the interval and at its ends, 0 outside"
-
     low: float | None = None
     high: float | None = None
 
     def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
         return xp.clip(x, self.low, self.high, out=out)
 
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
+    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
         return (where(equal(x, y), dy, 0.0),)
 
 
-class Where(ElementwiseOp):
-    """A choice entry by entry: ``y = a`` where the condition holds, ``b`` elsewhere."""
-
-    rule = "da = dy where the condition holds, db = dy elsewhere, 0 otherwise"
-
-    def forward(self, xp: Any, condition: Array, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.where(condition, a, b)
-
-    def backward(self, dy: Tensor, y: Tensor, condition: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
-        return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)
-
-
-class Gate(ElementwiseOp):
-    """What of `x` passes a gate: ``y = x`` where ``z > 0``, 0 elsewhere (where ``z = 0``, too)."""
-
-    rule = "dx = dy where z > 0, 0 elsewhere; dz = 0"
-
-    def forward(self, xp: Any, x: Array, z: Array, out: Array | None = None) -> Array:
-        return xp.multiply(x, z > 0, out=out)
-
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor, z: Tensor) -> tuple[Gradient, ...]:
-        return lambda: gate(dy, z), None
+@applies(Clip)
+def clip(x: Operand, low: float | None = None, high: float | None = None) -> Tensor:
+    """Return the entries limited to the interval from `low` to `high` (None: no limit on that side)."""
+    if low is None and high is None:
+        raise ArgumentError("clip: give low, high or both")
+    return Clip(low, high)(x)
 
 
 @dataclass(frozen=True)
@@ -296,179 +184,73 @@ class Cast(Op):
     def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
         return x.astype(self.dtype)
 
-    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> tuple[Gradient, ...]:
+    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
         return (dy.astype(x.dtype),)
 
 
-# -- comparisons ----------------------------------------------------------------------------------------
+@applies(Cast)
+def astype(x: Operand, dtype: Any) -> Tensor:
+    """Return `x` converted to `dtype`; a gradient is converted back."""
+    x = as_tensor(x)
+    target = np.dtype(dtype)
+    return x if x.dtype == target else Cast(target.name)(x)
+
+
+# -- comparisons and what is chosen by them -------------------------------------------------------------
 
 
 class Comparison(ElementwiseOp):
     """A truth value for each pair of entries; it carries no gradient."""
 
-    rule = "no gradient"
     differentiable = False
 
 
-class Less(Comparison):
-    """Whether ``a < b``."""
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.less(a, b, out=out)
-
-
-class LessEqual(Comparison):
-    """Whether ``a <= b``."""
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.less_equal(a, b, out=out)
+@operation("no gradient", Comparison)
+def less(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether ``a < b``, entry by entry (bool)."""
+    return None, None
 
 
-class Greater(Comparison):
-    """Whether ``a > b``."""
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.greater(a, b, out=out)
-
-
-class GreaterEqual(Comparison):
-    """Whether ``a >= b``."""
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.greater_equal(a, b, out=out)
+@operation("no gradient", Comparison)
+def less_equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether ``a <= b``, entry by entry (bool)."""
+    return None, None
 
 
-class Equal(Comparison):
-    """Whether ``a = b``."""
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.equal(a, b, out=out)
-
-
-class NotEqual(Comparison):
-    """Whether ``a`` differs from ``b``."""
-
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        return xp.not_equal(a, b, out=out)
+@operation("no gradient", Comparison)
+def greater(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether ``a > b``, entry by entry (bool)."""
+    return None, None
 
 
-# -- the public functions -------------------------------------------------------------------------------
-
-_add, _subtract, _multiply, _divide, _negative = Add(), Subtract(), Multiply(), Divide(), Negative()
-_divide_or_zero, _power, _maximum, _minimum = DivideOrZero(), Power(), Maximum(), Minimum()
-_exp, _log, _sqrt, _abs, _sign, _square, _erf = Exp(), Log(), Sqrt(), Abs(), Sign(), Square(), Erf()
-_where, _gate = Where(), Gate()
-_less, _less_equal, _greater, _greater_equal = Less(), LessEqual(), Greater(), GreaterEqual()
-_equal, _not_equal = Equal(), NotEqual()
+@operation("no gradient", Comparison)
+def greater_equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether ``a >= b``, entry by entry (bool)."""
+    return None, None
 
 
-@documents(Add)
-def add(a: Operand, b: Operand) -> Tensor:
-    """Return ``a + b``, entry by entry; shapes broadcast, dtypes must agree."""
-    return _add(a, b)
+@operation("no gradient", Comparison)
+def equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether ``a = b``, entry by entry (bool)."""
+    return None, None
 
 
-@documents(Subtract)
-def subtract(a: Operand, b: Operand) -> Tensor:
-    """Return ``a - b``, entry by entry; shapes broadcast, dtypes must agree."""
-    return _subtract(a, b)
+@operation("no gradient", Comparison)
+def not_equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether ``a != b``, entry by entry (bool)."""
+    return None, None
 
 
-@documents(Multiply)
-def multiply(a: Operand, b: Operand) -> Tensor:
-    """Return ``a * b``, entry by entry; shapes broadcast, dtypes must agree."""
-    return _multiply(a, b)
+def _choice(xp: Any, condition: Array, a: Array, b: Array, out: Array | None = None) -> Array:
+    return xp.where(condition, a, b)
 
 
-@documents(Divide)
-def divide(a: Operand, b: Operand) -> Tensor:
-    """Return ``a / b``, entry by entry; infinite or NaN where ``b = 0``, as NumPy's."""
-    return _divide(a, b)
+@operation("da = dy where the condition holds, db = dy elsewhere, 0 otherwise", forward=_choice)
+def _where(dy: Tensor, y: Tensor, condition: Operand, a: Operand, b: Operand) -> Gradients:
+    return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)
 
 
-@documents(DivideOrZero)
-def divide_or_zero(a: Operand, b: Operand) -> Tensor:
-    """Return ``a / b``, and 0 where ``b = 0``."""
-    return _divide_or_zero(a, b)
-
-
-@documents(Negative)
-def negative(x: Operand) -> Tensor:
-    """Return ``-x``."""
-    return _negative(x)
-
-
-@documents(Power)
-def power(a: Operand, b: Operand) -> Tensor:
-    """Return ``a ** b``, entry by entry; the derivatives are 0 where ``b = 0`` or ``a = 0`` leaves them open."""
-    if isinstance(b, int | float) and b == 2:
-        return _square(a)
-    return _power(a, b)
-
-
-@documents(Maximum)
-def maximum(a: Operand, b: Operand) -> Tensor:
-    """Return the larger of `a` and `b`, entry by entry."""
-    return _maximum(a, b)
-
-
-@documents(Minimum)
-def minimum(a: Operand, b: Operand) -> Tensor:
-    """Return the smaller of `a` and `b`, entry by entry."""
-    return _minimum(a, b)
-
-
-@documents(Exp)
-def exp(x: Operand) -> Tensor:
-    """Return the exponential of every entry."""
-    return _exp(x)
-
-
-@documents(Log)
-def log(x: Operand) -> Tensor:
-    """Return the natural logarithm of every entry; ``-inf`` at 0."""
-    return _log(x)
-
-
-@documents(Sqrt)
-def sqrt(x: Operand) -> Tensor:
-    """Return the square root of every entry; its derivative at 0 is 0 by convention."""
-    return _sqrt(x)
-
-
-@documents(Abs)
-def abs(x: Operand) -> Tensor:
-    """Return the absolute value of every entry; its derivative at 0 is 0."""
-    return _abs(x)
-
-
-@documents(Sign)
-def sign(x: Operand) -> Tensor:
-    """Return -1, 0 or 1 for every entry."""
-    return _sign(x)
-
-
-@documents(Square)
-def square(x: Operand) -> Tensor:
-    """Return the square of every entry."""
-    return _square(x)
-
-
-@documents(Erf)
-def erf(x: Operand) -> Tensor:
-    """Return the error function of every entry (what (65.192) means, normalised so that erf(inf) = 1)."""
-    return _erf(x)
-
-
-@documents(Clip)
-def clip(x: Operand, low: float | None = None, high: float | None = None) -> Tensor:
-    """Return the entries limited to the interval from `low` to `high` (None: no limit on that side)."""
-    if low is None and high is None:
-        raise ArgumentError("clip: give low, high or both")
-    return Clip(low, high)(x)
-
-
-@documents(Where)
+@applies(_where.op)
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
     """Return `a` where `condition` holds and `b` elsewhere, entry by entry.
 
@@ -484,56 +266,11 @@ def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
     return _where(as_tensor(condition, like), as_tensor(a, like), as_tensor(b, like))
 
 
-def gate(x: Operand, z: Operand) -> Tensor:
+def _gated(xp: Any, x: Array, z: Array, out: Array | None = None) -> Array:
+    return xp.multiply(x, z > 0, out=out)
+
+
+@operation("dx = dy where z > 0, 0 elsewhere; dz = 0", forward=_gated)
+def gate(dy: Tensor, y: Tensor, x: Operand, z: Operand) -> Gradients:
     """Return `x` where ``z > 0`` and 0 elsewhere: the slope of a rectifier applied to `x`."""
-    return _gate(x, z)
-
-
-@documents(Cast)
-def astype(x: Operand, dtype: Any) -> Tensor:
-    """Return `x` converted to `dtype`; a gradient is converted back."""
-    x = as_tensor(x)
-    target = np.dtype(dtype)
-    return x if x.dtype == target else Cast(target.name)(x)
-
-
-@documents(Less)
-def less(a: Operand, b: Operand) -> Tensor:
-    """Return whether ``a < b``, entry by entry (bool)."""
-    return _less(a, b)
-
-
-@documents(LessEqual)
-def less_equal(a: Operand, b: Operand) -> Tensor:
-    """Return whether ``a <= b``, entry by entry (bool)."""
-    return _less_equal(a, b)
-
-
-@documents(Greater)
-def greater(a: Operand, b: Operand) -> Tensor:
-    """Return whether ``a > b``, entry by entry (bool)."""
-    return _greater(a, b)
-
-
-@documents(GreaterEqual)
-def greater_equal(a: Operand, b: Operand) -> Tensor:
-    """Return whether ``a >= b``, entry by entry (bool)."""
-    return _greater_equal(a, b)
-
-
-@documents(Equal)
-def equal(a: Operand, b: Operand) -> Tensor:
-    """Return whether ``a = b``, entry by entry (bool)."""
-    return _equal(a, b)
-
-
-@documents(NotEqual)
-def not_equal(a: Operand, b: Operand) -> Tensor:
-    """Return whether `a` differs from `b`, entry by entry (bool)."""
-    return _not_equal(a, b)
-
-
-functions.add, functions.subtract, functions.multiply, functions.divide = add, subtract, multiply, divide
-functions.power, functions.negative, functions.abs, functions.astype = power, negative, abs, astype
-functions.less, functions.less_equal, functions.equal = less, less_equal, equal
-functions.greater, functions.greater_equal, functions.not_equal = greater, greater_equal, not_equal
+    return lambda: gate(dy, z), None

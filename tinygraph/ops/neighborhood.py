@@ -14,8 +14,10 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import DataError, ShapeError
-from ..op import Gradient, Op, check_dtypes, documents
-from ..tensor import Operand, Tensor
+from ..op import Gradients, Op, applies, check_dtypes
+from ..tensors import Operand, Tensor
+
+__all__ = ["Neighborhoods", "neighborhood_matmul"]
 
 
 class Neighborhoods:
@@ -195,7 +197,6 @@ class NeighborhoodMatMul(Op):
         return f"{self.name}({self.neighborhoods.n_edges} edges{against})"
 
     def check(self, *inputs: Tensor) -> None:
-        """Raise an error unless the batch has a column for each node and the weights one for each edge."""
         check_dtypes(self, inputs)
         n = self.neighborhoods.n_out if self.transposed else self.neighborhoods.n_in
         y, w = inputs[0].shape, inputs[1].shape
@@ -207,7 +208,7 @@ class NeighborhoodMatMul(Op):
     def forward(self, xp: Any, y: Array, w: Array, out: Array | None = None) -> Array:
         return xp.spmm(y, w, self.neighborhoods, self.transposed)
 
-    def backward(self, dz: Tensor, z: Tensor, y: Tensor, w: Tensor) -> tuple[Gradient, ...]:
+    def backward(self, dz: Tensor, z: Tensor, y: Tensor, w: Tensor) -> Gradients:
         graph, back = self.neighborhoods, self.transposed
         against = NeighborhoodMatMul(graph, not back)
         edges = EdgeProduct(graph)
@@ -233,12 +234,12 @@ class EdgeProduct(Op):
     def forward(self, xp: Any, y: Array, z: Array, out: Array | None = None) -> Array:
         return xp.sddmm(y, z, self.neighborhoods)
 
-    def backward(self, dw: Tensor, w: Tensor, y: Tensor, z: Tensor) -> tuple[Gradient, ...]:
+    def backward(self, dw: Tensor, w: Tensor, y: Tensor, z: Tensor) -> Gradients:
         graph = self.neighborhoods
         return lambda: NeighborhoodMatMul(graph, True)(z, dw), lambda: NeighborhoodMatMul(graph, False)(y, dw)
 
 
-@documents(NeighborhoodMatMul)
+@applies(NeighborhoodMatMul)
 def neighborhood_matmul(y: Operand, w: Operand, neighborhoods: Neighborhoods) -> Tensor:
     """Return the signals that nodes get from their neighbours: the sum of (65.112a), without the bias.
 

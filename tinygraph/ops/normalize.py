@@ -7,10 +7,12 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..op import Gradient, Op, check_dtypes, documents
-from ..tensor import Operand, Tensor
-from .elementwise import check_floating, power, square
+from ..op import Gradients, Op, applies, check_dtypes, check_floating
+from ..tensors import Operand, Tensor
+from .elementwise import power, square
 from .reduce import mean, sum
+
+__all__ = ["batch_norm"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class BatchNorm(Op):
     ddof: int = 1
 
     def check(self, *inputs: Tensor) -> None:
-        """Raise an error unless z is (B, n) with B > ddof, and a and theta are (n,)."""
         check_floating(self, inputs)
         check_dtypes(self, inputs)
         z, a, theta = (t.shape for t in inputs)
@@ -47,9 +48,9 @@ class BatchNorm(Op):
     def forward(self, xp: Any, z: Array, a: Array, theta: Array, out: Array | None = None) -> Array:
         centred = z - xp.sum(z, axis=0) * (1.0 / z.shape[0])
         variance = xp.sum(xp.square(centred), axis=0) * (1.0 / (z.shape[0] - self.ddof))
-        return xp.subtract(centred * (a / xp.sqrt(variance + self.eps)), theta, out=out)
+        return xp.subtract(centred * (1 / xp.sqrt(variance + self.eps)) * a, theta, out=out)
 
-    def backward(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor, theta: Tensor) -> tuple[Gradient, ...]:
+    def backward(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor, theta: Tensor) -> Gradients:
         freedom = z.shape[0] - self.ddof
         centred = z - mean(z, 0)
         s = power(sum(square(centred), 0) * (1.0 / freedom) + self.eps, -0.5)
@@ -62,7 +63,7 @@ class BatchNorm(Op):
         return dz, lambda: sum(dv * n, 0), lambda: -sum(dv, 0)
 
 
-@documents(BatchNorm)
+@applies(BatchNorm)
 def batch_norm(z: Operand, a: Operand, theta: Operand, eps: float = 1e-6, ddof: int = 1) -> Tensor:
     """Return the normalised signals ``v = a (z - mean) / sqrt(var + eps) - theta`` of a batch (65.183).
 

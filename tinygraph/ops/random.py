@@ -1,4 +1,4 @@
-"""Random masks, the same numbers on every backend from the same seed.
+"""Masks for dropout (65.120)-(65.124), drawn and applied; the same numbers on every backend from the same seed.
 
 A mask is drawn by an operation from a key, a tensor with a seed and the number of the draw; so a graph shows
 where chance comes in, and nothing can merge two draws. The number is raised by `assign_` after each draw.
@@ -16,9 +16,11 @@ import numpy as np
 from ..backend import Array, Backend, current
 from ..backend.random import stream_seed
 from ..errors import ArgumentError, CompileError
-from ..op import Op
-from ..tensor import Tensor, mode, no_grad
+from ..op import Gradients, Op, applies, operation
+from ..tensors import Operand, Tensor, mode, no_grad
 from .elementwise import add
+
+__all__ = ["bernoulli", "mask"]
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,17 @@ def _stream(backend: Backend) -> _Stream:
     return stream
 
 
-def refresh_streams() -> None:
+def reseed_streams() -> None:
     """Let masks follow `manual_seed`; a compiled function calls this first, since it holds the keys."""
     for backend in _streams:
         _stream(backend)
 
 
 @contextmanager
-def stream_restored() -> Iterator[None]:
+def preserved_streams() -> Iterator[None]:
     """Return a ``with`` block after which the streams of masks go on as if it had not been."""
     _stream(current())  # begun here, so that what happens inside is the same the first time as later
-    refresh_streams()
+    reseed_streams()
     before = [(stream.key, stream.key.data.copy(), stream.key.modified) for stream in _streams.values()]
     known = set(_streams)
     try:
@@ -98,6 +100,7 @@ def set_stream_state(backend: Backend, state: np.ndarray) -> None:
     _stream(backend).key.assign_(np.asarray(state, np.uint64))
 
 
+@applies(Bernoulli)
 def bernoulli(
     p_off: float, shape: Sequence[int] | int, dtype: Any = np.float32, backend: Backend | None = None
 ) -> Tensor:
@@ -125,3 +128,9 @@ def bernoulli(
     with no_grad():
         stream.key.assign_(add(stream.key, stream.next))
     return drawn
+
+
+@operation("dy = dx a; da = 0", forward="multiply")
+def mask(dx: Tensor, x: Tensor, y: Operand, a: Operand) -> Gradients:
+    """Return ``y a``, the signals of awake nodes (65.121), for a mask `a` of zeros and ones whose shape broadcasts."""
+    return lambda: mask(dx, a), None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ..errors import ShapeError
-from ..tensor import Operand, Tensor, as_tensor
+from ..tensors import Operand, Tensor, as_tensor
 from .elementwise import divide_or_zero
 from .reduce import norm
 from .reduce import sum as total
+
+__all__ = ["cosine_similarity"]
 
 
 def cosine_similarity(u: Operand, v: Operand, axis: int = -1) -> Tensor:

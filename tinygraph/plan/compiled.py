@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import update_wrapper
 from types import MethodType
 from typing import Any, cast
@@ -13,17 +13,18 @@ import numpy as np
 from ..backend import Backend, current
 from ..backend.random import seeding
 from ..errors import ArgumentError, CompileError, GraphError
-from ..ops.random import refresh_streams
-from ..tensor import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index
-from .guards import Surroundings, Unwatched
+from ..ops.random import reseed_streams
+from ..tensors import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index
+from .guards import Guards, Unguarded
 from .passes import NAMES
 from .plan import Plan
-from .trace import Trace, fill, is_array
+from .trace import Output, Trace
+from .trees import fixed, flatten, unflatten
 
 MOST_PLANS = 64  # that a compiled function keeps
 
 
-class Compiled(Unwatched):
+class Compiled(Unguarded):
     """A compiled function; made by `compile`.
 
     Attributes
@@ -38,7 +39,7 @@ class Compiled(Unwatched):
         update_wrapper(self, function)
         self.function, self.check, self.passes = function, check, passes
         self._latest: Plan | None = None
-        self._replays: list[_Bound] = []
+        self._entries: list[CacheEntry] = []
         self._lock = threading.RLock()
         self._generation = -1  # of the seed of random masks, as last seen
 
@@ -49,7 +50,7 @@ class Compiled(Unwatched):
     @property
     def plans(self) -> list[Plan]:
         """The plans that are kept, in the order in which they were made."""
-        return [bound.plan for bound in self._replays]
+        return [entry.plan for entry in self._entries]
 
     @property
     def plan(self) -> Plan:
@@ -60,55 +61,42 @@ class Compiled(Unwatched):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns, computed by a plan if one fits, recorded otherwise."""
-        if mode.observer is not None:  # part of another compiled function, or someone wants to see every operation
+        if mode.tracer is not None or mode.observer is not None:  # in another one, or every operation is watched
             return self.function(*args, **kwargs)
         with self._lock:
             if seeding.generation != self._generation:
-                refresh_streams()
+                reseed_streams()
                 self._generation = seeding.generation
-            given: list[Any] = []
-            shape = [_flatten(x, given) for x in args]
+            flat_args: list[Any] = []
+            in_tree = [flatten(x, flat_args) for x in args]
             if kwargs:
-                shape.append(_flatten(kwargs, given))
+                in_tree.append(flatten(kwargs, flat_args))
             if self.check:
-                return self._checked(args, kwargs, shape, given)
-            for bound in self._replays:
-                if bound.fits(shape, given):
-                    self._latest = bound.plan
-                    return bound.replay(given)
-            return self._record(args, kwargs, shape, given)
+                return self._checked(args, kwargs, in_tree, flat_args)
+            for entry in self._entries:
+                if entry.matches(in_tree, flat_args):
+                    self._latest = entry.plan
+                    return entry.replay(flat_args)
+            return self._record(args, kwargs, in_tree, flat_args)
 
-    def _checked(self, args: Any, kwargs: Any, shape: Any, given: list[Any]) -> Any:
-        """Run the function itself and take it back, replay, and compare."""
-        trace = Trace()
-        try:
-            form = trace.outcome(trace.run(self.function, args, kwargs))
-            expected = trace.final_values()
-            fresh = _Bound(self.function, trace, form, shape, given, self.passes)
-        finally:
-            trace.undo()
-        bound = next((b for b in self._replays if b.fits(shape, given)), None)
-        if bound is None:
-            bound = fresh
-            self._keep(bound)
-        self._latest = bound.plan
-        result = bound.replay(given)
-        self._compare(bound, fresh, expected)
-        return result
-
-    def _compare(self, bound: _Bound, fresh: _Bound, expected: tuple[list[Any], dict[Tensor, Any]]) -> None:
-        """Raise an error unless a replay gave what the function itself gave."""
-        outputs, stores = expected
-        pairs = [(f"result {k}", a, b) for k, (a, b) in enumerate(zip(outputs, bound.latest, strict=False))]
-        pairs += [(leaf.name or "a leaf", data, leaf) for leaf, data in stores.items()]
+    def _checked(self, args: Any, kwargs: Any, in_tree: Any, flat_args: list[Any]) -> Any:
+        """Record the function anew, compute what was recorded operation by operation, replay, and compare."""
+        fresh = self._recorded(args, kwargs, in_tree, flat_args)
+        expected, stores = fresh.computed(flat_args)
+        entry = next((e for e in self._entries if e.matches(in_tree, flat_args)), None)
+        if entry is None:
+            entry = fresh
+            self._keep(entry)
+        self._latest = entry.plan
+        result = entry.replay(flat_args)
         if (
-            repr(fresh.form) != repr(bound.form)
-            or len(outputs) != len(bound.latest)
-            or set(stores) != set(bound.assigned)
+            repr((fresh.out_tree, fresh.out_leaves)) != repr((entry.out_tree, entry.out_leaves))
+            or len(expected) != len(entry.latest)
+            or set(stores) != set(entry.assigned)
         ):
-            raise CompileError(
-                "compile: check: the function returned or assigned other things than when it was recorded"
-            )
+            raise CompileError("compile: check: the outputs or assignments differ from the recorded ones")
+        pairs = [(f"result {k}", a, b) for k, (a, b) in enumerate(zip(expected, entry.latest, strict=True))]
+        pairs += [(leaf.name or "a leaf", data, leaf) for leaf, data in stores.items()]
         for name, host, t in pairs:
             scale = 1e-4 if host.dtype.itemsize < 8 else 1e-9
             if not np.allclose(host, t.numpy(), scale, scale, equal_nan=True):
@@ -117,71 +105,83 @@ class Compiled(Unwatched):
                     f"compile: check: {name} differs from what the function itself gives by {worst:.3g}; something "
                     "that is no tensor changed between calls: pass it as an argument"
                 )
+        return result
 
-    def _record(self, args: Any, kwargs: Any, shape: Any, given: list[Any]) -> Any:
-        """Record the function's run as a plan, take the run back, and let the plan do it: every call is a replay."""
+    def _record(self, args: Any, kwargs: Any, in_tree: Any, flat_args: list[Any]) -> Any:
+        """Record the function as a plan, and let the plan do it: every call is a replay."""
+        entry = self._recorded(args, kwargs, in_tree, flat_args)
+        self._keep(entry)
+        return entry.replay(flat_args)
+
+    def _recorded(self, args: Any, kwargs: Any, in_tree: Any, flat_args: list[Any]) -> CacheEntry:
         trace = Trace()
         try:
-            form = trace.outcome(trace.run(self.function, args, kwargs))
-            bound = _Bound(self.function, trace, form, shape, given, self.passes)
+            trace.run(self.function, args, kwargs)
+            return CacheEntry(self.function, trace, in_tree, flat_args, self.passes)
         finally:
             trace.undo()
-        self._keep(bound)
-        return bound.replay(given)
 
-    def _keep(self, bound: _Bound) -> None:
+    def _keep(self, entry: CacheEntry) -> None:
         """Add a plan; the oldest goes when there are many, as where a number among the arguments changes every time."""
-        self._replays = [*self._replays[1 - MOST_PLANS :], bound]
-        self._latest = bound.plan
+        self._entries = [*self._entries[1 - MOST_PLANS :], entry]
+        self._latest = entry.plan
 
 
-class _Bound:
-    """A plan with the conditions under which it holds, and the way from arguments to results."""
+class CacheEntry:
+    """A plan with the conditions under which it holds, and the way from arguments to results.
+
+    Parameters
+    ----------
+    function : callable
+    trace : Trace
+        Of a run that has ended.
+    in_tree : list
+        The structure of the arguments.
+    flat_args : list
+        Their leaves.
+    passes : collection of str, optional
+    """
 
     def __init__(
         self,
         function: Callable[..., Any],
         trace: Trace,
-        form: Any,
-        shape: Any,
-        given: list[Any],
+        in_tree: Any,
+        flat_args: list[Any],
         passes: Collection[str] | None,
     ) -> None:
-        self.shape, self.form = shape, form
-        self.specs = [_spec(x) for x in given]
+        self.in_tree, self.out_tree, self.out_leaves = in_tree, trace.out_tree, trace.out_leaves
+        self.specs = [_spec(x) for x in flat_args]
         self.backend, self.recording = current(), mode.recording
-        arguments = {id(a.tensor): a.position for a in trace.inputs}
-        for array in (a.tensor for a in trace.inputs if a.soft):  # an array has no gradient outside
-            trace.grads.pop(array, None)
-        self.grads = [
-            (arguments.get(id(leaf), leaf), access.before) for leaf, access in trace.grads.items() if access.read_first
-        ]
-        self.grad_targets = [arguments.get(id(leaf), leaf) for leaf, _ in trace.grad_outputs]
+        position = {t: n for n, t in enumerate(trace.inputs)}
+        for t, v in zip(trace.inputs, trace.arguments, strict=True):
+            if v in trace.weak_dtype:  # an array has no gradient outside
+                trace.grads.pop(t, None)
         handed_out = {leaf for leaf, _ in trace.grad_outputs}
-        hidden = [leaf for leaf in trace.grads if leaf not in handed_out]
-        self.hidden = [(arguments.get(id(leaf), leaf), INSIDE_PLAN[leaf._grad is None]) for leaf in hidden]
-        positions = [a.position for a, _ in trace.arguments]
+        self.grads = [(position.get(t, t), access.before) for t, access in trace.grads.items() if access.read_first]
+        self.grad_targets = [position.get(t, t) for t, _ in trace.grad_outputs]
+        self.hidden = [(position.get(t, t), INSIDE_PLAN[t._grad is None]) for t in trace.grads if t not in handed_out]
+        self.argument_values = list(enumerate(trace.arguments))
+        self.grad_values = [(position.get(t, t), v) for t, v in trace.grad_values]
         program = trace.program()
-        self.surroundings = Surroundings(function, _others(shape), trace.modules)
+        self.guards = Guards(function, fixed((list, *in_tree)), trace.modules, program)
         states = dict.fromkeys([v.leaf for v in program.states() if v.leaf is not None] + list(program.stores))
         self.leaves = [(leaf, leaf.data, leaf.requires_grad) for leaf in states]
         self.plan = Plan(program, passes)
         self.assigned = list(program.stores)
         arrays = self.plan.replay.arrays
-        self.copy_in = [
-            (position, arrays[v]) for position, v in zip(positions, program.arguments, strict=False) if v in arrays
-        ]
-        self.grads_in = [(arguments.get(id(leaf), leaf), arrays[v]) for leaf, v in trace.grad_values if v in arrays]
-        count = len(program.outputs) - len(self.grad_targets)
+        self.copy_in = [(n, arrays[v]) for n, v in self.argument_values if v in arrays]
+        self.grads_in = [(target, arrays[v]) for target, v in self.grad_values if v in arrays]
+        outputs = [arrays[v] for v in self.plan.program.outputs]
+        count = len(outputs) - len(self.grad_targets)
+        self.results, self.grad_results = outputs[:count], outputs[count:]
         self.latest: list[Tensor] = []
-        self.results = [arrays[v] for v in self.plan.program.outputs[:count]]
-        self.grad_results = [arrays[v] for v in self.plan.program.outputs[count:]]
 
-    def fits(self, shape: Any, given: list[Any]) -> bool:
+    def matches(self, in_tree: Any, flat_args: list[Any]) -> bool:
         """Whether the plan computes what the function would now."""
-        if shape != self.shape or mode.recording is not self.recording or current() is not self.backend:
+        if in_tree != self.in_tree or mode.recording is not self.recording or current() is not self.backend:
             return False
-        for x, spec in zip(given, self.specs, strict=True):
+        for x, spec in zip(flat_args, self.specs, strict=True):
             if x.__class__ is Tensor:
                 if (x.data.shape, x.data.dtype, x.backend, x.requires_grad) != spec:
                     return False
@@ -190,43 +190,49 @@ class _Bound:
         for leaf, data, requires_grad in self.leaves:
             if leaf.data is not data or leaf.requires_grad is not requires_grad:
                 return False
-        return self.surroundings.hold() and all(
-            _same_grad(_at(target, given)._grad, before) for target, before in self.grads
+        return self.guards.check() and all(
+            _same_grad(_at(target, flat_args)._grad, before) for target, before in self.grads
         )
 
-    def replay(self, given: list[Any]) -> Any:
+    def computed(self, flat_args: list[Any]) -> tuple[list[np.ndarray], dict[Tensor, np.ndarray]]:
+        """Return on the host what the function returns and assigns, computed as it was recorded."""
+        program = self.plan.traced
+        arrays = [_array_of(flat_args[n], program.backend, v.dtype) for n, v in self.argument_values]
+        arrays += [cast(Tensor, _at(target, flat_args)._grad).data for target, _ in self.grad_values]
+        outputs, stores = program.evaluate(arrays)
+        return outputs[: len(self.results)], stores
+
+    def replay(self, flat_args: list[Any]) -> Any:
         """Compute the results for these arguments."""
         backend = self.plan.program.backend
         copyto = backend.xp.copyto
         for position, array in self.copy_in:
-            _copy_in(backend, copyto, array, given[position])
+            copyto(array, _array_of(flat_args[position], backend, array.dtype))
         for target, array in self.grads_in:
-            copyto(array, cast(Tensor, _at(target, given)._grad).data)
+            copyto(array, cast(Tensor, _at(target, flat_args)._grad).data)
         self.plan.replay.run()
         now = next_index()
         for leaf in self.assigned:
             leaf.modified = now
         for target, array in zip(self.grad_targets, self.grad_results, strict=True):
-            _at(target, given)._grad = Tensor(array.copy(), backend)
+            _at(target, flat_args)._grad = Tensor(array.copy(), backend)
         for target, inside in self.hidden:
-            _at(target, given)._grad = inside
+            _at(target, flat_args)._grad = inside
         self.latest = [Tensor(array.copy(), backend) for array in self.results]
-        return fill(self.form, self.latest)
+        leaves = (self.latest[x.number] if x.__class__ is Output else x for x in self.out_leaves)
+        return unflatten(self.out_tree, leaves)
 
 
-def _at(target: Tensor | int, given: list[Any]) -> Tensor:
+def _at(target: Tensor | int, flat_args: list[Any]) -> Tensor:
     """Return a leaf, or the tensor at a position among the arguments."""
-    return target if target.__class__ is Tensor else given[target]  # type: ignore[index]
+    return target if target.__class__ is Tensor else flat_args[target]  # type: ignore[index]
 
 
-def _copy_in(backend: Backend, copyto: Any, array: Any, x: Any) -> None:
-    """Write an argument to its place in the plan."""
+def _array_of(x: Any, backend: Backend, dtype: np.dtype[Any]) -> Any:
+    """Return the array of an argument, on the backend of the plan."""
     if isinstance(x, Tensor):
-        copyto(array, x.data)
-    elif isinstance(x, backend.array_type):
-        copyto(array, x)
-    else:
-        copyto(array, backend.asarray(np.asarray(x, array.dtype)))
+        return x.data
+    return x if isinstance(x, backend.array_type) else backend.asarray(np.asarray(x, dtype))
 
 
 def _same_grad(grad: Tensor | InsidePlan | None, before: Tensor | InsidePlan | None) -> bool:
@@ -234,28 +240,6 @@ def _same_grad(grad: Tensor | InsidePlan | None, before: Tensor | InsidePlan | N
     if isinstance(before, Tensor):
         return isinstance(grad, Tensor)
     return grad is None or (isinstance(grad, InsidePlan) and grad.dropped)
-
-
-def _flatten(tree: Any, given: list[Any]) -> Any:
-    """Append the tensors and arrays in nested arguments to `given`; return what else the arguments are."""
-    kind = tree.__class__
-    if kind is Tensor or (kind is np.ndarray and tree.ndim) or is_array(tree):
-        given.append(tree)
-        return None
-    if isinstance(tree, list | tuple):
-        return (type(tree), *[_flatten(item, given) for item in tree])
-    if isinstance(tree, dict):
-        return (dict, *[(key, _flatten(item, given)) for key, item in tree.items()])
-    return (type(tree), tree.item() if isinstance(tree, np.ndarray) else tree)
-
-
-def _others(shape: Any) -> Iterator[Any]:
-    """Yield the arguments in what `_flatten` returned: all but tensors and arrays."""
-    if isinstance(shape, tuple) and shape[0] not in (list, tuple, dict) and isinstance(shape[0], type):
-        yield shape[1]
-    elif isinstance(shape, list | tuple):
-        for part in shape:
-            yield from _others(part)
 
 
 def _spec(x: Any) -> Any:
@@ -268,10 +252,10 @@ def _spec(x: Any) -> Any:
 def compile(fn: Callable[..., Any], *, check: bool = False, passes: Collection[str] | None = None) -> Compiled:
     """Return a function that computes what `fn` does by replaying a recording of it.
 
-    The first call with arguments of a new kind runs `fn` once, records every operation, gradient and assignment,
-    and takes that run back; this call and all later ones are replays. A replay does what the run did, on new
-    arguments and on what parameters, running averages and random keys hold now. It is recorded anew when shapes,
-    dtypes, backends, training modes, `requires_grad`, attributes of modules or Python arguments change.
+    The first call with arguments of a new kind runs `fn` once on tensors without content and records every operation,
+    gradient and assignment; nothing is computed then. This call and all later ones are replays: they do what was
+    recorded, on new arguments and on what parameters, running averages and random keys hold now. It is recorded anew
+    when shapes, dtypes, backends, training modes, `requires_grad`, attributes of modules or Python arguments change.
 
     Parameters
     ----------
@@ -279,8 +263,8 @@ def compile(fn: Callable[..., Any], *, check: bool = False, passes: Collection[s
         Takes and returns tensors, arrays and other objects, in nested tuples, lists and dicts. Tensors and arrays
         are inputs; all other arguments, and whatever else `fn` uses, are taken as they are when it is recorded.
     check : bool
-        Whether every call also runs `fn` itself, compares results and assignments, and raises if they differ by
-        more than rounding; to find what a recording cannot see.
+        Whether every call also runs `fn` anew, operation by operation, compares results and assignments, and raises
+        if they differ by more than rounding; to find what a recording cannot see.
     passes : collection of str, optional
         The names of the passes to use, of `tinygraph.plan.NAMES`; by default all. Speed depends on it, results do
         not.

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import dis
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from operator import is_
-from types import CellType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
-from ..tensor import Tensor, structure
+from ..tensors import Tensor, structure
+from .program import Program, is_ours
+from .purity import cells_of, globals_of, reached
 
 NUMBERS = (int, float, complex, str, bytes, type(None))
 LONGEST = 1000  # members of a list that is watched; looking through longer ones would take longer than a step
 
 
-class Unwatched:
+class Unguarded:
     """An object that is taken as it is: what it holds changes on purpose."""
 
 
-class Surroundings:
+class Guards:
     """What a function refers to without being given it: globals, closure, attributes of objects, modules.
 
     Names must stand for the same objects as before. Of objects that are no modules, attributes that are numbers or
@@ -32,13 +33,21 @@ class Surroundings:
         What it was called with that is neither a tensor nor an array.
     modules : iterable of Module
         What was called during the run; all their attributes must be as before.
+    program : Program
+        What was recorded: the code of operations of the user's own refers to things as well.
     """
 
-    def __init__(self, function: Callable[..., Any], arguments: Iterable[Any], modules: Iterable[Any]) -> None:
-        plain: Any = getattr(inspect.unwrap(function), "__func__", inspect.unwrap(function))
-        self.names = list(_globals(plain))
-        self.cells = list(_cells(plain))
-        values = [value for _, _, value in self.names] + [value for _, value in self.cells]
+    def __init__(
+        self, function: Callable[..., Any], arguments: Iterable[Any], modules: Iterable[Any], program: Program
+    ) -> None:
+        inner = inspect.unwrap(function)
+        own = [f for i in program.instructions if not is_ours(type(i.op)) for f in reached(i.op) or ()]
+        functions = [f for f in dict.fromkeys((getattr(inner, "__func__", inner), *own)) if isinstance(f, FunctionType)]
+        self.names = [
+            entry for f in functions for entry in globals_of(f) if not isinstance(entry[2], ModuleType | type)
+        ]
+        self.cells = [entry for f in functions for entry in cells_of(f)]
+        values = [value for _, _, value in (*self.names, *self.cells)]
         holders = [*arguments, getattr(function, "__self__", None), *values]
         self.names += [entry for x in _different(holders) for entry in _attributes(x)]
         self.modules = [(vars(m), tuple(vars(m).values())) for m in modules]
@@ -47,12 +56,12 @@ class Surroundings:
         self.members = [(x, _items(x)) for x in lists]
         self.changes = structure.changes
 
-    def hold(self) -> bool:
-        """Whether all is as it was."""
+    def check(self) -> bool:
+        """Return whether all is as it was."""
         for space, name, value in self.names:
             if space.get(name) is not value:
                 return False
-        for cell, value in self.cells:
+        for cell, _, value in self.cells:
             if cell.cell_contents is not value:
                 return False
         for members, items in self.members:
@@ -66,28 +75,10 @@ class Surroundings:
         return True
 
 
-def _globals(function: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """Yield the namespace, the name and the value of every global name in a function's code."""
-    if isinstance(function, FunctionType):
-        space = function.__globals__
-        read = {i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL"}
-        named = ((name, space[name]) for name in sorted(read) if name in space)
-        yield from ((space, name, value) for name, value in named if not isinstance(value, ModuleType | type))
-
-
-def _cells(function: Any) -> Iterator[tuple[CellType, Any]]:
-    """Yield the variables of enclosing functions that a function uses, with their values."""
-    for cell in getattr(function, "__closure__", None) or ():
-        try:
-            yield cell, cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
-
-
 def _attributes(x: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:
     """Yield the attributes of an object that is neither a number nor a module of a network, numbers left out."""
     if (
-        not isinstance(x, (*NUMBERS, type, ModuleType, FunctionType, Tensor, Unwatched))
+        not isinstance(x, (*NUMBERS, type, ModuleType, FunctionType, Tensor, Unguarded))
         and hasattr(x, "__dict__")
         and not hasattr(x, "named_tensors")
     ):

@@ -1,21 +1,21 @@
-"""Instructions as lines of Python: what a replay runs.
+"""A program bound to memory: its arrays, made once, and lines of Python that work on them, which a replay runs.
 
-A writer writes lines for instructions, given the arrays of their values. The one here calls each operation's own
-`forward` and works for any backend; `kernels_numpy` and `kernels_cuda` know their arrays better.
+The generator here calls each operation's own `forward` and works for any backend; `kernels_numpy` and
+`kernels_cuda` know their arrays better.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
+from keyword import iskeyword
 from typing import Any
 
-from ..backend import Array, Backend
-from ..op import Op
-from ..ops.elementwise import Maximum, Minimum
-from .memory import PIECE, Layout, in_order
+from ..backend import Array
+from .memory import TILE, Layout, in_order, tile_size
 from .operations import Gemm
-from .program import Instruction, Value, number_of
+from .program import Instruction, Program, Value, number_of
 
 
 class Names:
@@ -29,8 +29,8 @@ class Names:
         """Return the name of an object, chosen after `hint`."""
         name = self._names.get(id(thing))
         if name is None:
-            clean = "".join(c if c.isalnum() else "_" for c in hint) or "v"
-            clean = clean if clean[0].isalpha() else f"v{clean}"
+            clean = "".join(c if c.isalnum() else "_" for c in hint)
+            clean = clean if clean.isidentifier() and not iskeyword(clean) else f"v{clean}"
             name = clean
             while name in self.objects:
                 name = f"{clean}_{len(self.objects)}"
@@ -39,35 +39,95 @@ class Names:
         return name
 
 
-class Writer:
-    """Writes the lines of one replay.
+class CodeGenerator:
+    """The code of a replay.
 
-    Parameters
+    Attributes
     ----------
-    backend : Backend
-    layout : Layout
     arrays : dict of Value to array
-        Where each value is.
-    names : Names
-        What the lines call things by.
+        Where each value is while it is alive.
+    lines : list of list of str
+        The Python code of each instruction; that of a fusion group stands at its first.
+    source : str
+        All of it.
+    run : callable
+        Does it.
     """
 
-    def __init__(self, backend: Backend, layout: Layout, arrays: dict[Value, Array], names: Names) -> None:
-        self.backend, self.layout, self.arrays, self.names = backend, layout, arrays, names
+    def __init__(self, program: Program, layout: Layout) -> None:
+        self.program, self.layout, self.backend = program, layout, program.backend
+        self.arrays = self._bind()
+        self.names = Names()
+        self.lines = self._all_lines()
+        copies = [line for leaf, v in layout.copies.items() for line in self.copy(leaf.data, self.arrays[v])]
+        body = [line for lines in self.lines for line in lines] + copies
+        self.source = "\n".join(body)
+        self.run: Callable[[], None] = self.finish(self.function("def run():", body)["run"])
+
+    def _bind(self) -> dict[Value, Array]:
+        """Make the arena, and an array for every value."""
+        program, layout, backend = self.program, self.layout, self.backend
+        arena = backend.arena(layout.size)
+        arrays: dict[Value, Array] = {}
+
+        def bind(v: Value) -> Array:
+            if v not in arrays:
+                if v in layout.offsets:
+                    shape = (tile_size(v),) if v in layout.tiles else v.shape
+                    arrays[v] = backend.array_at(arena, layout.offsets[v], shape, v.dtype)
+                else:
+                    arrays[v] = layout.written_in_place[v].data if v in layout.written_in_place else v.array
+            return arrays[v]
+
+        for v in program.arguments:
+            if v in layout.offsets:
+                bind(v)
+        for i in program.instructions:
+            inputs = [bind(v) for v in i.inputs]
+            if i.output in layout.views:
+                arrays[i.output] = i.op.forward(backend.xp, *inputs)
+            else:
+                bind(i.output)
+        for v in program.results:
+            bind(v)
+        return arrays
+
+    def _all_lines(self) -> list[list[str]]:
+        instructions = self.program.instructions
+        groups = dict(self.program.groups)
+        lines: list[list[str]] = []
+        end = 0
+        for position, i in enumerate(instructions):
+            if position in groups:
+                end = groups[position]
+                lines.append(self.group(instructions[position:end]))
+            elif position < end or i.output in self.layout.views:
+                lines.append([])
+            else:
+                lines.append(self.instruction(i))
+        return lines
+
+    def function(self, head: str, body: list[str], **more: Any) -> dict[str, Any]:
+        """Return the namespace in which the lines `body` have been defined as a function."""
+        space = {**self.names.objects, **more}
+        arguments = ", ".join(f"{name}={name}" for name in space)
+        text = head.replace("()", f"({arguments})") + "\n" + "\n".join(f"    {line}" for line in body or ["pass"])
+        exec(compile(text, "<plan>", "exec"), space)
+        return space
+
+    # -- what a backend may do better --------------------------------------------------------------------
 
     def instruction(self, i: Instruction) -> list[str]:
         """Return the lines that run an instruction."""
-        return self.lines(i, [self.arrays[v] for v in i.inputs], self.arrays[i.output])
+        return self.call(i, [self.arrays[v] for v in i.inputs], self.arrays[i.output])
 
-    def lines(self, i: Instruction, inputs: list[Array], out: Array, in_chain: bool = False) -> list[str]:
-        """Return the lines that run an instruction on these arrays; in a chain they stand for those of every piece."""
-        names = self.names
-        arrays = ", ".join(names(a, "a") for a in inputs)
-        run: Any = _gemm(self.backend, i.op) if isinstance(i.op, Gemm) else _run(self.backend, i.op, out)
-        return [f"{names(run, i.op.name)}({arrays}, {names(out, 'y')})"]
+    def call(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool = False) -> list[str]:
+        """Return the lines that run an instruction on these arrays; in a group they stand for those of every tile."""
+        run = self._gemm(i.op) if isinstance(i.op, Gemm) else self._forward(i)
+        return [self.line(run, i.op.name, *inputs, out)]
 
-    def chain(self, members: Sequence[Instruction]) -> list[str]:
-        """Return the lines of a chain: a loop over pieces, each a tuple of views of the arrays."""
+    def group(self, members: Sequence[Instruction]) -> list[str]:
+        """Return the lines of a fusion group: a loop over tiles, each a tuple of views of the arrays."""
         shape = members[0].output.shape
         inputs = [v for i in members for v in i.inputs]
         by_rows = any(
@@ -75,64 +135,75 @@ class Writer:
         )
         size = members[0].output.size
         row = size // shape[0]
-        length = min(shape[0], max(1, PIECE // row)) if by_rows else min(size, PIECE)
+        length = min(shape[0], max(1, TILE // row)) if by_rows else min(size, TILE)
         total = shape[0] if by_rows else size
-        whole: dict[Value, Array] = {}  # arrays of which each piece sees a part
-        again: dict[Value, Array] = {}  # arrays of which each piece sees the beginning
-        xp = self.backend.xp
+        whole: dict[Value, Array] = {}  # arrays of which each tile sees a part
+        again: dict[Value, Array] = {}  # arrays of which each tile sees the beginning
         for i in members:
             for v in (*i.inputs, i.output):
-                if v in self.layout.pieces:
+                if v in self.layout.tiles:
                     room = self.arrays[v]
                     again[v] = room[: length * row].reshape((length, *shape[1:])) if by_rows else room
                 elif v.shape == shape:
                     whole[v] = self.arrays[v] if by_rows else self.arrays[v].reshape(-1)
-                elif isinstance(i.op, Maximum | Minimum) and not v.shape and not by_rows:
-                    again[v] = xp.full((length,), number_of(v, self.backend), v.dtype)
+                elif i.kind in ("maximum", "minimum") and not v.shape and not by_rows:
+                    again[v] = self.backend.xp.full((length,), number_of(v, self.backend), v.dtype)
         values = [*whole, *again]
-        pieces: list[tuple[Array, ...]] = []
+        tiles: list[tuple[Array, ...]] = []
         for start in range(0, total, length):
             end = min(start + length, total)
             parts = [whole[v][start:end] for v in whole] + [again[v][: end - start] for v in again]
-            pieces.append(tuple(parts))
-        inner: list[str] = []
-        for i in members:
-            arrays = [pieces[0][values.index(v)] if v in values else self.arrays[v] for v in i.inputs]
-            inner.extend(self.lines(i, arrays, pieces[0][values.index(i.output)], in_chain=True))
-        targets = ", ".join(self.names(a, "p") for a in pieces[0])
-        head = f"for {targets}, in {self.names(pieces, 'pieces')}:"
-        return [head, *(f"    {line}" for line in inner)]
+            tiles.append(tuple(parts))
+        first = dict(zip(values, tiles[0], strict=True))
+        inner = [
+            line
+            for i in members
+            for line in self.call(i, [first.get(v, self.arrays[v]) for v in i.inputs], first[i.output], in_group=True)
+        ]
+        targets = ", ".join(self.names(a, "p") for a in tiles[0])
+        return [f"for {targets}, in {self.names(tiles, 'tiles')}:", *(f"    {line}" for line in inner)]
 
     def copy(self, target: Array, source: Array) -> list[str]:
-        """Return the lines that write the entries of `source` to `target`."""
-        return [f"{self.names(self.backend.xp.copyto, 'copyto')}({self.names(target, 'y')}, {self.names(source, 'a')})"]
+        """Return the lines that write the elements of `source` to `target`."""
+        return [self.line(self.backend.xp.copyto, "copyto", target, source)]
 
     def finish(self, run: Callable[[], None]) -> Callable[[], None]:
         """Return what a replay calls, now that all lines are written and `run` runs them."""
         return run
 
+    # -- lines -------------------------------------------------------------------------------------------
 
-def _run(backend: Backend, op: Op, out: Array) -> Callable[..., None]:
-    xp, forward = backend.xp, op.forward
-    takes_out = "out" in inspect.signature(forward).parameters
+    def line(self, function: Any, hint: str, *arguments: Any) -> str:
+        """Return a call; texts among the arguments stand as they are, arrays get names."""
+        texts = (a if isinstance(a, str) else self.names(a, "a") for a in arguments)
+        return f"{self.names(function, hint)}({', '.join(texts)})"
 
-    def run(*arrays: Array) -> None:
-        *inputs, target = arrays
-        result = forward(xp, *inputs, out=target) if takes_out else forward(xp, *inputs)
-        if result is not target:
-            xp.copyto(target, result)
+    def number(self, value: float) -> str:
+        """Return a number as text."""
+        return repr(value) if math.isfinite(value) else self.names(value, "number")
 
-    return run
+    def _forward(self, i: Instruction) -> Callable[..., None]:
+        xp, forward = self.backend.xp, i.op.forward
+        takes_out = i.kind != "where" and "out" in inspect.signature(forward).parameters
 
+        def run(*arrays: Array) -> None:
+            *inputs, out = arrays
+            result = forward(xp, *inputs, out=out) if takes_out else forward(xp, *inputs)
+            if result is not out:
+                xp.copyto(out, result)
 
-def _gemm(backend: Backend, op: Gemm) -> Callable[..., None]:
-    def run(*arrays: Array) -> None:
-        *inputs, out = arrays
-        a, b, c, s, t = op.split(tuple(inputs))
-        alpha = op.alpha if s is None else s * op.alpha
-        beta = 0.0 if c is None else op.beta if t is None else t * op.beta
-        if c is not None and c is not out:
-            backend.xp.copyto(out, c)
-        backend.gemm(a.T if op.transpose_a else a, b.T if op.transpose_b else b, out, alpha, beta)
+        return run
 
-    return run
+    def _gemm(self, op: Gemm) -> Callable[..., None]:
+        backend = self.backend
+
+        def run(*arrays: Array) -> None:
+            *inputs, out = arrays
+            (a, b), c, s, t = op.split(tuple(inputs))
+            alpha = op.alpha if s is None else s * op.alpha
+            beta = 0.0 if c is None else op.beta if t is None else t * op.beta
+            if c is not None and c is not out:
+                backend.xp.copyto(out, c)
+            backend.gemm(a.T if op.transpose_a else a, b.T if op.transpose_b else b, out, alpha, beta)
+
+        return run

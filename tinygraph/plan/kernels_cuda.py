@@ -1,4 +1,4 @@
-"""Instructions as CUDA kernels: the elementwise operations of a chain as one, reductions, products of one row.
+"""Instructions as CUDA kernels: the elementwise operations of a fusion group as one, reductions, products of one row.
 
 All kernels of a plan are one source, compiled at once. Lengths, strides and constants are written into it, so that
 the compiler knows them; addresses are arguments, so that instructions of the same shapes share a kernel. Products
@@ -14,19 +14,15 @@ from typing import Any, cast
 import numpy as np
 
 from ..backend import Array, CupyBackend
-from ..ops.matmul import MatMul
-from ..ops.neighborhood import EdgeProduct, NeighborhoodMatMul
-from ..ops.random import Bernoulli
-from ..ops.reduce import ArgMax, BroadcastTo, Max, Min, Reduction, Sum
-from ..ops.shape import ARRAY_KEY, Concatenate, IndexAdd, Pad, Reshape
-from .entries import C_TYPES, expression, literal, writes
-from .kernels import Writer
-from .operations import ColumnSums, Dot, Gemm
-from .program import Instruction, Value
+from .c_expressions import C_TYPES, c_expression, c_literal, has_c_expression
+from .kernels import CodeGenerator
+from .memory import Layout
+from .operations import Affine, ColumnSums, Dot, Gemm
+from .program import Instruction, Program, Value, axes_of
 
 THREADS = 256  # in a block; a power of two
 FEW_BLOCKS = 64  # with fewer, a device is not busy
-LONG = 64  # entries that a thread of a reduction adds up, beyond which more threads share them
+LONG = 64  # elements that a thread of a reduction adds up, beyond which more threads share them
 PARTS = 128  # into which such a reduction is split at most
 
 PRELUDE = """
@@ -34,39 +30,35 @@ template <class T> __device__ T larger(T a, T b) { return a > b || a != a ? a : 
 template <class T> __device__ T smaller(T a, T b) { return a < b || a != a ? a : b; }
 template <class T> __device__ T added(T a, T b) { return a + b; }
 """
-COMBINE: dict[type[Reduction], str] = {Sum: "added", Max: "larger", Min: "smaller"}
+COMBINE = {"sum": "added", "max": "larger", "min": "smaller"}
 
-Entries = Callable[..., list[str]]  # takes the entries of arrays as text, returns lines of C
+Body = Callable[..., list[str]]  # takes the elements of arrays as text, returns lines of C
 
 
-class CudaWriter(Writer):
-    """Writes lines for arrays of CuPy: launches of kernels, which it writes as well."""
+class CudaCodeGenerator(CodeGenerator):
+    """Code for arrays of CuPy: launches of kernels, which it writes as well."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.device = cast(CupyBackend, self.backend)
+    def __init__(self, program: Program, layout: Layout) -> None:
+        self.device = cast(CupyBackend, program.backend)
         self.functions: dict[str, str] = {}  # the text of each kernel but for its name, and the name
         self.launches: list[_Launch] = []
         self.only_kernels = True  # and products; whether the replay can be captured
+        super().__init__(program, layout)
 
     def instruction(self, i: Instruction) -> list[str]:
         """Return the lines that run an instruction."""
-        if writes(i):
-            return self.chain((i,))
-        return self.lines(i, [self.arrays[v] for v in i.inputs], self.arrays[i.output])
+        return self.group((i,)) if has_c_expression(i) else super().instruction(i)
 
-    def lines(self, i: Instruction, inputs: list[Array], out: Array, in_chain: bool = False) -> list[str]:
-        """Return the lines that run an instruction that is not one of entries."""
-        lines = None
-        if all(a.dtype in C_TYPES for a in (*inputs, out)):
-            lines = self._known(i, inputs, out)
+    def call(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool = False) -> list[str]:
+        """Return the lines that run an instruction that is no expression in C."""
+        lines = self._known(i, inputs, out) if all(a.dtype in C_TYPES for a in (*inputs, out)) else None
         if lines is None:
             self.only_kernels = False
-            lines = super().lines(i, inputs, out, in_chain)
+            lines = super().call(i, inputs, out, in_group)
         return lines
 
-    def chain(self, members: Sequence[Instruction]) -> list[str]:
-        """Return the line that launches the kernel of a chain: each thread goes through it for one entry."""
+    def group(self, members: Sequence[Instruction]) -> list[str]:
+        """Return the line that launches the kernel of a group: each thread goes through it for one element."""
         shape = members[0].output.shape
         arrays: list[Array] = []
         sources: dict[Value, int | str] = {}  # which array a value is read from, or its text
@@ -75,15 +67,15 @@ class CudaWriter(Writer):
             for v in i.inputs:
                 if v not in sources:
                     number = v.kind == "constant" and v.size == 1
-                    sources[v] = literal(self.backend.to_host(v.array).item(), v.dtype) if number else len(arrays)
+                    sources[v] = c_literal(self.backend.to_host(v.array).item(), v.dtype) if number else len(arrays)
                     if not number:
                         arrays.append(self.arrays[v])
             sources[i.output] = f"v{len(sources)}"
-            if i.output not in self.layout.pieces:
+            if i.output not in self.layout.tiles:
                 targets[i.output] = len(arrays)
                 arrays.append(self.arrays[i.output])
 
-        def body(*entries: str) -> list[str]:
+        def body(*elements: str) -> list[str]:
             lines: list[str] = []
             texts: dict[Value, str] = {}
             for i in members:
@@ -93,18 +85,18 @@ class CudaWriter(Writer):
                     source = sources[v]
                     texts[v] = source if isinstance(source, str) else f"v{len(texts)}_in"
                     if not isinstance(source, str):
-                        lines.append(f"const {C_TYPES[v.dtype]} {texts[v]} = {entries[source]};")
+                        lines.append(f"const {C_TYPES[v.dtype]} {texts[v]} = {elements[source]};")
                 texts[i.output] = str(sources[i.output])
-                made = expression(i, *(texts[v] for v in i.inputs))
+                made = c_expression(i, *(texts[v] for v in i.inputs))
                 lines.append(f"const {C_TYPES[i.output.dtype]} {texts[i.output]} = {made};")
                 if i.output in targets:
-                    lines.append(f"{entries[targets[i.output]]} = {texts[i.output]};")
+                    lines.append(f"{elements[targets[i.output]]} = {texts[i.output]};")
             return lines
 
         return [self._each(shape, arrays, body)]
 
     def copy(self, target: Array, source: Array) -> list[str]:
-        """Return the lines that write the entries of `source` to `target`."""
+        """Return the lines that write the elements of `source` to `target`."""
         if target.dtype in C_TYPES and source.dtype in C_TYPES:
             return [self._each(target.shape, [source, target], _assign)] if target.size else []
         self.only_kernels = False
@@ -123,125 +115,101 @@ class CudaWriter(Writer):
 
     def _known(self, i: Instruction, inputs: list[Array], out: Array) -> list[str] | None:
         """Return the lines for an operation that has kernels here; None for others."""
-        op, names = i.op, self.names
+        op: Any = i.op
         floating = out.dtype.kind == "f"
         if not out.size:
             return []
-        if isinstance(op, Sum | Max | Min):
-            return self._reduction_of(op, inputs[0], out)
-        if isinstance(op, ColumnSums) and floating:
-            return self._column_sums(op, inputs, out)
-        if isinstance(op, Dot) and floating:
-            shape, factor = inputs[0].shape, literal(op.factor, out.dtype)
-            axes = range(len(shape))
-            return self._reduce(Sum, inputs, (), shape, axes, out, [], lambda total: f"{factor} * {total}")
-        if isinstance(op, Gemm) and floating:
-            return self._product(op, inputs, out)
-        if isinstance(op, MatMul) and floating and inputs[0].ndim == 2 == inputs[1].ndim:
-            return self._product(Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b), inputs, out)
-        if isinstance(op, ArgMax):
-            return self._argmax(op, inputs[0], out)
-        if isinstance(op, BroadcastTo):
+        if i.kind in COMBINE and out.dtype.kind != "b":
+            return self._reduction(i.kind, axes_of(op.axis, inputs[0].ndim), inputs[0], out)
+        if isinstance(op, Affine) and floating:
+            return self._affine(op, inputs, out)
+        if i.kind == "matmul" and floating and inputs[0].ndim == 2 == inputs[1].ndim:
+            return self._affine(Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b), inputs, out)
+        if i.kind == "argmax":
+            return self._argmax(op.axis % inputs[0].ndim, inputs[0], out)
+        if i.kind == "broadcast_to":
             return self.copy(out, inputs[0])
-        if isinstance(op, Reshape):
+        if i.kind == "reshape":
             return self.copy(out.reshape(inputs[0].shape), inputs[0])
-        if isinstance(op, Concatenate):
-            return self._concatenate(op, inputs, out)
-        if isinstance(op, Pad):
+        if i.kind == "concatenate":
+            return self._concatenate(op.axis % out.ndim, inputs, out)
+        if i.kind == "pad":
             inner = tuple(slice(before, n + before) for (before, _), n in zip(op.widths, inputs[0].shape, strict=True))
             return [self._fill(out, op.value), *self.copy(out[inner], inputs[0])]
-        if isinstance(op, IndexAdd) and ARRAY_KEY not in op.key:
+        if i.kind == "index_add" and len(inputs) == 1:
             return [self._fill(out, 0), *self.copy(out[op.key], inputs[0])]
-        if isinstance(op, Bernoulli) and floating:
-            arguments = f"{names(inputs[0], 'key')}, {op.p_off!r}, {op.shape!r}, {op.dtype!r}, {names(out, 'y')}"
-            return [f"{names(self.device.bernoulli, 'bernoulli')}({arguments})"]
-        if isinstance(op, NeighborhoodMatMul | EdgeProduct) and floating:
+        if i.kind == "bernoulli" and floating:
+            drawn = (repr(op.p_off), repr(op.shape), repr(op.dtype))
+            return [self.line(self.device.bernoulli, "bernoulli", inputs[0], *drawn, out)]
+        if i.kind in ("neighborhood_matmul", "edge_product") and floating:
             lines: list[str] = []
-            a, b = (self._packed(x, lines) for x in inputs)
-            edges = names(op.neighborhoods, "edges")
-            turned = f", {op.transposed}" if isinstance(op, NeighborhoodMatMul) else ""
-            routine = self.device.spmm if isinstance(op, NeighborhoodMatMul) else self.device.sddmm
-            call = f"{names(routine, routine.__name__)}({names(a, 'a')}, {names(b, 'a')}, {edges}{turned}"
-            return [*lines, f"{call}, {names(out, 'y')})"]
+            packed = [self._packed(x, lines) for x in inputs]
+            edges = self.names(op.neighborhoods, "edges")
+            if i.kind == "edge_product":
+                return [*lines, self.line(self.device.sddmm, "sddmm", *packed, edges, out)]
+            return [*lines, self.line(self.device.spmm, "spmm", *packed, edges, str(op.transposed), out)]
         return None
 
-    def _reduction_of(self, op: Reduction, x: Array, out: Array) -> list[str] | None:
-        if op.axis is None:
-            axes = set(range(x.ndim))
-        else:
-            axes = {a % x.ndim for a in (op.axis if isinstance(op.axis, tuple) else (op.axis,))}
-        kept = tuple(n for a, n in enumerate(x.shape) if a not in axes)
-        reduced = tuple(n for a, n in enumerate(x.shape) if a in axes)
-        if out.dtype.kind == "b":
-            return None
-        moved = x.transpose(*(a for a in range(x.ndim) if a not in axes), *sorted(axes))
-        return self._reduce(type(op), [moved], kept, reduced, range(len(kept), x.ndim), out.reshape(kept), [], str)
+    def _reduction(self, kind: str, axes: tuple[int, ...], x: Array, out: Array) -> list[str]:
+        kept = tuple(a for a in range(x.ndim) if a not in axes)
+        lengths, joined = (tuple(x.shape[a] for a in some) for some in (kept, axes))
+        return self._reduce(kind, [x.transpose(*kept, *axes)], lengths, joined, out.reshape(lengths))
 
-    def _column_sums(self, op: ColumnSums, inputs: list[Array], out: Array) -> list[str]:
-        a, c, s, t = op.split(tuple(inputs))
-        others, combine = self._combination(op, c, s, t, out)
-        return self._reduce(Sum, [a.T], out.shape, a.shape[:1], (1,), out, others, combine)
+    def _affine(self, op: Affine, inputs: list[Array], out: Array) -> list[str]:
+        """Return the lines of ``alpha s x + beta t c``: of a reduction, a kernel or a product by cuBLAS."""
+        factors, c, s, t = op.split(tuple(inputs))
+        others = [x for x in (c, s, t) if x is not None]
+        alpha, beta = (c_literal(x, out.dtype) for x in (op.alpha, op.beta))
 
-    def _product(self, op: Gemm, inputs: list[Array], out: Array) -> list[str]:
-        a, b, c, s, t = op.split(tuple(inputs))
-        a, b = a.T if op.transpose_a else a, b.T if op.transpose_b else b
-        (m, n), k = out.shape, a.shape[1]
-        xp = self.device.cupy
-        if m == 1 or n == 1 or not k:
-            others, combine = self._combination(op, c, s, t, out)
-            factors = [xp.broadcast_to(a[:, None, :], (m, n, k)), xp.broadcast_to(b.T[None], (m, n, k))]
-            return self._reduce(Sum, factors, (m, n), (k,), (2,), out, others, combine)
-        if k == 1:
-            others, combine = self._combination(op, c, s, t, out)
-
-            def outer(column: str, row: str, y: str, *rest: str) -> list[str]:
-                return [f"{y} = {combine(f'{column} * {row}', *rest)};"]
-
-            return [self._each(out.shape, [a, b, out, *others], outer)]
-        lines: list[str] = []
-        if c is not None and not _same(c, out):
-            lines += self.copy(out, c)
-        a, b = (x if x.flags.f_contiguous else self._packed(x, lines) for x in (a, b))
-        alpha = self._factor(op.alpha, s, lines)
-        beta = "0.0" if c is None else self._factor(op.beta, t, lines)
-        names = self.names
-        call = f"{names(self.device.gemm, 'gemm')}({names(a, 'a')}, {names(b, 'b')}, {names(out, 'y')}"
-        return [*lines, f"{call}, {alpha}, {beta})"]
-
-    def _factor(self, fixed: float, number: Array | None, lines: list[str]) -> str:
-        """Return the factor of a product as text: a number, or an array that the appended lines compute."""
-        if number is None:
-            return repr(fixed)
-        if fixed != 1.0:
-            product = self.device.cupy.zeros((), number.dtype)
-            times = literal(fixed, number.dtype)
-            lines.append(self._each((), [number, product], lambda x, y: [f"{y} = {times} * {x};"]))
-            number = product
-        return self.names(number, "s")
-
-    def _combination(self, op: Any, c: Any, s: Any, t: Any, out: Array) -> tuple[list[Array], Callable[..., str]]:
-        """Return the arrays besides x of ``alpha s x + beta t c``, and a function from entries of all to the text."""
-        there = [x for x in (c, s, t) if x is not None]
-        alpha, beta = (literal(x, out.dtype) for x in (op.alpha, op.beta))
-
-        def combine(x: str, *entries: str) -> str:
-            left = iter(entries)
-            c_text, s_text, t_text = (next(left) if a is not None else None for a in (c, s, t))
+        def combine(x: str, *elements: str) -> str:
+            given = iter(elements)
+            c_text, s_text, t_text = (next(given) if a is not None else None for a in (c, s, t))
             text = f"{alpha} * {s_text} * ({x})" if s_text else f"{alpha} * ({x})"
             if c_text is None:
                 return text
             return f"{text} + {beta} * {t_text} * {c_text}" if t_text else f"{text} + {beta} * {c_text}"
 
-        return there, combine
+        if isinstance(op, Dot):
+            return self._reduce("sum", factors, (), factors[0].shape, out, others, combine)
+        if isinstance(op, ColumnSums):
+            return self._reduce("sum", [factors[0].T], out.shape, factors[0].shape[:1], out, others, combine)
+        assert isinstance(op, Gemm)
+        a, b = factors
+        a, b = a.T if op.transpose_a else a, b.T if op.transpose_b else b
+        (m, n), k = out.shape, a.shape[1]
+        if m == 1 or n == 1 or not k:
+            spread = self.device.cupy.broadcast_to
+            rows, columns = spread(a[:, None, :], (m, n, k)), spread(b.T[None], (m, n, k))
+            return self._reduce("sum", [rows, columns], (m, n), (k,), out, others, combine)
+        if k == 1:
 
-    def _argmax(self, op: ArgMax, x: Array, out: Array) -> list[str]:
-        axis = op.axis % x.ndim
+            def outer(column: str, row: str, y: str, *rest: str) -> list[str]:
+                return [f"{y} = {combine(f'{column} * {row}', *rest)};"]
+
+            return [self._each(out.shape, [a, b, out, *others], outer)]
+        lines: list[str] = [] if c is None or _same(c, out) else self.copy(out, c)
+        a, b = (x if x.flags.f_contiguous else self._packed(x, lines) for x in (a, b))
+        scales = self._factor(op.alpha, s, lines), "0.0" if c is None else self._factor(op.beta, t, lines)
+        return [*lines, self.line(self.device.gemm, "gemm", a, b, out, *scales)]
+
+    def _factor(self, fixed: float, number: Array | None, lines: list[str]) -> str:
+        """Return the factor of a product as text: a number, or an array that the appended lines compute."""
+        if number is None:
+            return self.number(fixed)
+        if fixed != 1.0:
+            product = self.device.cupy.zeros((), number.dtype)
+            times = c_literal(fixed, number.dtype)
+            lines.append(self._each((), [number, product], lambda x, y: [f"{y} = {times} * {x};"]))
+            number = product
+        return self.names(number, "s")
+
+    def _argmax(self, axis: int, x: Array, out: Array) -> list[str]:
         length, step, kind = x.shape[axis], _strides(x)[axis], C_TYPES[x.dtype]
         first = x[(slice(None),) * axis + (0,)]
 
-        def body(entry: str, y: str) -> list[str]:
+        def body(element: str, y: str) -> list[str]:
             return [
-                f"const {kind}* from = &{entry};",
+                f"const {kind}* from = &{element};",
                 f"{kind} best = *from;",
                 "long long place = 0;",
                 f"for (int n = 1; n < {length}; ++n) {{",
@@ -253,8 +221,7 @@ class CudaWriter(Writer):
 
         return [self._each(out.shape, [first, out], body)]
 
-    def _concatenate(self, op: Concatenate, inputs: list[Array], out: Array) -> list[str]:
-        axis = op.axis % out.ndim
+    def _concatenate(self, axis: int, inputs: list[Array], out: Array) -> list[str]:
         lines: list[str] = []
         start = 0
         for x in inputs:
@@ -264,11 +231,11 @@ class CudaWriter(Writer):
         return lines
 
     def _fill(self, out: Array, value: float) -> str:
-        text = literal(value, out.dtype)
+        text = c_literal(value, out.dtype)
         return self._each(out.shape, [out], lambda y: [f"{y} = {text};"])
 
     def _packed(self, a: Array, lines: list[str]) -> Array:
-        """Return an array whose entries lie one after the other; append the line that copies if they did not."""
+        """Return an array whose elements lie one after the other; append the line that copies if they did not."""
         if a.flags.c_contiguous:
             return a
         packed = self.device.cupy.zeros(a.shape, a.dtype)
@@ -277,7 +244,7 @@ class CudaWriter(Writer):
 
     # -- kernels ----------------------------------------------------------------------------------------
 
-    def _each(self, shape: tuple[int, ...], arrays: Sequence[Array], body: Entries) -> str:
+    def _each(self, shape: tuple[int, ...], arrays: Sequence[Array], body: Body) -> str:
         """Return the line that launches a kernel in which each thread runs `body` for one place of `shape`."""
         count = math.prod(shape)
         axes = _Axes(shape, [_strides(self.device.cupy.broadcast_to(a, shape)) for a in arrays], "k")
@@ -291,28 +258,24 @@ class CudaWriter(Writer):
 
     def _reduce(
         self,
-        kind: type[Reduction],
+        kind: str,
         factors: Sequence[Array],
         kept: tuple[int, ...],
         reduced: tuple[int, ...],
-        axes: Sequence[int] | range,
         out: Array,
-        others: Sequence[Array],
-        combine: Callable[..., str],
+        others: Sequence[Array] = (),
+        combine: Callable[..., str] = str,
     ) -> list[str]:
-        """Return the lines that reduce the products of entries of `factors`.
+        """Return the lines that reduce the products of elements of `factors`.
 
         Parameters
         ----------
-        kind : type
-            Sum, Max or Min.
+        kind : {"sum", "max", "min"}
         factors : list of arrays of shape (*kept, *reduced)
-        axes : list of int
-            The last axes of the factors, which are reduced.
         out : array of shape `kept`
         others : list of arrays that broadcast to `kept`
         combine : callable
-            Takes the reduced entry and those of `others` as text, and returns the entry of `out`.
+            Takes the reduced element and those of `others` as text, and returns the element of `out`.
         """
         xp = self.device.cupy
         m, r = math.prod(kept), math.prod(reduced)
@@ -328,7 +291,7 @@ class CudaWriter(Writer):
             while wide > 8 and m < wide * FEW_BLOCKS:
                 wide //= 2
             lanes = min(THREADS // wide, _power_of_two(r))
-        side = THREADS // lanes  # entries of the output in a block
+        side = THREADS // lanes  # elements of the output in a block
         blocks = -(-m // side)
         parts = 1
         if r > LONG * lanes and blocks < 2 * FEW_BLOCKS:
@@ -389,7 +352,7 @@ class CudaWriter(Writer):
         if parts == 1:
             return [launch]
         moved = target.transpose(*range(1, first + 1), 0)
-        return [launch, *self._reduce(kind, [moved], kept, (parts,), (first,), out, others, combine)]
+        return [launch, *self._reduce(kind, [moved], kept, (parts,), out, others, combine)]
 
     def _launch(self, arrays: Sequence[Array], lines: list[str], grid: tuple[int, ...], count: int) -> str:
         """Return the line that launches a kernel with these lines; `count` bounds the numbers it counts with."""
@@ -426,7 +389,7 @@ class _Axes:
     ----------
     shape : tuple of int
     strides : list of tuple of int
-        For each array, in entries.
+        For each array, in elements.
     number : str
         What counts.
     """
@@ -453,7 +416,7 @@ class _Axes:
         return lines if len(self.axes) > 1 else []
 
     def place(self, array: int, letter: str) -> str:
-        """Return where an array's entry lies, counted from its first."""
+        """Return where an array's element lies, counted from its first."""
         terms = []
         for a, (_, steps) in enumerate(self.axes):
             name = f"{letter}{a}" if len(self.axes) > 1 else self.number
@@ -471,7 +434,7 @@ def _sum(*terms: str) -> str:
 
 
 def _strides(a: Array) -> tuple[int, ...]:
-    """Return the strides of an array in entries."""
+    """Return the strides of an array in elements."""
     return tuple(s // a.itemsize for s in a.strides)
 
 
@@ -484,12 +447,12 @@ def _power_of_two(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
-def _identity(kind: type[Reduction], dtype: np.dtype[Any]) -> str:
+def _identity(kind: str, dtype: np.dtype[Any]) -> str:
     """Return what a reduction starts with."""
-    if kind is Sum:
-        return literal(0, dtype)
+    if kind == "sum":
+        return c_literal(0, dtype)
     if dtype.kind == "f":
-        return literal(-math.inf if kind is Max else math.inf, dtype)
+        return c_literal(-math.inf if kind == "max" else math.inf, dtype)
     limits = np.iinfo(dtype)
-    lowest = f"({C_TYPES[dtype]})({limits.min + 1} - 1)" if limits.min else literal(0, dtype)
-    return lowest if kind is Max else literal(limits.max, dtype)
+    lowest = f"({C_TYPES[dtype]})({limits.min + 1} - 1)" if limits.min else c_literal(0, dtype)
+    return lowest if kind == "max" else c_literal(limits.max, dtype)

@@ -9,37 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..backend import Array
-from ..op import ElementwiseOp
-from ..ops.activation import Tanh
-from ..ops.elementwise import (
-    Abs,
-    Add,
-    Divide,
-    Exp,
-    Log,
-    Maximum,
-    Minimum,
-    Multiply,
-    Negative,
-    Sign,
-    Sqrt,
-    Square,
-    Subtract,
-    Where,
-)
-from ..ops.reduce import BroadcastTo
-from ..ops.shape import Index, Transpose
-from ..tensor import Tensor
-from .operations import Combined, Copy, Function
+from ..tensors import Tensor
+from .operations import Affine, Copy
+from .primitives import PRIMITIVES
 from .program import Instruction, Program, Value
 
 ALIGNMENT = 64  # bytes: a cache line
-PIECE = 1 << 14  # entries that a chain goes through at a time
-
-# One function of matching entries each: the output may be written over an input while it is read.
-ENTRY_BY_ENTRY: tuple[type[ElementwiseOp], ...] = (
-    *(Add, Subtract, Multiply, Divide, Negative, Maximum, Minimum, Exp, Log, Sqrt, Square, Abs, Sign, Tanh, Function),
-)
+TILE = 1 << 14  # elements that a fusion group goes through at a time
+ORDERED = ("reshape", "identity")  # views whose elements lie as they did
 
 
 @dataclass
@@ -54,20 +31,20 @@ class Layout:
         Places in the arena.
     views : dict of Value to Instruction
         Values that are another value's memory, and the instruction that says how.
-    homes : dict of Value to Tensor
+    written_in_place : dict of Value to Tensor
         Values written into the memory of a leaf.
     copies : dict of Tensor to Value
         Leaves that take a value by a copy at the end.
-    pieces : set of Value
-        Values that only a chain reads: they have room for one piece, or none on a backend that fuses.
+    tiles : set of Value
+        Values that only a fusion group reads: they have room for one tile, or none on a backend that fuses.
     """
 
     size: int = 0
     offsets: dict[Value, int] = field(default_factory=dict)
     views: dict[Value, Instruction] = field(default_factory=dict)
-    homes: dict[Value, Tensor] = field(default_factory=dict)
+    written_in_place: dict[Value, Tensor] = field(default_factory=dict)
     copies: dict[Tensor, Value] = field(default_factory=dict)
-    pieces: set[Value] = field(default_factory=set)
+    tiles: set[Value] = field(default_factory=set)
 
 
 def keep_results_apart(program: Program) -> Program:
@@ -104,21 +81,21 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
     layout = Layout()
     base, scattered = _bases(program, layout)
     end = len(program.instructions)
-    chain_end = {p: end for first, end in program.chains for p in range(first, end)}
+    group_end = {p: end for first, end in program.groups for p in range(first, end)}
     last: dict[Value, int] = {}
     for position, i in enumerate(program.instructions):
         for v in i.inputs:
-            # An entry of a view may lie where another entry of the same operation or chain is written before.
+            # An element of a view may lie where another element of the same operation or group is written before.
             source = base.get(v, v)
-            elsewhere = isinstance(i.op, ElementwiseOp) and (v in scattered or v.size != source.size)
-            read = chain_end.get(position, position + 1) if elsewhere else position
+            elsewhere = i.kind in PRIMITIVES and (v in scattered or v.size != source.size)
+            read = group_end.get(position, position + 1) if elsewhere else position
             last[source] = max(read, last.get(source, 0))
     for v in program.outputs:
         last[base.get(v, v)] = end
     _store(program, layout, base, last, in_place)
     for v in layout.copies.values():
         last[base.get(v, v)] = end
-    _find_pieces(program, layout, base)
+    _find_tiles(program, layout, base)
     _place(program, layout, last, in_place)
     return layout
 
@@ -126,14 +103,14 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
 def _bases(program: Program, layout: Layout) -> tuple[dict[Value, Value], set[Value]]:
     """Tell which values are views; return for each the value whose memory it is, and which are scattered in it."""
     base: dict[Value, Value] = {}
-    scattered: set[Value] = set()  # views whose entries do not lie one after the other
+    scattered: set[Value] = set()  # views whose elements do not lie one after the other
     for i in program.instructions:
         if not i.op.view:
             continue
         x = i.inputs[0]
-        moved = isinstance(i.op, Transpose | BroadcastTo | Index) and i.output.size > 1
+        moved = i.kind not in ORDERED and i.output.size > 1
         if not moved and x in scattered and i.output.shape != x.shape:
-            continue  # a new shape of entries that are scattered: a copy
+            continue  # a new shape of elements that are scattered: a copy
         layout.views[i.output] = i
         base[i.output] = base.get(x, x)
         if moved or x in scattered:
@@ -151,55 +128,61 @@ def _store(program: Program, layout: Layout, base: dict[Value, Value], last: dic
         free = old is None or last.get(old, -1) < position  # an old value that nobody reads counts as read before
         if old is not None and not free and in_place and last.get(old, -1) == position:
             free = may_overwrite(program.instructions[position], old)
-        if position >= 0 and value not in base and free and value not in layout.homes and in_order(leaf.data):
-            layout.homes[value] = leaf
+        if (
+            position >= 0
+            and value not in base
+            and free
+            and value not in layout.written_in_place
+            and in_order(leaf.data)
+        ):
+            layout.written_in_place[value] = leaf
         else:
             layout.copies[leaf] = value
 
 
-def room_of_piece(v: Value) -> int:
-    """Return how many entries a piece of `v` has at most: `PIECE`, or a row if that is more."""
-    return min(v.size, max(PIECE, v.size // v.shape[0]))
+def tile_size(v: Value) -> int:
+    """Return how many elements a tile of `v` has at most: `TILE`, or a row if that is more."""
+    return min(v.size, max(TILE, v.size // v.shape[0]))
 
 
 def in_order(array: Array) -> bool:
-    """Whether the entries of an array lie one after the other, the last axis fastest."""
+    """Whether the elements of an array lie one after the other, the last axis fastest."""
     flags = getattr(array, "flags", None)
     return flags is None or bool(flags.c_contiguous)
 
 
-def _find_pieces(program: Program, layout: Layout, base: dict[Value, Value]) -> None:
-    """Find the values that are made and read in one chain, and nowhere else."""
+def _find_tiles(program: Program, layout: Layout, base: dict[Value, Value]) -> None:
+    """Find the values that are made and read in one fusion group, and nowhere else."""
     readers = program.readers()
     wanted = set(program.results) | set(base.values())
-    for first, end in program.chains:
+    for first, end in program.groups:
         members = set(program.instructions[first:end])
         for i in members:
             v = i.output
-            if v not in wanted and v not in layout.homes and set(readers.get(v, ())) <= members:
-                layout.pieces.add(v)
+            if v not in wanted and v not in layout.written_in_place and set(readers.get(v, ())) <= members:
+                layout.tiles.add(v)
 
 
 def may_overwrite(i: Instruction, x: Value) -> bool:
     """Whether the output of an instruction may be written over its input `x` while it runs."""
-    if isinstance(i.op, Combined):
-        return i.op.adds and i.inputs.count(x) == 1 and x is i.op.split(i.inputs)[-3] and x.shape == i.output.shape
-    if isinstance(i.op, Where):
-        return x is i.inputs[2] and i.inputs.count(x) == 1 and x.shape == i.output.shape and x.dtype == i.output.dtype
-    return (
-        isinstance(i.op, ENTRY_BY_ENTRY) and x in i.inputs and x.shape == i.output.shape and x.dtype == i.output.dtype
-    )
+    if x not in i.inputs or not x.like(i.output):
+        return False
+    if isinstance(i.op, Affine):
+        return i.inputs.count(x) == 1 and x is i.op.split(i.inputs)[1]
+    if i.kind == "where":
+        return i.inputs.count(x) == 1 and x is i.inputs[2]
+    return i.kind in PRIMITIVES and PRIMITIVES[i.kind].in_place
 
 
 def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: bool) -> None:
     """Give places in the arena to arguments and results, each from where it is made to where it is last read."""
     ends: dict[int, list[Value]] = {}
-    chain_end = {p: end - 1 for first, end in program.chains for p in range(first, end)}
+    group_end = {p: end - 1 for first, end in program.groups for p in range(first, end)}
     taken: dict[Value, tuple[int, int]] = {}  # offset and end of what is alive
 
     def put(v: Value) -> None:
-        entries = room_of_piece(v) if v in layout.pieces else v.size
-        need = -(-entries * v.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        size = tile_size(v) if v in layout.tiles else v.size
+        need = -(-size * v.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         offset, best = 0, None
         for start, stop in sorted(taken.values()):
             if start - offset >= need and (best is None or start - offset < best[1]):
@@ -213,11 +196,11 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
     for v in program.arguments:
         if v in last:
             put(v)
-            ends.setdefault(chain_end.get(last[v], last[v]), []).append(v)
+            ends.setdefault(group_end.get(last[v], last[v]), []).append(v)
     for position, i in enumerate(program.instructions):
         y = i.output
-        in_register = y in layout.pieces and program.backend.fuses
-        if y not in layout.views and y not in layout.homes and not in_register:
+        in_register = y in layout.tiles and program.backend.fuses
+        if y not in layout.views and y not in layout.written_in_place and not in_register:
             inherited = next(
                 (
                     x
@@ -225,7 +208,7 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
                     if in_place
                     and x in taken
                     and last[x] == position
-                    and (x in layout.pieces) == (y in layout.pieces)
+                    and (x in layout.tiles) == (y in layout.tiles)
                     and may_overwrite(i, x)
                 ),
                 None,
@@ -236,6 +219,6 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
             else:
                 put(y)
             final = last.get(y, position)
-            ends.setdefault(chain_end.get(final, final), []).append(y)
+            ends.setdefault(group_end.get(final, final), []).append(y)
         for x in ends.pop(position, []):
             taken.pop(x, None)

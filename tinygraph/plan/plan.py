@@ -6,16 +6,19 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from ..graph import Graph, Node
-from ..ops.matmul import MatMul
-from ..ops.neighborhood import EdgeProduct, NeighborhoodMatMul
-from .machine import Ceilings, ceilings
+from ..graphs import Graph, Node
+from .kernels import CodeGenerator
+from .kernels_cuda import CudaCodeGenerator
+from .kernels_numpy import NumpyCodeGenerator
 from .memory import keep_results_apart, lay_out
-from .operations import Gemm
 from .passes import IN_PLACE, NAMES, rewrite
 from .program import Instruction, Program, Value
-from .replay import Replay
+from .roofline import Roofline, roofline
+
+GENERATORS: dict[str, type[CodeGenerator]] = {"numpy": NumpyCodeGenerator, "cupy": CudaCodeGenerator}
+PRODUCTS = ("matmul", "gemm", "neighborhood_matmul", "edge_product")
 
 
 class Plan:
@@ -36,7 +39,7 @@ class Plan:
         self.traced = traced
         self.program = keep_results_apart(rewrite(traced, self.passes))
         self.layout = lay_out(self.program, IN_PLACE in self.passes)
-        self.replay = Replay(self.program, self.layout)
+        self.replay = GENERATORS.get(traced.backend.name, CodeGenerator)(self.program, self.layout)
 
     # -- what it is -------------------------------------------------------------------------------------
 
@@ -86,13 +89,13 @@ class Plan:
         return f"{_table(rows)}\n{len(rows) - 1} instructions, {_count(self.flops, ' flops')}, {memory}"
 
     def _place(self, v: Value, names: dict[Value, str]) -> str:
-        if v in self.layout.homes:
-            leaf = self.layout.homes[v]
+        if v in self.layout.written_in_place:
+            leaf = self.layout.written_in_place[v]
             old = next((s for s in self.program.states() if s.leaf is leaf), None)
             return f"leaf {leaf.name or '' if old is None else names[old]}".strip()
         if v not in self.layout.offsets:
             return "register"
-        return ("piece" if v in self.layout.pieces else "arena") + f" +{self.layout.offsets[v]}"
+        return ("tile" if v in self.layout.tiles else "arena") + f" +{self.layout.offsets[v]}"
 
     def _names(self) -> dict[Value, str]:
         """Return a name for every value: its own with its module, or a number."""
@@ -189,7 +192,7 @@ class Plan:
             for leaf, data in before:
                 backend.xp.copyto(leaf.data, data)
         seconds = {self.program.instructions[p]: median(t[3:]) for p, t in zip(timed, times, strict=True)}
-        return Profile(self, seconds, ceilings(backend))
+        return Profile(self, seconds, roofline(backend))
 
 
 class Profile:
@@ -198,13 +201,13 @@ class Profile:
     Attributes
     ----------
     seconds : dict of Instruction to float
-        A chain of elementwise operations counts as its first.
-    ceilings : Ceilings
+        A fusion group counts as its first.
+    roofline : Roofline
         Measured on this machine.
     """
 
-    def __init__(self, plan: Plan, seconds: dict[Instruction, float], limits: Ceilings) -> None:
-        self.plan, self.seconds, self.ceilings = plan, seconds, limits
+    def __init__(self, plan: Plan, seconds: dict[Instruction, float], limits: Roofline) -> None:
+        self.plan, self.seconds, self.roofline = plan, seconds, limits
 
     @property
     def total(self) -> float:
@@ -214,7 +217,7 @@ class Profile:
     @property
     def in_products(self) -> float:
         """The share of the time that products of matrices take."""
-        return sum(t for i, t in self.seconds.items() if _is_product(i)) / self.total
+        return sum(t for i, t in self.seconds.items() if i.kind in PRODUCTS) / self.total
 
     def __str__(self) -> str:
         names = self.plan._names()
@@ -222,10 +225,10 @@ class Profile:
         for i, t in sorted(self.seconds.items(), key=lambda item: -item[1]):
             members = self._members(i)
             work, moved = sum(map(flops, members)), sum(map(traffic, members))
-            label = i.op.label if len(members) == 1 else f"chain of {len(members)} from {i.op.label}"
+            label = i.op.label if len(members) == 1 else f"{len(members)} fused, from {i.op.label}"
             rates = (f"{work / t / 1e9:.1f}", f"{moved / t / 1e9:.1f}")
             rows.append((names[i.output], label, _shape(i.output), f"{t * 1e6:.1f}", f"{t / self.total:.0%}", *rates))
-        limits = self.ceilings
+        limits = self.roofline
         return (
             f"{_table(rows)}\n{self.total * 1e6:.1f} us, {self.in_products:.0%} of it in products; this machine: "
             f"{limits.gflops:.0f} GFLOP/s ({limits.dtype} product of 1024 x 1024 matrices), "
@@ -235,21 +238,17 @@ class Profile:
     def _members(self, i: Instruction) -> tuple[Instruction, ...]:
         instructions = self.plan.program.instructions
         position = instructions.index(i)
-        chain = next((c for c in self.plan.program.chains if c[0] == position), (position, position + 1))
-        return instructions[chain[0] : chain[1]]
-
-
-def _is_product(i: Instruction) -> bool:
-    return isinstance(i.op, MatMul | Gemm | NeighborhoodMatMul | EdgeProduct)
+        end = dict(self.plan.program.groups).get(position, position + 1)
+        return instructions[position:end]
 
 
 def flops(i: Instruction) -> int:
     """Return the floating-point operations of an instruction: two for each multiplication with addition."""
-    if isinstance(i.op, MatMul | Gemm):
-        inner = i.inputs[0].shape[-2 if i.op.transpose_a else -1]
-        return 2 * i.output.size * inner
-    if isinstance(i.op, NeighborhoodMatMul | EdgeProduct):
-        return 2 * i.op.neighborhoods.n_edges * i.inputs[0].shape[0]
+    op: Any = i.op
+    if i.kind in ("matmul", "gemm"):
+        return 2 * i.output.size * i.inputs[0].shape[-2 if op.transpose_a else -1]
+    if i.kind in PRODUCTS:
+        return 2 * int(op.neighborhoods.n_edges) * i.inputs[0].shape[0]
     if i.op.view or i.output.dtype.kind != "f":
         return 0
     return max(i.output.size, *(v.size for v in i.inputs))

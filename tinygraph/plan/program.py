@@ -7,20 +7,19 @@ end is one of the results (`stores`), so passes need no notion of memory; where 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from ..backend import Array, Backend
-from ..op import ElementwiseOp, Op
-from ..ops.elementwise import Cast, Comparison, Where
-from ..ops.matmul import MatMul
-from ..ops.reduce import BroadcastTo, Reduction
-from ..ops.shape import Reshape
-from ..tensor import Tensor
+from ..op import Op
+from ..tensors import Tensor
+from .operations import Elementwise
+from .primitives import dtypes_of
 
+PACKAGE = f"{__name__.partition('.')[0]}."
 Kind = Literal["argument", "gradient", "state", "constant", "result"]
 
 
@@ -53,7 +52,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        """The number of entries."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
@@ -61,14 +60,43 @@ class Value:
         """The size in bytes."""
         return self.size * self.dtype.itemsize
 
+    def like(self, other: Value) -> bool:
+        """Whether shape and dtype are those of another value."""
+        return self.shape == other.shape and self.dtype == other.dtype
 
-@dataclass(eq=False, frozen=True)
+
+@dataclass(eq=False, slots=True)
 class Instruction:
-    """An operation applied to values."""
+    """An operation applied to values.
+
+    Attributes
+    ----------
+    op : Op
+    inputs : tuple of Value
+    output : Value
+    parts : tuple of Instruction
+        What it is made of, the last or another with the same output; none if it is kept whole.
+    kind : str
+        The name of one of the library's operations; empty for any other, whatever that is called.
+    """
 
     op: Op
     inputs: tuple[Value, ...]
     output: Value
+    parts: tuple[Instruction, ...] = ()
+    kind: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kind = self.op.name if is_ours(type(self.op)) else ""
+
+    def reading(self, inputs: tuple[Value, ...]) -> Instruction:
+        """Return the instruction with other inputs."""
+        return Instruction(self.op, inputs, self.output)
+
+
+def is_ours(x: Any) -> bool:
+    """Whether a class or a function belongs to the library."""
+    return str(x.__module__).startswith(PACKAGE)
 
 
 @dataclass(frozen=True)
@@ -86,8 +114,8 @@ class Program:
         What a replay copies out.
     stores : dict of Tensor to Value
         What leaves hold at the end.
-    chains : tuple of (first, end)
-        Runs of instructions, by position, that may go through their arrays together, piece by piece.
+    groups : tuple of (first, end)
+        Fusion groups: runs of instructions, by position, that may go through their arrays together.
     """
 
     backend: Backend
@@ -95,7 +123,7 @@ class Program:
     instructions: tuple[Instruction, ...]
     outputs: tuple[Value, ...]
     stores: Mapping[Tensor, Value] = field(default_factory=dict)
-    chains: tuple[tuple[int, int], ...] = ()
+    groups: tuple[tuple[int, int], ...] = ()
 
     @property
     def results(self) -> tuple[Value, ...]:
@@ -104,11 +132,11 @@ class Program:
 
     def readers(self) -> dict[Value, list[Instruction]]:
         """Return for every value the instructions that read it, in order, one that reads it twice twice."""
-        found: dict[Value, list[Instruction]] = {}
-        for instruction in self.instructions:
-            for v in instruction.inputs:
-                found.setdefault(v, []).append(instruction)
-        return found
+        readers: dict[Value, list[Instruction]] = {}
+        for i in self.instructions:
+            for v in i.inputs:
+                readers.setdefault(v, []).append(i)
+        return readers
 
     def makers(self) -> dict[Value, Instruction]:
         """Return for every result the instruction that makes it."""
@@ -120,10 +148,23 @@ class Program:
         values |= dict.fromkeys(self.results)
         return [v for v in values if v.kind == "state"]
 
+    def evaluate(self, arguments: Iterable[Array]) -> tuple[list[np.ndarray], dict[Tensor, np.ndarray]]:
+        """Return host copies of outputs and stores, computed operation by operation; no leaf is changed."""
+        backend = self.backend
+        arrays: dict[Value, Array] = dict(zip(self.arguments, arguments, strict=True))
+        for i in self.instructions:
+            inputs = (arrays.get(v, v.array) for v in i.inputs)
+            arrays[i.output] = backend.asarray(i.op.forward(backend.xp, *inputs))
+
+        def host(v: Value) -> np.ndarray:
+            return np.array(backend.to_host(arrays.get(v, v.array)))
+
+        return [host(v) for v in self.outputs], {leaf: host(v) for leaf, v in self.stores.items()}
+
     def rewritten(self, instructions: Iterable[Instruction], instead: Mapping[Value, Value] | None = None) -> Program:
         """Return the program with other instructions, values replaced as `instead` says."""
         if not instead:
-            return replace(self, instructions=tuple(instructions), chains=())
+            return replace(self, instructions=tuple(instructions), groups=())
 
         def now(v: Value) -> Value:
             while v in instead:
@@ -131,15 +172,14 @@ class Program:
             return v
 
         changed = tuple(
-            i if not any(v in instead for v in i.inputs) else replace(i, inputs=tuple(map(now, i.inputs)))
-            for i in instructions
+            i if not any(v in instead for v in i.inputs) else i.reading(tuple(map(now, i.inputs))) for i in instructions
         )
         stores = {leaf: now(v) for leaf, v in self.stores.items()}
-        return replace(self, instructions=changed, outputs=tuple(map(now, self.outputs)), stores=stores, chains=())
+        return replace(self, instructions=changed, outputs=tuple(map(now, self.outputs)), stores=stores, groups=())
 
 
 class Builder:
-    """Appends instructions to a list, working out shapes and dtypes.
+    """Appends instructions to a list.
 
     Parameters
     ----------
@@ -152,18 +192,38 @@ class Builder:
         self.backend, self.scope = backend, scope
         self.instructions: list[Instruction] = []
 
-    def __call__(self, op: Op, *inputs: Value | float, output: Value | None = None) -> Value:
-        """Apply `op`; numbers become constants of the dtype of the first floating input."""
-        like = next(v for v in inputs if isinstance(v, Value))
-        values = tuple(v if isinstance(v, Value) else self.number(v, like.dtype) for v in inputs)
-        if output is None:
-            output = Value(*infer(op, values, self.backend), scope=self.scope)
-        self.instructions.append(Instruction(op, values, output))
+    def __call__(
+        self,
+        op: Op,
+        inputs: tuple[Value, ...],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        output: Value | None = None,
+    ) -> Value:
+        """Apply `op`; return its output, a new value unless it is given."""
+        output = Value(shape, dtype, scope=self.scope) if output is None else output
+        self.instructions.append(Instruction(op, inputs, output))
         return output
 
-    def number(self, value: float, dtype: np.dtype[Any]) -> Value:
-        """Return a constant with no axes."""
-        return constant(self.backend, np.array(value, dtype))
+    def elementwise(self, name: str, *operands: Value | float, output: Value | None = None) -> Value:
+        """Apply a primitive; Python numbers become constants of the dtype that NumPy would take them in."""
+        kinds = tuple(x.dtype if isinstance(x, Value) else _weak(x) for x in operands)
+        *wanted, dtype = dtypes_of(name, kinds)
+        values = tuple(
+            x if isinstance(x, Value) else constant(self.backend, np.array(x, kind))
+            for x, kind in zip(operands, wanted, strict=True)
+        )
+        return self(Elementwise(name), values, broadcast(*(v.shape for v in values)), dtype, output)
+
+
+def _weak(number: float) -> Any:
+    return np.dtype(bool) if isinstance(number, bool) else type(number)
+
+
+def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that arrays of these shapes broadcast to."""
+    different = {s for s in shapes if s}
+    return np.broadcast_shapes(*different) if len(different) > 1 else next(iter(different), ())
 
 
 def constant(backend: Backend, host: np.ndarray) -> Value:
@@ -172,7 +232,7 @@ def constant(backend: Backend, host: np.ndarray) -> Value:
 
 
 def number_of(v: Value, backend: Backend) -> float | None:
-    """Return the number that all entries of a constant are; None for anything else."""
+    """Return the number that all elements of a constant are; None for anything else."""
     if v.kind != "constant" or not v.size:
         return None
     host = backend.to_host(v.array)
@@ -180,37 +240,8 @@ def number_of(v: Value, backend: Backend) -> float | None:
     return float(first) if v.size == 1 or bool((host == first).all()) else None
 
 
-def infer(op: Op, inputs: tuple[Value, ...], backend: Backend) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and dtype of what `op` makes of `inputs`."""
-    shape, dtype = inputs[0].shape, inputs[0].dtype
-    if isinstance(op, BroadcastTo):
-        return op.shape, dtype
-    if isinstance(op, Cast):
-        return shape, np.dtype(op.dtype)
-    if isinstance(op, Reshape) and -1 not in op.shape:
-        return op.shape, dtype
-    if isinstance(op, ElementwiseOp):
-        whole = np.broadcast_shapes(*(v.shape for v in inputs))
-        if isinstance(op, Comparison):
-            return whole, np.dtype(bool)
-        return whole, inputs[1].dtype if isinstance(op, Where) else dtype
-    if isinstance(op, MatMul) and len(shape) == 2 == len(inputs[1].shape):
-        rows = shape[1] if op.transpose_a else shape[0]
-        other = inputs[1].shape
-        return (rows, other[0] if op.transpose_b else other[1]), dtype
-    if isinstance(op, Reduction):
-        axes = range(len(shape)) if op.axis is None else _axes(op.axis, len(shape))
-        kept = [1 if a in axes else n for a, n in enumerate(shape) if op.keepdims or a not in axes]
-        return tuple(kept), dtype
-    trial = op.forward(backend.xp, *(backend.xp.zeros(v.shape, v.dtype) for v in inputs))
-    return tuple(trial.shape), np.dtype(trial.dtype)
-
-
-def _axes(axis: int | tuple[int, ...], ndim: int) -> set[int]:
-    return {a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
-
-
-def unused(values: Iterable[Value], program: Program) -> Iterator[Value]:
-    """Yield those of `values` that neither an instruction nor the outside reads."""
-    wanted = set(program.results).union(*(i.inputs for i in program.instructions))
-    return (v for v in values if v not in wanted)
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return the axes that a reduction over `axis` joins, counted from the front, in order."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from ..errors import CompileError
 from ..op import Op
 from ..ops.elementwise import astype
 from ..ops.reduce import BroadcastTo
-from ..ops.shape import Index, IndexAdd
-from ..tensor import CONSTANT, INSIDE_PLAN, InsidePlan, Tensor, describe, mode
-from .program import Instruction, Program, Value
+from ..tensors import CONSTANT, INSIDE_PLAN, InsidePlan, Tensor, describe, mode
+from .abstract import Unknown, evaluate
+from .program import Instruction, Program, Value, is_ours
+from .purity import Draws
+from .trees import flatten, paths, unflatten
 
 
 @dataclass
@@ -37,49 +39,28 @@ class GradAccess:
     read_first: bool
 
 
-@dataclass(eq=False)
-class Argument:
-    """A tensor or array among the arguments, as the trace of it.
-
-    Attributes
-    ----------
-    position : int
-        Its place among the tensors and arrays in the arguments.
-    name : str
-        What the function calls it: ``x``, ``batch[0]``, ``views.left``.
-    tensor : Tensor
-        What the function is given in its place: a leaf with a copy.
-    given : Tensor or array
-        What the caller passed.
-    soft : bool
-        Whether it was a plain array, which modules convert to the parameters' dtype.
-    """
-
-    position: int
-    name: str
-    tensor: Tensor
-    given: Any
-    soft: bool
-
-
 class Trace:
     """The recording of one run; made for one run and thrown away after it."""
 
     def __init__(self) -> None:
         self.instructions: list[Instruction] = []
-        self.arguments: list[tuple[Argument, Value]] = []
-        self.inputs: list[Argument] = []
+        self.inputs: list[Tensor] = []  # what the function is given for the tensors and arrays in its arguments
+        self.arguments: list[Value] = []  # their values
+        self.weak_dtype: set[Value] = set()  # those of plain arrays, which modules convert to the parameters' dtype
         self.grads: dict[Tensor, GradAccess] = {}
         self.grad_values: list[tuple[Tensor, Value]] = []
         self.outputs: list[Value] = []
         self.grad_outputs: list[tuple[Tensor, Value]] = []
+        self.out_tree: Any = None  # the structure of what the function returned
+        self.out_leaves: list[Any] = []  # an `Output` for each tensor that was computed; leaves from outside themselves
         self.modules: dict[Any, None] = {}
         self.backend: Backend | None = None
-        self._values: dict[int, Value] = {}  # by the identity of the array, kept alive in _arrays
+        self._draws: Draws
+        self._values: dict[int, Value] = {}  # of leaves' memory, by the identity of the array, kept alive in _arrays
         self._arrays: list[Array] = []
         self._leaves: dict[Value, list[weakref.ref[Tensor]]] = {}
         self._stores: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
-        self._before: dict[int, tuple[Tensor, Array, int]] = {}
+        self._before: dict[int, tuple[Tensor, int]] = {}
         self._views: dict[Value, tuple[int, int]] = {}  # the memory a value looks into, and when it was made
         self._assigned: dict[int, int] = {}
         self._generation = seeding.generation
@@ -88,76 +69,88 @@ class Trace:
 
     # -- running ----------------------------------------------------------------------------------------
 
-    def run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Call the function on copies of the tensors and arrays in its arguments, recording; undo it if it fails."""
-        outer, observer = mode.tracer, mode.observer
-
-        def note(op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-            self.applied(op, inputs, y)
-            if observer is not None:
-                observer(op, inputs, y)
-
+    def run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """Call the function on tensors without content, recording what it does and returns."""
         names = positional_names(function, len(args))
-        given = [map_leaves(self._argument, x, name) for name, x in zip(names, args, strict=True)]
-        named = {name: map_leaves(self._argument, x, name) for name, x in kwargs.items()}
-        mode.tracer, mode.observer = self, note
+        given = [self._arguments(x, name) for name, x in zip(names, args, strict=True)]
+        named = {name: self._arguments(x, name) for name, x in kwargs.items()}
+        self._draws = Draws(inspect.unwrap(function))
+        mode.tracer, mode.observer = self, self._note
         try:
-            return function(*given, **named)
+            result = function(*given, **named)
+            self._draws.check()
         finally:
-            mode.tracer, mode.observer = outer, observer
+            mode.tracer = mode.observer = None
+        self._outcome(result)
+
+    def _arguments(self, tree: Any, name: str) -> Any:
+        leaves: list[Any] = []
+        structure = flatten(tree, leaves)
+        return unflatten(structure, map(self._argument, leaves, paths(structure, name)))
 
     def _argument(self, given: Any, name: str) -> Tensor:
-        soft = not isinstance(given, Tensor)
-        if soft:
-            backend = current()
-            own = given if isinstance(given, backend.array_type) else np.asarray(given)
-            tensor = Tensor(backend.asarray(own).copy(), backend)
+        value = Value(given.shape, given.dtype, "argument", name)
+        if isinstance(given, Tensor):
+            value.name = given.name or name
+            t = Tensor(
+                Unknown(value, self),
+                given.backend,
+                requires_grad=given.requires_grad,
+                name=given.name,
+                role=given.role,
+            )
+            t._grad = given._grad
         else:
-            tensor = Tensor(given.data.copy(), given.backend, requires_grad=given.requires_grad, name=given.name)
-            tensor.role = given.role
-            tensor._grad = given._grad
-        argument = Argument(len(self.inputs), name, tensor, given, soft)
-        self.inputs.append(argument)
-        self._bind(argument, tensor)
-        return tensor
-
-    def _bind(self, argument: Argument, tensor: Tensor) -> None:
-        value = Value(tensor.shape, tensor.dtype, "argument", tensor.name or argument.name)
-        self.arguments.append((argument, value))
-        self._remember(tensor.data, value)
-        self._on(tensor.backend)
+            self.weak_dtype.add(value)
+            t = Tensor(Unknown(value, self), current())
+        self.inputs.append(t)
+        self.arguments.append(value)
+        self._on(t.backend)
+        return t
 
     def undo(self) -> None:
-        """Put back what the run has assigned."""
-        for leaf, data, modified in self._before.values():
-            leaf.backend.xp.copyto(leaf.data, data)
+        """Put back what the run has set: of leaves, when they were modified, and gradients."""
+        for leaf, modified in self._before.values():
             leaf.modified = modified
         for leaf, access in self.grads.items():
             leaf._grad = access.before
 
     # -- what the run tells -----------------------------------------------------------------------------
 
-    def applied(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-        """Record one operation."""
-        if isinstance(op, Index | IndexAdd) and any(t.dtype.kind == "b" for t in inputs[1:]):
+    def applies(self, op: Op, inputs: tuple[Tensor, ...]) -> Unknown:
+        """Record one operation; return what stands for the array of its result."""
+        if op.name in ("index", "index_add") and any(t.dtype.kind == "b" for t in inputs[1:]):
             raise CompileError(
                 f"compile: {op.label} picks as many entries as a mask has ones, which may differ from call to call; "
                 "choose with tg.where instead"
             )
         values = tuple([self.value(t) for t in inputs])
-        scope = y.scope.path if y.scope is not None else ""
-        output = Value(y.shape, y.dtype, name=y.name or "", scope=scope)
-        self.instructions.append(Instruction(op, values, output))
+        scope = mode.scope.path if mode.scope is not None else ""
+        ours = is_ours(type(op))
+        if not ours:
+            self._draws.check()
+        instruction = evaluate(op, values, inputs[0].backend, scope)
+        if not ours:
+            self._draws.renew()  # what an operation draws it draws in every replay
+        self.instructions.append(instruction)
+        output = instruction.output
         if op.view:
             first = id(inputs[0].data)
             base = self._views[values[0]][0] if values[0] in self._views else first
             self._views[output] = base, len(self.instructions)
-        self._remember(y.data, output)
-        self._made.append((weakref.ref(y), output))
+        return Unknown(output, self)
+
+    def _note(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+        self._made.append((weakref.ref(y), y.data.value))
 
     def value(self, t: Tensor) -> Value:
         """Return the value that `t` has at this point of the run."""
-        value = self._values.get(id(t.data))
+        data = t.data
+        value: Value | None
+        if data.__class__ is Unknown:
+            value = data.value if data.owner is self else data._refuse()
+        else:
+            value = self._values.get(id(data))
         if value is None:
             value = self._first_sight(t)
         elif value in self._leaves and t.op is None:
@@ -166,7 +159,8 @@ class Trace:
             base, made = self._views[value]
             if self._assigned.get(base, -1) >= made:
                 raise CompileError(
-                    f"compile: {describe(t)} looks into memory that was assigned after it was made; make it again"
+                    f"compile: {describe(t)} is a view of a leaf that has been assigned since; "
+                    "recreate the view after assign_"
                 )
         return value
 
@@ -197,8 +191,8 @@ class Trace:
     def reads(self, t: Tensor, how: str) -> None:
         """Refuse to read a value on the host."""
         raise CompileError(
-            f"compile: {how} reads {describe(t)} on the host, inside the compiled function; what depends on it would "
-            "be the same in every call: return the tensor and read it outside, or choose with tg.where"
+            f"compile: {how} reads {describe(t)} on the host, inside the compiled function; its value would be "
+            "baked into the compiled function: return the tensor and read it outside, or choose with tg.where"
         )
 
     def makes(self) -> None:
@@ -228,7 +222,7 @@ class Trace:
             self.instructions.append(Instruction(BroadcastTo(t.shape), (value,), spread))
             value = spread
         if place not in self._before:
-            self._before[place] = t, t.data.copy(), t.modified
+            self._before[place] = t, t.modified
         self._values[place] = value
         self._stores[place] = weakref.ref(t), value
         self._assigned[place] = len(self.instructions)
@@ -261,68 +255,37 @@ class Trace:
         while scope is not None and scope.module not in self.modules:
             self.modules[scope.module] = None
             scope = scope.parent
-        soft = {a.tensor: a for a in self.inputs if a.soft}
-        if like is None or not any(isinstance(x, Tensor) and x in soft for x in inputs):
-            return inputs
-        return tuple(self._like(soft[x], like) if isinstance(x, Tensor) and x in soft else x for x in inputs)
+        return inputs if like is None else tuple(self._like(x, like) for x in inputs)
 
-    def _like(self, argument: Argument, like: Tensor) -> Tensor:
-        t = argument.tensor
-        if t.backend is not like.backend:
-            t = Tensor(like.backend.asarray(t.backend.to_host(t.data)), like.backend)
-            self.arguments = [(a, v) for a, v in self.arguments if a is not argument]
+    def _like(self, x: Any, like: Tensor) -> Any:
+        if not isinstance(x, Tensor) or x.data.__class__ is not Unknown or x.data.value not in self.weak_dtype:
+            return x
+        if x.backend is not like.backend:
             if not self.instructions:
                 self.backend = None
-            self._bind(argument, t)
-            argument.tensor = t
-        return astype(t, like.dtype) if t.dtype.kind == "f" else t
+            self._on(like.backend)
+            x = Tensor(x.data, like.backend)
+        return astype(x, like.dtype) if x.dtype.kind == "f" else x
 
     # -- the program ------------------------------------------------------------------------------------
 
-    def outcome(self, result: Any) -> Any:
-        """Take note of what the function returned and of the gradients it leaves.
-
-        Parameters
-        ----------
-        result : nested tuples, lists and dicts of tensors and other objects
-
-        Returns
-        -------
-        nested as `result`
-            An `Output` for each tensor that was computed; leaves from outside are themselves.
-        """
+    def _outcome(self, result: Any) -> None:
+        """Take note of what the function returned and of the gradients it leaves."""
         for t, value in ((r(), v) for r, v in self._made):
             if t is not None and t.name:
                 value.name = t.name
-        own = {id(a.tensor) for a in self.inputs}
-        handed_out: dict[Tensor, Output] = {}
-
-        def numbered(t: Any, path: str) -> Any:
-            if not isinstance(t, Tensor) or (t.op is None and id(t) not in own and self._is_leaf(t)):
-                return t
-            if t not in handed_out:
-                handed_out[t] = Output(len(self.outputs))
+        leaves: list[Any] = []
+        numbers: dict[Tensor, Output] = {}
+        self.out_tree = flatten(result, leaves)
+        for t in leaves:
+            computed = isinstance(t, Tensor) and (t.op is not None or t.data.__class__ is Unknown)
+            if computed and t not in numbers:
+                numbers[t] = Output(len(self.outputs))
                 self.outputs.append(self.value(t))
-            return handed_out[t]
-
-        structure = map_leaves(numbered, result, "")
+            self.out_leaves.append(numbers[t] if computed else t)
         for leaf, access in self.grads.items():
             if isinstance(leaf._grad, Tensor) and access.read_first:
                 self.grad_outputs.append((leaf, self.value(leaf._grad)))
-        return structure
-
-    def _is_leaf(self, t: Tensor) -> bool:
-        """Whether a tensor without an operation is a leaf, and not a result made under `no_grad`."""
-        value = self._values.get(id(t.data))
-        return value is None or value.kind == "state" or id(t.data) in self._stores
-
-    def final_values(self) -> tuple[list[np.ndarray], dict[Tensor, np.ndarray]]:
-        """Return host copies of the results, and of what was assigned to leaves that live on."""
-        arrays = {value: array for array in self._arrays if (value := self._values.get(id(array))) is not None}
-        backend = self.backend or current()
-        results = [np.array(backend.to_host(arrays[v])) for v in self.outputs]
-        leaves = [leaf for leaf in (r() for r, _ in self._stores.values()) if leaf is not None]
-        return results, {leaf: np.array(backend.to_host(leaf.data)) for leaf in leaves}
 
     def program(self) -> Program:
         """Return the program, once the function's own tensors are gone.
@@ -340,14 +303,14 @@ class Trace:
             t = reference()
             if t is not None and id(t) not in handed_out:
                 raise CompileError(
-                    f"compile: {describe(t)}, of shape {t.shape}, is kept outside of the compiled function, where "
-                    "later calls would not renew it; return it instead"
+                    f"compile: {describe(t)}, of shape {t.shape}, escapes the compiled function, so later calls "
+                    "could not update it; return it instead"
                 )
         if seeding.generation != self._generation:
             raise CompileError("compile: manual_seed inside the compiled function; call it outside")
         stores = {leaf: value for leaf, value in ((r(), v) for r, v in self._stores.values()) if leaf is not None}
         self._settle_leaves(stores)
-        values = tuple(v for _, v in self.arguments) + tuple(v for _, v in self.grad_values)
+        values = (*self.arguments, *(v for _, v in self.grad_values))
         outputs = (*self.outputs, *(v for _, v in self.grad_outputs))
         return Program(self.backend or current(), values, tuple(self.instructions), outputs, stores)
 
@@ -387,32 +350,9 @@ class Trace:
 
 @dataclass(frozen=True)
 class Output:
-    """The place of a computed tensor in a structure of results."""
+    """Stands for a computed tensor among the results, by its number."""
 
     number: int
-
-
-def is_array(x: Any) -> bool:
-    """Whether an argument is an input of a plan: a tensor or an array; a number without axes is not."""
-    kind = x.__class__
-    if kind is Tensor:
-        return True
-    return (kind is np.ndarray or isinstance(x, current().array_type)) and len(x.shape) > 0
-
-
-def map_leaves(function: Callable[[Any, str], Any], tree: Any, path: str) -> Any:
-    """Return nested tuples, lists and dicts with `function` applied to every tensor and array in them and its path."""
-    if is_array(tree):
-        return function(tree, path)
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(
-            *(map_leaves(function, item, f"{path}.{field}") for field, item in zip(tree._fields, tree, strict=True))
-        )
-    if isinstance(tree, list | tuple):
-        return type(tree)(map_leaves(function, item, f"{path}[{i}]") for i, item in enumerate(tree))
-    if isinstance(tree, dict):
-        return {key: map_leaves(function, item, f"{path}[{key!r}]") for key, item in tree.items()}
-    return tree
 
 
 def positional_names(function: Callable[..., Any], count: int) -> list[str]:
@@ -424,16 +364,3 @@ def positional_names(function: Callable[..., Any], count: int) -> list[str]:
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "argument")
     return [*names, *(f"{rest}[{i}]" for i in range(count - len(names)))][:count]
-
-
-def fill(structure: Any, tensors: Sequence[Tensor]) -> Any:
-    """Return nested tuples, lists and dicts with the tensors in the places of `Output`."""
-    if isinstance(structure, Output):
-        return tensors[structure.number]
-    if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        return type(structure)(*(fill(item, tensors) for item in structure))
-    if isinstance(structure, list | tuple):
-        return type(structure)(fill(item, tensors) for item in structure)
-    if isinstance(structure, dict):
-        return {key: fill(item, tensors) for key, item in structure.items()}
-    return structure

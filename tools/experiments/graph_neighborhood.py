@@ -13,7 +13,7 @@ from tinygraph import data, losses, nn, optim
 from tinygraph.errors import ArgumentError, DataError
 from tinygraph.models import fully_connected, graph_neighborhood
 from tinygraph.ops import reshape, take
-from tinygraph.tensor import Tensor, as_tensor
+from tinygraph.tensors import Tensor, as_tensor
 from tinygraph.tools.experiments.experiment import Experiment, Settings, class_lines
 
 

@@ -10,7 +10,7 @@ import tinygraph as tg
 from tinygraph import data, losses
 from tinygraph.data.checks import whole_number
 from tinygraph.models import fully_connected
-from tinygraph.sensitivities import LayerNorms
+from tinygraph.sensitivity import LayerNorms
 from tinygraph.tools.plot import BLUE, GREEN, VERMILLION, figure
 
 WIDTH = 64  # nodes of a hidden layer

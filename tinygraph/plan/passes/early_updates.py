@@ -11,33 +11,25 @@ from ..program import Instruction, Program, Value
 def move_updates_forward(program: Program) -> Program:
     """Return the program with every instruction that makes a leaf's new value as early as it can be."""
     order = _numbers_first(program)
+    place: dict[Value, tuple[int, ...]] = {i.output: (n,) for n, i in enumerate(order)}  # to be sorted by in the end
+    makers = program.makers()
     states = {id(v.array): v for v in program.states()}
     outside = set(program.outputs)
-    for leaf, v in program.stores.items():
-        old = states.get(id(leaf.data))
-        place = {i.output: position for position, i in enumerate(order)}
-        if v not in place or (old is not None and old in outside):
-            continue
-        update = order[place[v]]
-        ready = max((place[x] for x in update.inputs if x in place), default=-1)
-        if old is not None:
-            ready = max([ready, *(place[i.output] for i in _readers(order, old) if i is not update)])
-        if ready + 1 < place[v]:
-            order.remove(update)
-            order.insert(ready + 1, update)
-    return program.rewritten(order)
-
-
-def _readers(order: list[Instruction], v: Value) -> list[Instruction]:
-    """Return the instructions that read a value or a view of it."""
-    seen = {v}
-    found = []
+    base: dict[Value, Value] = {}  # whose memory a view is
+    readers: dict[Value, list[Value]] = {}  # by the memory they read
     for i in order:
-        if any(x in seen for x in i.inputs):
-            found.append(i)
-            if i.op.view:
-                seen.add(i.output)
-    return found
+        for v in i.inputs:
+            readers.setdefault(base.get(v, v), []).append(i.output)
+        if i.op.view:
+            base[i.output] = base.get(i.inputs[0], i.inputs[0])
+    for n, (leaf, v) in enumerate(program.stores.items(), 1):
+        old = states.get(id(leaf.data))
+        if v in place and old not in outside:
+            before = readers.get(old, []) if old is not None else []
+            waits = (*makers[v].inputs, *(y for y in before if y is not v))
+            ready = max((place[x] for x in waits if x in place), default=(-1,))
+            place[v] = min(place[v], (*ready, -n))  # right after what it waits for
+    return program.rewritten(sorted(order, key=lambda i: place[i.output]))
 
 
 def _numbers_first(program: Program) -> list[Instruction]:
@@ -46,9 +38,8 @@ def _numbers_first(program: Program) -> list[Instruction]:
     late: list[Instruction] = []
     known: set[Value] = set()
     for i in program.instructions:
-        if i.output.size == 1 and all(
-            v.size == 1 and (v.kind in ("state", "constant") or v in known) for v in i.inputs
-        ):
+        ready = all(v.size == 1 and (v.kind in ("state", "constant") or v in known) for v in i.inputs)
+        if ready and i.output.size == 1:
             early.append(i)
             known.add(i.output)
         else:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff import ancestors, grad
+from .autodiff import ancestors, grad_or_zero
 from .backend import current, generator
 from .errors import ArgumentError, GradientError
-from .ops.random import stream_restored
+from .ops.random import preserved_streams
 from .ops.reduce import sum as total
-from .tensor import Tensor
+from .tensors import Tensor, filled_like
+
+__all__ = ["gradcheck"]
 
 STEP = 6e-6  # about the cube root of float64's precision: balances truncation against rounding
 
@@ -70,13 +72,13 @@ def gradcheck(
 
 def _check(compute: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: float, second: bool) -> float:
     def value() -> Tensor:
-        with stream_restored():  # the same masks each time
+        with preserved_streams():  # the same masks each time
             return _as_number(compute())
 
     def slope() -> Tensor:
-        gradients = _gradients(value(), leaves)
-        terms = [_as_number(g, name) for name, g in gradients.items() if g.requires_grad]
-        return sum(terms[1:], terms[0]) if terms else _as_number(Tensor(y.data * 0, y.backend))
+        gradients = grad_or_zero(value(), list(leaves.values()))
+        terms = [_as_number(g, name) for name, g in zip(leaves, gradients, strict=True) if g.requires_grad]
+        return sum(terms[1:], terms[0]) if terms else _as_number(filled_like(y, 0))
 
     y = value()
     failure = _first_difference(value, leaves, rtol, atol)
@@ -93,10 +95,10 @@ def _check(compute: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: flo
 
 def _first_difference(value: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: float) -> float | str:
     """Return the largest relative difference, or words for the first entry that fails."""
-    gradients = _gradients(value(), leaves)
+    gradients = grad_or_zero(value(), list(leaves.values()))
     worst = 0.0
-    for name, leaf in leaves.items():
-        analytic = gradients[name].numpy()
+    for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
+        analytic = gradient.numpy()
         for at, numeric in _central_differences(value, leaf):
             ours = float(analytic[at])
             difference = abs(ours - numeric)
@@ -122,14 +124,6 @@ def _central_differences(value: Callable[[], Tensor], leaf: Tensor) -> Iterator[
             yield at, (ends[0] - ends[1]) / ((x + h) - (x - h))
     finally:
         leaf.data = data
-
-
-def _gradients(y: Tensor, leaves: Leaves) -> Leaves:
-    """Return the gradients of `y` by name; zeros for a leaf it does not depend on."""
-    reached = set(ancestors([y]))
-    found = [name for name, t in leaves.items() if t in reached]
-    by_name = dict(zip(found, grad(y, [leaves[n] for n in found]), strict=True)) if found else {}
-    return {n: by_name.get(n, Tensor(t.backend.xp.zeros_like(t.data), t.backend)) for n, t in leaves.items()}
 
 
 def _as_number(y: Tensor, salt: str = "") -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import Backend
 from ..errors import ArgumentError, DataError
-from ..tensor import Tensor
+from ..tensors import Tensor
 from .checks import check_finite, whole_number
 
 

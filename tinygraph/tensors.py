@@ -11,9 +11,9 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,11 +23,14 @@ from .errors import ArgumentError, BackendError, DTypeError, GraphError, ShapeEr
 if TYPE_CHECKING:
     from .op import Op
 
+__all__ = ["Tensor", "enable_grad", "no_grad", "parameter", "tensor"]
+
 Role = Literal["weight", "bias", "scale"]
 Operand = Any  # a Tensor, a NumPy array, a number, or nested lists of numbers
 Axis = int | tuple[int, ...] | None
+F = TypeVar("F", bound=Callable[..., Any])
 
-CONSTANT = -1  # `Tensor.modified` of a number that operations share
+CONSTANT = -1  # `Tensor.modified` of a number made a tensor beside another one; its memory is shared
 next_index = itertools.count(1).__next__  # places in the order of creation
 
 
@@ -52,31 +55,34 @@ class Scope(Protocol):
 
 
 class Tracer(Protocol):
-    """Who records a function's run to replay it later, and must hear of all that is not an operation."""
+    """Hooks through which the recording of a compiled function observes everything that is not an operation."""
+
+    def applies(self, op: Op, inputs: tuple[Tensor, ...]) -> Array:
+        """Return what stands for the array of an operation's result; called in the place of `Op.forward`."""
 
     def reads(self, t: Tensor, how: str) -> None:
-        """Hear that the value of `t` is read on the host."""
+        """Observe that the value of `t` is read on the host."""
 
     def assigns(self, t: Tensor, source: Tensor) -> None:
-        """Hear that the value of `source` is about to be written into the leaf `t`."""
+        """Observe that the leaf `t` takes the value of `source`."""
 
     def adopts(self, array: Any, t: Tensor) -> None:
-        """Hear that a host array became the leaf `t`."""
+        """Observe that a host array became the leaf `t`."""
 
     def shares(self, t: Tensor) -> None:
-        """Hear that another tensor is about to share the memory of `t`."""
+        """Observe that another tensor is about to share the memory of `t`."""
 
     def makes(self) -> None:
-        """Hear that `tensor` or `parameter` makes a leaf of host values."""
+        """Observe that `tensor` or `parameter` makes a leaf of host values."""
 
     def reads_grad(self, t: Tensor) -> None:
-        """Hear that the attribute `grad` of `t` is read."""
+        """Observe that the attribute `grad` of `t` is read."""
 
     def writes_grad(self, t: Tensor) -> None:
-        """Hear that the attribute `grad` of `t` is about to be set."""
+        """Observe that the attribute `grad` of `t` is about to be set."""
 
     def enters(self, module: Any, inputs: tuple[Any, ...], like: Tensor | None) -> tuple[Any, ...]:
-        """Hear that a module is called; return its inputs, plain arguments of the function made like `like`."""
+        """Observe that a module is called; return its inputs, plain arguments of the function made like `like`."""
 
 
 class _Mode(threading.local):
@@ -110,83 +116,50 @@ class _Structure:
 structure = _Structure()
 
 
+Operator = Callable[["Tensor", Any], "Tensor"]
+functions: dict[str, Callable[..., Tensor]] = {}  # the operations behind Tensor's operators and methods, by name
+
+
+def offers(function: F) -> F:
+    """Let Tensor's operators and methods find a function of a higher layer by its name."""
+    functions[function.__name__] = function
+    return function
+
+
+def _infix(name: str) -> tuple[Operator, Operator]:
+    """Return the two methods of an operator, the second for a tensor on the right."""
+    return lambda a, b: functions[name](a, b), lambda a, b: functions[name](b, a)
+
+
+@dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
 class Tensor:
     """An array on a backend, and how it came about.
 
     Make one with `tinygraph.tensor` or `tinygraph.parameter`; operations make the others.
-
-    Attributes
-    ----------
-    data : array
-        The backend's own array. Not to be written to; see `assign_`.
-    op : Op or None
-        The operation that made it; None for a leaf.
-    inputs : tuple of Tensor
-        What `op` was applied to.
-    requires_grad : bool
-        Whether `backward` computes a gradient for it (a leaf) or passes one through it.
-    grad : Tensor or None
-        What `backward` has accumulated (leaves only).
-    name, role : str or None
-        Its name, ``"W1"`` say; ``"weight"``, ``"bias"`` or ``"scale"`` for a parameter.
-    scope : Scope or None
-        The module call in which it was made.
-    backend : Backend
-        Where `data` lives.
-    index, modified : int
-        Its place in the order of creation, and that of its last assignment (0: never assigned; `CONSTANT`: a
-        number that operations share, which cannot be).
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_grad",
-        "backend",
-        "data",
-        "index",
-        "inputs",
-        "modified",
-        "name",
-        "op",
-        "requires_grad",
-        "role",
-        "scope",
-    )
-    __array_ufunc__ = None  # NumPy arrays then leave `array + tensor` to Tensor.__radd__
-    __array_priority__ = 1000
-
     data: Array
+    """The value, an array of its backend's; not to be written to, see `assign_`."""
     backend: Backend
-    op: Op | None
-    inputs: tuple[Tensor, ...]
-    requires_grad: bool
-    _grad: Tensor | InsidePlan | None
-    name: str | None
-    role: Role | None
-    scope: Scope | None
-    index: int
-    modified: int
-
-    def __init__(
-        self,
-        data: Array,
-        backend: Backend,
-        *,
-        requires_grad: bool = False,
-        name: str | None = None,
-        role: Role | None = None,
-    ) -> None:
-        self.data = data
-        self.backend = backend
-        self.op = None
-        self.inputs = ()
-        self.requires_grad = requires_grad
-        self._grad = None
-        self.name = name
-        self.role = role
-        self.scope = mode.scope
-        self.index = next_index()
-        self.modified = 0
+    """Where `data` lives."""
+    _: KW_ONLY
+    requires_grad: bool = False
+    """Whether `backward` computes a gradient for it."""
+    name: str | None = None
+    """Shown in drawings and errors."""
+    role: Role | None = None
+    """Of a parameter: "weight", "bias" or "scale"."""
+    op: Op | None = field(default=None, init=False)
+    """What made it; None for a leaf."""
+    inputs: tuple[Tensor, ...] = field(default=(), init=False)
+    """What `op` was applied to."""
+    scope: Scope | None = field(default_factory=partial(getattr, mode, "scope"), init=False)
+    """The call of a module it was made in."""
+    index: int = field(default_factory=next_index, init=False)
+    """Its place in the order of creation."""
+    modified: int = field(default=0, init=False)
+    """The place of its last assignment in that order, 0 before; `CONSTANT` for a number, which has no other value."""
+    _grad: Tensor | InsidePlan | None = field(default=None, init=False)
 
     # -- what it is -----------------------------------------------------------------------------------
 
@@ -249,6 +222,8 @@ class Tensor:
         return self.shape[0]
 
     def __repr__(self) -> str:
+        if not isinstance(self.data, self.backend.array_type):
+            return f"tensor(shape={self.shape}, dtype={self.dtype}, known when the compiled function runs)"
         text = np.array2string(self.backend.to_host(self.data), separator=", ", prefix="tensor(", threshold=100)
         facts = f", dtype={self.dtype}"
         if self.backend.name != "numpy":
@@ -326,6 +301,8 @@ class Tensor:
         target = get_backend(backend)
         if target is self.backend:
             return self
+        if mode.tracer is not None:
+            mode.tracer.reads(self, "to()")
         data = target.asarray(self.backend.to_host(self.data))
         return Tensor(data, target, requires_grad=self.requires_grad, name=self.name, role=self.role)
 
@@ -349,133 +326,91 @@ class Tensor:
         if self.op is not None:
             raise GraphError(f"assign_: only leaves can be assigned; this tensor was made by {self.op.label}")
         if self.modified == CONSTANT:
-            raise GraphError("assign_: this tensor is a number that operations share; make a tensor of your own")
-        source = value if isinstance(value, Tensor) else as_tensor(value, self)
-        if source.shape != self.shape and source.size != 1:
-            raise ShapeError(f"assign_: {describe(self)} has shape {self.shape}, the value has {source.shape}")
-        if source.dtype != self.dtype:
-            raise DTypeError(f"assign_: {describe(self)} is {self.dtype}, the value is {source.dtype}")
-        if source.backend is not self.backend:
-            raise mixed_backends("assign_", self, source)
-        if mode.tracer is not None:
+            raise GraphError("assign_: cannot assign to a constant; make a leaf of it with tinygraph.tensor")
+        source = matching("assign_", "the value", value, self, or_number=True)
+        if mode.tracer is None:
+            self.backend.xp.copyto(self.data, source.data)
+        else:
             mode.tracer.assigns(self, source)
-        self.backend.xp.copyto(self.data, source.data)
         self.modified = next_index()
         return self
 
-    # -- operations: each is a function of a higher floor, found in `functions` --------------------------
+    # -- operations, found by their names in `functions` ---------------------------------------------------
 
-    def __add__(self, other: Operand) -> Tensor:
-        return functions.add(self, other)
-
-    def __radd__(self, other: Operand) -> Tensor:
-        return functions.add(other, self)
-
-    def __sub__(self, other: Operand) -> Tensor:
-        return functions.subtract(self, other)
-
-    def __rsub__(self, other: Operand) -> Tensor:
-        return functions.subtract(other, self)
-
-    def __mul__(self, other: Operand) -> Tensor:
-        return functions.multiply(self, other)
-
-    def __rmul__(self, other: Operand) -> Tensor:
-        return functions.multiply(other, self)
-
-    def __truediv__(self, other: Operand) -> Tensor:
-        return functions.divide(self, other)
-
-    def __rtruediv__(self, other: Operand) -> Tensor:
-        return functions.divide(other, self)
-
-    def __pow__(self, other: Operand) -> Tensor:
-        return functions.power(self, other)
-
-    def __rpow__(self, other: Operand) -> Tensor:
-        return functions.power(other, self)
-
-    def __matmul__(self, other: Operand) -> Tensor:
-        return functions.matmul(self, other)
-
-    def __rmatmul__(self, other: Operand) -> Tensor:
-        return functions.matmul(other, self)
+    __array_ufunc__ = None  # NumPy arrays then leave `array + tensor` to Tensor.__radd__
+    __array_priority__ = 1000
+    __add__, __radd__ = _infix("add")
+    __sub__, __rsub__ = _infix("subtract")
+    __mul__, __rmul__ = _infix("multiply")
+    __truediv__, __rtruediv__ = _infix("divide")
+    __pow__, __rpow__ = _infix("power")
+    __matmul__, __rmatmul__ = _infix("matmul")
+    __lt__, __gt__ = _infix("less")[0], _infix("greater")[0]
+    __le__, __ge__ = _infix("less_equal")[0], _infix("greater_equal")[0]
 
     def __neg__(self) -> Tensor:
-        return functions.negative(self)
+        return functions["negative"](self)
 
     def __pos__(self) -> Tensor:
         return self
 
     def __abs__(self) -> Tensor:
-        return functions.abs(self)
-
-    def __lt__(self, other: Operand) -> Tensor:
-        return functions.less(self, other)
-
-    def __le__(self, other: Operand) -> Tensor:
-        return functions.less_equal(self, other)
-
-    def __gt__(self, other: Operand) -> Tensor:
-        return functions.greater(self, other)
-
-    def __ge__(self, other: Operand) -> Tensor:
-        return functions.greater_equal(self, other)
+        return functions["abs"](self)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return functions.equal(self, other) if _is_operand(other) else NotImplemented
+        return functions["equal"](self, other) if _is_operand(other) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return functions.not_equal(self, other) if _is_operand(other) else NotImplemented
+        return functions["not_equal"](self, other) if _is_operand(other) else NotImplemented
 
     __hash__ = object.__hash__  # a tensor is a node of a graph: as a key it is itself, whatever its value
 
     def __getitem__(self, key: Any) -> Tensor:
-        return functions.getitem(self, key)
+        return functions["getitem"](self, key)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (functions.getitem(self, i) for i in range(len(self)))
+        return (functions["getitem"](self, i) for i in range(len(self)))
 
     @property
     def T(self) -> Tensor:
         """The transpose: all axes in reverse order."""
-        return functions.transpose(self)
+        return functions["transpose"](self)
 
     def transpose(self, *axes: int) -> Tensor:
         """Return the tensor with its axes in the order `axes` (none: reversed)."""
-        return functions.transpose(self, axes or None)
+        return functions["transpose"](self, axes or None)
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         """Return the same entries in another shape, given as ``reshape(2, 3)`` or ``reshape((2, 3))``."""
-        return functions.reshape(self, shape[0] if len(shape) == 1 else shape)
+        return functions["reshape"](self, shape[0] if len(shape) == 1 else shape)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the sum over `axis`; see `tinygraph.sum`."""
-        return functions.sum(self, axis, keepdims)
+        return functions["sum"](self, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the mean over `axis`; see `tinygraph.mean`."""
-        return functions.mean(self, axis, keepdims)
+        return functions["mean"](self, axis, keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the maximum over `axis`; see `tinygraph.max`."""
-        return functions.max(self, axis, keepdims)
+        return functions["max"](self, axis, keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the minimum over `axis`; see `tinygraph.min`."""
-        return functions.min(self, axis, keepdims)
+        return functions["min"](self, axis, keepdims)
 
     def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
         """Return the variance over `axis`; see `tinygraph.var`."""
-        return functions.var(self, axis, keepdims, ddof)
+        return functions["var"](self, axis, keepdims, ddof)
 
     def argmax(self, axis: int = -1) -> Tensor:
         """Return the positions of the largest entries along `axis`; see `tinygraph.argmax`."""
-        return functions.argmax(self, axis)
+        return functions["argmax"](self, axis)
 
     def astype(self, dtype: Any) -> Tensor:
         """Return the tensor converted to `dtype`; a gradient is converted back."""
-        return functions.astype(self, dtype)
+        return functions["astype"](self, dtype)
 
     def backward(self, dy: Operand = None) -> None:
         """Add the gradient of this tensor to `grad` of every leaf that requires one.
@@ -485,50 +420,36 @@ class Tensor:
         dy : tensor or array, optional
             The gradient with respect to this tensor, of its shape; 1 for a tensor with one entry.
         """
-        functions.backward(self, dy)
+        functions["backward"](self, dy)
 
 
-class _Functions:
-    """The functions of higher floors behind Tensor's operators and methods.
-
-    Operators need operations, and operations need `Tensor`; this table unties the knot: the modules that
-    define these functions put them here when they are imported (`tinygraph.ops`, `tinygraph.autodiff`).
-    """
-
-    add: Callable[[Operand, Operand], Tensor]
-    subtract: Callable[[Operand, Operand], Tensor]
-    multiply: Callable[[Operand, Operand], Tensor]
-    divide: Callable[[Operand, Operand], Tensor]
-    power: Callable[[Operand, Operand], Tensor]
-    matmul: Callable[[Operand, Operand], Tensor]
-    negative: Callable[[Tensor], Tensor]
-    abs: Callable[[Tensor], Tensor]
-    less: Callable[[Operand, Operand], Tensor]
-    less_equal: Callable[[Operand, Operand], Tensor]
-    greater: Callable[[Operand, Operand], Tensor]
-    greater_equal: Callable[[Operand, Operand], Tensor]
-    equal: Callable[[Operand, Operand], Tensor]
-    not_equal: Callable[[Operand, Operand], Tensor]
-    getitem: Callable[[Tensor, Any], Tensor]
-    transpose: Callable[..., Tensor]
-    reshape: Callable[[Tensor, Any], Tensor]
-    sum: Callable[[Tensor, Axis, bool], Tensor]
-    mean: Callable[[Tensor, Axis, bool], Tensor]
-    max: Callable[[Tensor, Axis, bool], Tensor]
-    min: Callable[[Tensor, Axis, bool], Tensor]
-    var: Callable[[Tensor, Axis, bool, int], Tensor]
-    argmax: Callable[[Tensor, int], Tensor]
-    astype: Callable[[Tensor, Any], Tensor]
-    backward: Callable[[Tensor, Operand], None]
-
-
-functions = _Functions()
+def filled_like(t: Tensor, number: float) -> Tensor:
+    """Return a leaf of the shape, dtype and backend of `t` that holds a number everywhere."""
+    return Tensor(t.backend.xp.full(t.shape, number, t.dtype), t.backend)
 
 
 def describe(t: Tensor) -> str:
     """Return words for a tensor in an error: its name, or the operation that made it, and where."""
     what = repr(t.name) if t.name else f"the result of {t.op.label}" if t.op is not None else "a leaf"
     return f"{what} in {t.scope.path}" if t.scope is not None and t.scope.path else what
+
+
+def matching(what: str, argument: str, value: Operand, t: Tensor, or_number: bool = False) -> Tensor:
+    """Return `value` as a tensor of the backend, shape and dtype of `t`, or with one element if that is allowed.
+
+    Raises
+    ------
+    BackendError, ShapeError, DTypeError
+        If it is not; `what` asks, and `argument` is what it calls the value.
+    """
+    v = as_tensor(value, t)
+    if v.backend is not t.backend:
+        raise mixed_backends(what, t, v)
+    if v.shape != t.shape and not (or_number and v.size == 1):
+        raise ShapeError(f"{what}: {argument} must have the shape of {describe(t)}, {t.shape}, got {v.shape}")
+    if v.dtype != t.dtype:
+        raise DTypeError(f"{what}: {argument} must be {t.dtype}, as {describe(t)} is, got {v.dtype}")
+    return v
 
 
 def mixed_backends(what: str, a: Tensor, b: Tensor) -> BackendError:
@@ -560,7 +481,9 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
     if like is not None and isinstance(value, bool | int | float | np.generic):
         dtype = like.data.dtype
         if dtype.kind == "f" or isinstance(value, bool | int | np.integer | np.bool_):
-            return _constant(value, math.copysign(1.0, value), dtype, backend)
+            made = Tensor(_constant(value, math.copysign(1.0, value), dtype, backend), backend)
+            made.modified = CONSTANT
+            return made
     made = Tensor(backend.asarray(_host_array(value)), backend)
     if mode.tracer is not None and isinstance(value, np.ndarray):
         mode.tracer.adopts(value, made)
@@ -573,11 +496,9 @@ def _is_operand(value: object) -> bool:
 
 
 @lru_cache(maxsize=4096, typed=True)
-def _constant(value: Any, sign: float, dtype: Any, backend: Backend) -> Tensor:
-    """Return a number as a tensor, made once; `sign` keeps 0.0 and -0.0 apart."""
-    made = Tensor(backend.asarray(np.array(value, dtype)), backend)
-    made.modified = CONSTANT
-    return made
+def _constant(value: Any, sign: float, dtype: Any, backend: Backend) -> Array:
+    """Return a number as an array, made once; `sign` keeps 0.0 and -0.0 apart."""
+    return backend.asarray(np.array(value, dtype))
 
 
 def _host_array(value: Any) -> np.ndarray:
@@ -657,14 +578,26 @@ def parameter(array_like: Operand, name: str | None = None, role: Role = "weight
     return made
 
 
-class no_grad:
-    """A ``with`` block in which operations record nothing: values only, no graph."""
-
+class _Recording:
     __slots__ = ("_outer",)
+    recording: ClassVar[bool]
 
     def __enter__(self) -> None:
-        self._outer = mode.recording
-        mode.recording = False
+        self._outer, mode.recording = mode.recording, self.recording
 
     def __exit__(self, *error: object) -> None:
         mode.recording = self._outer
+
+
+class no_grad(_Recording):
+    """A ``with`` block in which operations record nothing: values only, no graph."""
+
+    __slots__ = ()
+    recording = False
+
+
+class enable_grad(_Recording):
+    """A ``with`` block in which operations are recorded, even inside `no_grad`."""
+
+    __slots__ = ()
+    recording = True

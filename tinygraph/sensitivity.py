@@ -17,7 +17,9 @@ from .nn import Module, Scope
 from .nn.signals import name_signals
 from .ops.reduce import norm
 from .ops.shape import stack
-from .tensor import Tensor, no_grad
+from .tensors import Tensor, no_grad
+
+__all__ = ["gradient_norms", "own_sensitivities", "sensitivities"]
 
 
 def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:

@@ -22,8 +22,10 @@ from .autodiff import ancestors, grad
 from .backend import current
 from .errors import ArgumentError, GraphError, RenderError
 from .op import Op
-from .ops.random import stream_restored
-from .tensor import Scope, Tensor, mode
+from .ops.random import preserved_streams
+from .tensors import Scope, Tensor, filled_like, mode
+
+__all__ = ["Graph", "graph"]
 
 Kind = Literal["input", "parameter", "constant", "op"]
 Size = int | str  # the length of an axis: a number, or "B", "2B", ... for one that follows the batch
@@ -316,7 +318,7 @@ def _looking(target: Any) -> Iterator[None]:
     before = [(t, t.data.copy(), t.modified) for t in state]
     mode.recording, mode.scope, mode.observer = True, None, None
     try:
-        with stream_restored():
+        with preserved_streams():
             yield
     finally:
         mode.recording, mode.scope, mode.observer = outer
@@ -377,7 +379,7 @@ def _record(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None) -> 
         asked = outputs + gradients
         found = ancestors(asked)
         names |= names_of_gradients
-    return _Record(_in_order(found), set(asked), set(forward), names)
+    return _Record(found, set(asked), set(forward), names)
 
 
 def _gradients(y: Tensor, forward: list[Tensor], wrt: list[Tensor] | None) -> tuple[list[Tensor], dict[Tensor, str]]:
@@ -395,7 +397,7 @@ def _gradients(y: Tensor, forward: list[Tensor], wrt: list[Tensor] | None) -> tu
     asked = set(leaves)
     inner = [t for t in forward if t in reached and t not in asked and t.name and t is not y]
     wanted = [*leaves, *(t for t in inner if t.dtype.kind == "f")]
-    dy = Tensor(y.backend.xp.ones_like(y.data), y.backend)
+    dy = filled_like(y, 1)
     dy.scope = y.scope
     found = grad(y, wanted, dy)
     loss, of_y = (y.name or "Q", y.name or "Q") if y.size == 1 else ("Q", y.name or "y")
@@ -404,25 +406,6 @@ def _gradients(y: Tensor, forward: list[Tensor], wrt: list[Tensor] | None) -> tu
         said.setdefault(gradient, []).append(f"d{loss}/d{t.name or f'leaf {i}'}")
     names = {t: ", ".join(of[:3]) + (", ..." if len(of) > 3 else "") for t, of in said.items()}
     return list(dict.fromkeys(found[: len(leaves)])), names
-
-
-def _in_order(tensors: list[Tensor]) -> list[Tensor]:
-    """Return tensors in order of creation, but constants just before their first use.
-
-    A number that was used before is not made again, so its own place in the order is an accident.
-    """
-    order: dict[Tensor, None] = {}
-    for t in tensors:
-        if t.inputs or not _is_constant(t):
-            order.update((x, None) for x in t.inputs if x not in order)
-            order[t] = None
-    order.update((t, None) for t in tensors if t not in order)
-    return list(order)
-
-
-def _is_constant(t: Tensor) -> bool:
-    """Whether `t` is a single number that came into the computation without a name."""
-    return t.op is None and t.role is None and not t.name and not t.requires_grad and not t.shape
 
 
 def _describe(record: _Record, other: _Record | None) -> Graph:
@@ -463,7 +446,8 @@ def _kind(t: Tensor, record: _Record) -> Kind:
     if t.role is not None:
         return "parameter"
     made_on_the_way = t.scope is not None or t not in record.forward
-    return "constant" if made_on_the_way or _is_constant(t) else "input"
+    nameless_number = not (t.name or t.requires_grad or t.shape)
+    return "constant" if made_on_the_way or nameless_number else "input"
 
 
 def _label(t: Tensor, twin: Tensor, kind: Kind, name: str) -> str:
@@ -534,24 +518,14 @@ def _own_name(call: Scope) -> str:
 def _homes(record: _Record) -> list[Scope | None]:
     """Return the call that each tensor is drawn in.
 
-    That is the call it was made in, but for leaves made before: a constant is drawn where it is first used, a
-    parameter in the innermost call that holds all its uses by modules, an input outside.
+    That is the call it was made in, but for a parameter the innermost one that holds all its uses by modules.
     """
     users: dict[Tensor, dict[Scope | None, None]] = {}
     for t in record.tensors:
         for x in t.inputs:
-            if x.op is None:
+            if x.role is not None:
                 users.setdefault(x, {})[t.scope] = None
-    homes: list[Scope | None] = []
-    for t in record.tensors:
-        home = t.scope
-        if t.op is None and t in users:
-            if t.role is not None:
-                home = _around([call for call in users[t] if call is not None])
-            elif _is_constant(t):
-                home = next(iter(users[t]))
-        homes.append(home)
-    return homes
+    return [_around([call for call in users[t] if call is not None]) if t in users else t.scope for t in record.tensors]
 
 
 def _around(calls: list[Scope]) -> Scope | None:

@@ -7,11 +7,13 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..op import ElementwiseOp, Gradient, Op, check_dtypes, documents
-from ..tensor import Operand, Tensor, as_tensor, functions
+from ..op import ElementwiseOp, Gradients, Op, applies, check_dtypes, operation
+from ..tensors import Operand, Tensor, as_tensor
 from .elementwise import negative
 from .reduce import sum_to
 from .shape import reshape
+
+__all__ = ["bias", "matmul"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,6 @@ class MatMul(Op):
     transpose_b: bool = False
 
     def check(self, *inputs: Tensor) -> None:
-        """Raise an error if dtypes or inner sizes differ."""
         check_dtypes(self, inputs)
         a, b = inputs[0].data.shape, inputs[1].data.shape
         rows, columns = a[-2 if self.transpose_a else -1], b[-1 if self.transpose_b else -2]
@@ -47,44 +48,19 @@ class MatMul(Op):
             b = b.T if b.ndim == 2 else xp.swapaxes(b, -1, -2)
         return xp.matmul(a, b, out=out)
 
-    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Gradient, ...]:
+    def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
         ta, tb = self.transpose_a, self.transpose_b
-
-        def da() -> Tensor:
-            return _products[tb, True](b, dy) if ta else _products[False, not tb](dy, b)
-
-        def db() -> Tensor:
-            return _products[True, ta](dy, a) if tb else _products[not ta, False](a, dy)
-
-        return da, db
-
-
-class Bias(ElementwiseOp):
-    """The chapter's bias, subtracted: ``z = y - theta`` (65.4), (65.31)."""
-
-    rule = "dy = dz, dtheta = -dz, summed over the batch"
-
-    def check(self, *inputs: Tensor) -> None:
-        """Raise an error if `theta` is not one number per column of `z`, or dtypes differ."""
-        check_dtypes(self, inputs)
-        z, theta = inputs[0].data.shape, inputs[1].data.shape
-        if not z or theta != z[-1:]:
-            fits = f"theta of shape ({z[-1]},)" if z else "z with at least one axis"
-            raise ShapeError(f"bias: z has shape {z} and theta {theta}; expected {fits}")
-
-    def forward(self, xp: Any, z: Array, theta: Array, out: Array | None = None) -> Array:
-        return xp.subtract(z, theta, out=out)
-
-    def backward(self, dz: Tensor, y: Tensor, z: Tensor, theta: Tensor) -> tuple[Gradient, ...]:
-        return dz, lambda: negative(sum_to(dz, theta.shape))  # summed first: the smaller one is negated
+        return (
+            lambda: _products[tb, True](b, dy) if ta else _products[False, not tb](dy, b),
+            lambda: _products[True, ta](dy, a) if tb else _products[not ta, False](a, dy),
+        )
 
 
 _products = {(ta, tb): MatMul(ta, tb) for ta in (False, True) for tb in (False, True)}
-_plain = _products[False, False]
-_bias = Bias()
+_product = _products[False, False]
 
 
-@documents(MatMul)
+@applies(MatMul)
 def matmul(a: Operand, b: Operand) -> Tensor:
     """Return the matrix product ``a @ b``.
 
@@ -107,16 +83,23 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     if not isinstance(b, Tensor):
         b = as_tensor(b, a)
     if len(a.data.shape) > 1 and len(b.data.shape) > 1:
-        return _plain(a, b)
+        return _product(a, b)
     if not a.shape or not b.shape:
         raise ShapeError(f"matmul: a number has no inner size: {a.shape} @ {b.shape}; use * to scale")
-    y = _plain(reshape(a, (1, -1)) if a.ndim == 1 else a, reshape(b, (-1, 1)) if b.ndim == 1 else b)
-    shape = y.shape[:-2] + (() if a.ndim == 1 else y.shape[-2:-1]) + (() if b.ndim == 1 else y.shape[-1:])
-    return reshape(y, shape)
+    y = _product(reshape(a, (1, -1)) if a.ndim == 1 else a, reshape(b, (-1, 1)) if b.ndim == 1 else b)
+    return reshape(y, y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1))
 
 
-@documents(Bias)
-def bias(z: Operand, theta: Operand) -> Tensor:
+def _one_per_column(op: Op, *inputs: Tensor) -> None:
+    check_dtypes(op, inputs)
+    z, theta = inputs[0].data.shape, inputs[1].data.shape
+    if not z or theta != z[-1:]:
+        fits = f"theta of shape ({z[-1]},)" if z else "z with at least one axis"
+        raise ShapeError(f"bias: z has shape {z} and theta {theta}; expected {fits}")
+
+
+@operation("dy = dz, dtheta = -dz, summed over the batch", ElementwiseOp, forward="subtract", check=_one_per_column)
+def bias(dz: Tensor, y: Tensor, z: Operand, theta: Operand) -> Gradients:
     """Return ``z - theta``: the bias is subtracted, as in (65.4) and (65.31).
 
     Parameters
@@ -129,7 +112,4 @@ def bias(z: Operand, theta: Operand) -> Tensor:
     ShapeError
         If `theta` does not have one entry per column of `z`.
     """
-    return _bias(z, theta)
-
-
-functions.matmul = matmul
+    return dz, lambda: negative(sum_to(dz, theta.shape))  # summed first: the smaller one is negated

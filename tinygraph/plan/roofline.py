@@ -1,4 +1,4 @@
-"""What this machine can do, measured: the ceilings beside which a profile shows what is achieved."""
+"""The roofline of this machine, measured: what a profile shows the achieved rates beside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COPIED = 1 << 24  # float32 numbers copied: 64 MB, more than a cache holds
 
 
 @dataclass(frozen=True)
-class Ceilings:
+class Roofline:
     """The fastest seen of a few runs.
 
     Attributes
@@ -34,8 +34,8 @@ class Ceilings:
 
 
 @cache
-def ceilings(backend: Backend) -> Ceilings:
-    """Measure the ceilings of a backend, once a process; takes some tenths of a second."""
+def roofline(backend: Backend) -> Roofline:
+    """Measure the roofline of a backend, once a process; takes some tenths of a second."""
     xp = backend.xp
     a = backend.asarray(np.full((SIDE, SIDE), 0.5, np.float32))
     product = xp.zeros((SIDE, SIDE), xp.float32)
@@ -49,7 +49,7 @@ def ceilings(backend: Backend) -> Ceilings:
         xp.copyto(target, source)
         backend.synchronize()
 
-    return Ceilings(2 * SIDE**3 / _fastest(multiply) / 1e9, 2 * 4 * COPIED / _fastest(copy) / 1e9)
+    return Roofline(2 * SIDE**3 / _fastest(multiply) / 1e9, 2 * 4 * COPIED / _fastest(copy) / 1e9)
 
 
 def _fastest(run: Callable[[], None]) -> float:

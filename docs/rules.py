@@ -1,0 +1,26 @@
+"""The reference shows a declared operation as it is at run time: with its own operands, and with its rule.
+
+mkdocstrings reads sources; there an operation is the function that is its gradient, and its rule stands apart.
+"""
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+import griffe
+
+
+class Rules(griffe.Extension):
+    """Replaces docstrings and parameters of the functions in `tinygraph.ops`."""
+
+    def on_function(self, *, func: griffe.Function, **kwargs: Any) -> None:
+        """Look at a function once its package is loaded."""
+        if not func.module.path.startswith("tinygraph.ops.") or func.parent is not func.module:
+            return
+        function = getattr(import_module(func.module.path), func.name)
+        if func.docstring is not None:
+            func.docstring.value = inspect.getdoc(function)
+        if hasattr(function, "op"):
+            kind = griffe.ParameterKind.positional_or_keyword
+            operands = inspect.signature(function).parameters
+            func.parameters = griffe.Parameters(*(griffe.Parameter(name, kind=kind) for name in operands))

@@ -1,0 +1,43 @@
+"""Public names: a module is not hidden by a function, and a function of an operation says what it takes and does."""
+
+import copy
+import importlib
+import inspect
+import pickle
+import pkgutil
+import pydoc
+import sys
+
+import pytest
+
+import tinygraph as tg
+
+pytestmark = pytest.mark.host
+PACKAGES = ["tinygraph", "tinygraph.backend", "tinygraph.data", "tinygraph.nn", "tinygraph.ops", "tinygraph.plan"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_a_module_gives_the_module(package):
+    found = importlib.import_module(package)
+    for _, name, _ in pkgutil.iter_modules(found.__path__, package + "."):
+        importlib.import_module(name)
+        assert getattr(found, name.rpartition(".")[2]) is sys.modules[name], name
+
+
+@pytest.mark.parametrize("name", [name for name in tg.ops.__all__ if hasattr(getattr(tg, name), "op")])
+def test_a_declared_function_is_like_one_written_out(name):
+    function = getattr(tg, name)
+    operands = list(inspect.signature(function).parameters)
+    assert function.__name__ == function.__qualname__ == name
+    assert getattr(sys.modules[function.__module__], name) is function
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert pickle.loads(pickle.dumps(function.op)) is copy.deepcopy(function.op) is function.op
+    assert f"Local backward rule: ``{function.op.rule}``" in pydoc.render_doc(function)
+    with pytest.raises(TypeError, match=rf"{name}\(\) missing {len(operands)} required positional"):
+        function()
+
+
+def test_operands_are_named():
+    assert list(inspect.signature(tg.multiply).parameters) == ["a", "b"]
+    assert list(inspect.signature(tg.bias).parameters) == ["z", "theta"]
+    assert tg.subtract(b=2.0, a=3.0).item() == 1.0

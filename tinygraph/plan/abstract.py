@@ -1,0 +1,337 @@
+"""Arrays without content: an operation's own `forward`, run on them, says which instructions it is made of.
+
+So an operation is stated once, and one of a user's own is taken apart like those of the library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial, partialmethod
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend
+from ..backend.base import DTYPES
+from ..errors import CompileError
+from ..op import Op
+from ..ops.elementwise import Cast
+from ..ops.indexing import Index
+from ..ops.products import MatMul
+from ..ops.reduce import BroadcastTo, Max, Min, Sum
+from ..ops.shape import Concatenate, Reshape, Transpose
+from .primitives import PRIMITIVES
+from .program import Builder, Instruction, Value, axes_of, broadcast, constant, number_of
+from .purity import is_pure
+
+Shape = tuple[int, ...]
+METHODS = ("sum", "mean", "max", "min", "reshape", "transpose", "swapaxes", "squeeze", "clip")  # of arrays
+
+
+REDUCTIONS: dict[str, Any] = {"sum": Sum, "max": Max, "min": Min}
+KEPT = ("matmul", "reshape", "transpose", "broadcast_to", "index", "cast", "concatenate")  # plans know them as they are
+
+
+class _Shaped:
+    """What is known of a value's array before it is computed."""
+
+    value: Value
+
+    @property
+    def shape(self) -> Shape:
+        """The length of every axis."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The elements' type."""
+        return self.value.dtype
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.value.size
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.value.shape)
+
+
+class Unknown(_Shaped):
+    """Stands for the array of a tensor while a function is recorded: only shape and dtype are known."""
+
+    def __init__(self, value: Value, owner: Any) -> None:
+        self.value, self.owner = value, owner  # the recording it belongs to
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise CompileError(
+            "compile: the array of a tensor is used that was made while a compiled function was recorded; it has no "
+            "content: use operations on tensors, and return what you need"
+        )
+
+    __array__ = __array_ufunc__ = __array_function__ = __getattr__ = _refuse
+
+
+def evaluate(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) -> Instruction:
+    """Return an operation applied to values, with its parts, and its output of the right shape and dtype.
+
+    Parts there are unless `forward` does what no primitive is, looks at values, or depends on more than its arrays
+    and fixed numbers. Then it is run on arrays of zeros, or of ones if that raises an error, for the shape.
+    """
+    if is_pure(op):
+        build = Builder(backend, scope)
+        try:
+            y: Any = op.forward(Namespace(build), *(AbstractArray(build, v) for v in inputs))
+        except Exception:  # whatever a stranger's code raises where it finds no content
+            y = None
+        if isinstance(y, AbstractArray):
+            output, parts = y.value, tuple(build.instructions)
+            instruction = Instruction(op, inputs, output, parts)
+            if any(part.output is output for part in parts):
+                return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
+            return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
+    shape, dtype = _tried(op, inputs, backend)
+    return Instruction(op, inputs, Value(shape, dtype, scope=scope))
+
+
+def _tried(op: Op, inputs: tuple[Value, ...], backend: Backend) -> tuple[Shape, np.dtype[Any]]:
+    """Return shape and dtype of what `forward` makes of arrays of zeros or ones."""
+    with np.errstate(all="ignore"):
+        try:
+            made = op.forward(backend.xp, *(backend.xp.zeros(v.shape, v.dtype) for v in inputs))
+        except Exception:
+            try:
+                made = op.forward(backend.xp, *(backend.xp.ones(v.shape, v.dtype) for v in inputs))
+            except Exception as error:
+                raise CompileError(
+                    f"compile: {op.label}: forward was run on zeros and on ones, for the shape of its result, and "
+                    f"raised {type(error).__name__}: {error}"
+                ) from error
+    return tuple(made.shape), np.dtype(made.dtype)
+
+
+class AbstractArray(_Shaped):
+    """An array that `forward` computes with; what is done to it is written down.
+
+    Parameters
+    ----------
+    build : Builder
+        Takes the instructions.
+    value : Value
+    shared : bool
+        Whether others see the memory: writing to it would change them. Then it is refused.
+    """
+
+    __array_ufunc__ = None  # an operator of NumPy's arrays gives way to those here
+
+    def __init__(self, build: Builder, value: Value, shared: bool = True) -> None:
+        self.build, self.value, self.shared = build, value, shared
+
+    @property
+    def T(self) -> AbstractArray:
+        """The axes in reverse order."""
+        return Functions(self.build).transpose(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in METHODS:
+            raise AttributeError(f"{name}: not known of an array without content")
+        return partial(getattr(Namespace(self.build), name), self)
+
+    def astype(self, dtype: Any) -> AbstractArray:
+        """Return the elements converted."""
+        kind = np.dtype(dtype)
+        value = self.value if kind == self.dtype else self.build(Cast(kind.name), (self.value,), self.shape, kind)
+        return AbstractArray(self.build, value, shared=False)
+
+    def __getitem__(self, key: Any) -> AbstractArray:
+        key = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(k, AbstractArray) and k.dtype.kind == "b" for k in key):
+            raise TypeError("how many elements a mask picks depends on its content")
+        picks = (np.broadcast_to(np.intp(0), k.shape) if isinstance(k, AbstractArray) else k for k in key)
+        shape = np.broadcast_to(np.empty((), bool), self.shape)[tuple(picks)].shape
+        if any(isinstance(k, AbstractArray) for k in key):
+            return AbstractArray(self.build, Value(shape, self.dtype))
+        return self.seen_as(Index(key if ... in key else (*key, ...)), shape)
+
+    def seen_as(self, op: Op, shape: Shape) -> AbstractArray:
+        """Return a view: the same memory with another shape."""
+        self.shared = True
+        return AbstractArray(self.build, self.build(op, (self.value,), shape, self.dtype))
+
+    def write(self, result: AbstractArray) -> AbstractArray:
+        """Take the content of another array, as ``out=`` or ``+=`` let it."""
+        if self.shared or not self.value.like(result.value):
+            raise TypeError("an array that others see, or of another kind, is not written to")
+        self.value = result.value
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("an array without content is neither true nor false")
+
+
+for _sign, _name in {
+    **{"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul"},
+    **{"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"},
+}.items():
+
+    def _operator(a: Any, b: Any, name: str = _name) -> Any:
+        return getattr(Namespace(a.build), name)(a, b)
+
+    def _swapped(a: Any, b: Any, name: str = _name) -> Any:
+        return getattr(Namespace(a.build), name)(b, a)
+
+    def _in_place(a: Any, b: Any, name: str = _name) -> Any:
+        return getattr(Namespace(a.build), name)(a, b, out=a)
+
+    for _prefix, _method in {"": _operator, "r": _swapped, "i": _in_place}.items():
+        setattr(AbstractArray, f"__{_prefix}{_sign}__", _method)
+for _name in ("negative", "abs"):
+    setattr(
+        AbstractArray, f"__{_name[:3]}__", partialmethod(lambda a, name: getattr(Namespace(a.build), name)(a), _name)
+    )
+
+
+class Namespace:
+    """What `forward` takes for the backend's `xp`: `Functions`, which take ``out=`` as well."""
+
+    def __init__(self, build: Builder) -> None:
+        self._functions = Functions(build)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in DTYPES:
+            return getattr(np, name)
+        function = getattr(self._functions, name)
+
+        def call(*arguments: Any, out: AbstractArray | None = None, **options: Any) -> AbstractArray:
+            y: AbstractArray = function(*arguments, **options)
+            return y if out is None else out.write(y)
+
+        return call
+
+
+class Functions:
+    """Functions of abstract arrays, under the names they have in `xp`.
+
+    One that is not here, or takes what it does not take here, raises an error; the operation is kept whole.
+    """
+
+    def __init__(self, build: Builder) -> None:
+        self.build = build
+
+    def __getattr__(self, name: str) -> Callable[..., AbstractArray]:
+        if name in REDUCTIONS:
+            return partial(self._reduction, REDUCTIONS[name])
+        if name not in PRIMITIVES:
+            raise AttributeError(f"{name}: not known of arrays without content")
+        return partial(self._primitive, name)
+
+    def _new(self, value: Value) -> AbstractArray:
+        return AbstractArray(self.build, value, shared=False)
+
+    def _primitive(self, name: str, *operands: Any) -> AbstractArray:
+        if not all(isinstance(x, AbstractArray) or type(x) in (bool, int, float) for x in operands):
+            raise TypeError("an array of the operation's own may be another at each call")
+        return self._new(self.build.elementwise(name, *(getattr(x, "value", x) for x in operands)))
+
+    def power(self, a: AbstractArray, b: Any) -> AbstractArray:
+        exponent = number_of(b.value, self.build.backend) if isinstance(b, AbstractArray) and not b.shape else b
+        if isinstance(exponent, AbstractArray) or exponent not in (2, 0.5, -0.5):
+            return self._primitive("power", a, b)
+        if exponent == 2:
+            return self.square(a)
+        return self.sqrt(a) if exponent == 0.5 else self.divide(1.0, self.sqrt(a))
+
+    def clip(self, x: AbstractArray, low: Any = None, high: Any = None) -> AbstractArray:
+        y = x if low is None else self.maximum(x, low)
+        return y if high is None else self.minimum(y, high)
+
+    def _reduction(self, op: Any, x: AbstractArray, axis: Any = None, keepdims: bool = False) -> AbstractArray:
+        axes = axes_of(axis, x.ndim)
+        kept = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+        joined = None if len(axes) == x.ndim else axes[0] if len(axes) == 1 else axes
+        wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind) if op is Sum else None
+        y = self._new(self.build(op(joined), (x.value,), kept, np.dtype(wide) if wide else x.dtype))
+        return self.reshape(y, tuple(1 if a in axes else n for a, n in enumerate(x.shape))) if keepdims else y
+
+    def mean(self, x: AbstractArray, axis: Any = None, keepdims: bool = False) -> AbstractArray:
+        if x.dtype.itemsize < 4 or x.dtype.kind != "f":
+            raise TypeError("NumPy adds up in a wider dtype")
+        total = self.sum(x, axis, keepdims)
+        return self.multiply(total, total.size / x.size)
+
+    def reshape(self, x: AbstractArray, *shape: Any) -> AbstractArray:
+        lengths = shape[0] if isinstance(shape[0], tuple | list) else shape
+        known = math.prod(n for n in lengths if n != -1)
+        full = tuple(int(n) if n != -1 else x.size // known for n in lengths)
+        if math.prod(full) != x.size:
+            raise ValueError("another number of elements")
+        return x.seen_as(Reshape(full), full)
+
+    def squeeze(self, x: AbstractArray, axis: Any = None) -> AbstractArray:
+        axes = axes_of(axis, x.ndim) if axis is not None else tuple(a for a, n in enumerate(x.shape) if n == 1)
+        return self.reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in axes))
+
+    def expand_dims(self, x: AbstractArray, axis: int) -> AbstractArray:
+        at = axis % (x.ndim + 1)
+        return self.reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+
+    def transpose(self, x: AbstractArray, *axes: Any) -> AbstractArray:
+        given = axes[0] if len(axes) == 1 else axes or None
+        order = range(x.ndim)[::-1] if given is None else [a % x.ndim for a in given]
+        return x.seen_as(Transpose(None if given is None else tuple(given)), tuple(x.shape[a] for a in order))
+
+    def swapaxes(self, x: AbstractArray, first: int, second: int) -> AbstractArray:
+        order = list(range(x.ndim))
+        order[first], order[second] = order[second], order[first]
+        return self.transpose(x, order)
+
+    def broadcast_to(self, x: AbstractArray, shape: Sequence[int]) -> AbstractArray:
+        if broadcast(x.shape, tuple(shape)) != tuple(shape):
+            raise ValueError("shapes do not broadcast")
+        return x.seen_as(BroadcastTo(tuple(shape)), tuple(shape))
+
+    def matmul(self, a: AbstractArray, b: AbstractArray) -> AbstractArray:
+        if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2] or a.dtype != b.dtype:
+            raise ValueError("no product of matrices of one dtype")
+        shape = (*broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+        return self._new(self.build(MatMul(), (a.value, b.value), shape, a.dtype))
+
+    def concatenate(self, arrays: Sequence[AbstractArray], axis: int = 0) -> AbstractArray:
+        at = axis % arrays[0].ndim
+        ((before, after, dtype),) = {(x.shape[:at], x.shape[at + 1 :], x.dtype) for x in arrays}
+        shape = (*before, sum(x.shape[at] for x in arrays), *after)
+        return self._new(self.build(Concatenate(axis), tuple(x.value for x in arrays), shape, dtype))
+
+    def full_like(self, x: AbstractArray, number: float) -> AbstractArray:
+        return self._new(constant(self.build.backend, np.full(x.shape, number, x.dtype)))
+
+    def zeros_like(self, x: AbstractArray) -> AbstractArray:
+        return self.full_like(x, 0)
+
+    def ones_like(self, x: AbstractArray) -> AbstractArray:
+        return self.full_like(x, 1)
+
+    # -- of which only the shape is told: what calls them is kept whole ------------------------------------
+
+    def _whole(self, shape: Sequence[int], dtype: Any) -> AbstractArray:
+        return self._new(Value(tuple(shape), np.dtype(dtype)))
+
+    def index_add(self, shape: Shape, key: Any, x: AbstractArray) -> AbstractArray:
+        return self._whole(shape, x.dtype)
+
+    def bernoulli(self, key: AbstractArray, p_off: float, shape: Shape, dtype: Any) -> AbstractArray:
+        return self._whole(shape, dtype)
+
+    def spmm(self, y: AbstractArray, w: AbstractArray, edges: Any, transposed: bool = False) -> AbstractArray:
+        return self._whole((y.shape[0], edges.n_in if transposed else edges.n_out), y.dtype)
+
+    def sddmm(self, y: AbstractArray, z: AbstractArray, edges: Any) -> AbstractArray:
+        return self._whole((edges.n_edges,), y.dtype)
+
+    def argmax(self, x: AbstractArray, axis: int) -> AbstractArray:
+        return self._whole(np.delete(x.shape, axis).tolist(), np.int64)
+
+    def pad(self, x: AbstractArray, widths: Any, constant_values: float) -> AbstractArray:
+        return self._whole([n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)], x.dtype)

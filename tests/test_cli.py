@@ -67,7 +67,7 @@ def test_resuming_equals_never_stopping(tinygraph, tmp_path):
     tinygraph("train", "--epochs", 2, "--out", "parts")
     status, out, _ = tinygraph("train", "--epochs", 4, "--out", "parts", "--resume")
     assert status == 0
-    assert "4 passes" in out
+    assert "4 epochs" in out
     a, b = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "parts"))
     assert a == b
 

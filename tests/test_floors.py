@@ -26,19 +26,13 @@ FLOORS = [
     {"tinygraph.plan"},
     {
         "tinygraph.nn",
+        "tinygraph.labels",
         "tinygraph.losses",
         "tinygraph.optim",
         "tinygraph.metrics",
         "tinygraph.sensitivity",
-        "tinygraph.sleeping",
     },
-    {
-        "tinygraph.train",
-        "tinygraph.objective",
-        "tinygraph.stopping",
-        "tinygraph.history",
-        "tinygraph.checkpoint",
-    },
+    {"tinygraph.train", "tinygraph.checkpoint"},
     {"tinygraph.models"},
     {"tinygraph.tools"},
 ]

@@ -1,5 +1,10 @@
 """Losses, regularisers and optimisers against formulas in plain NumPy."""
 
+import copy
+import inspect
+import pickle
+import pydoc
+
 import numpy as np
 import pytest
 
@@ -52,6 +57,22 @@ def test_losses_refuse_what_does_not_fit():
         losses.cross_entropy(tg.tensor(np.zeros((0, 3))), np.zeros((0, 3)))
     with pytest.raises(ShapeError, match=r"logits of shape \(B, classes\)"):
         losses.cross_entropy(tg.tensor(np.zeros(3)), np.zeros(3))
+
+
+def test_a_loss_is_a_value_that_is_known_by_its_name():
+    assert losses.huber.__name__ == "huber"
+    assert repr(losses.huber) == "<loss huber of prediction>"
+    assert list(inspect.signature(losses.huber).parameters) == ["output", "target", "delta"]
+    assert "(Prob. 65.17)" in pydoc.render_doc(losses.huber)
+    assert pickle.loads(pickle.dumps(losses.huber)) is copy.deepcopy(losses.huber) is losses.huber
+    assert [losses.takes_logits(f) for f in (losses.huber, losses.cross_entropy, losses.l2)] == [False, True, None]
+
+
+def test_whole_numbers_are_rows_of_probabilities_too(rng):
+    z, rows = rng.normal(size=(3, 3)), np.eye(3, dtype=int)
+    expected = losses.cross_entropy(tg.tensor(z), rows.astype(float)).item()
+    for target in (rows, rows.tolist(), rows.astype(bool)):
+        assert losses.cross_entropy(tg.tensor(z), target).item() == expected
 
 
 def test_regularisers_count_weights_once_and_biases_never():

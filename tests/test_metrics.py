@@ -16,6 +16,18 @@ def test_error_rate_accuracy_and_confusion():
     assert metrics.confusion_matrix([0], [0], n_classes=4).shape == (4, 4)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float64])
+def test_rows_may_have_any_dtype(dtype):
+    rows = np.eye(3)[[0, 1, 2, 2, 1]].astype(dtype)
+    assert metrics.error_rate(rows, [0, 2, 2, 2, 0]) == metrics.error_rate([0, 2, 2, 2, 0], rows) == 2 / 5
+
+
+def test_a_target_with_an_entry_missing_is_left_out():
+    target = np.array([[0.0, 1.0], [np.nan, np.nan], [1.0, 0.0]])
+    assert metrics.error_rate([1, 0, 1], target) == 1 / 2
+    assert np.isnan(metrics.error_rate([1], target[1:2]))
+
+
 def test_precision_and_recall_of_labels_leave_out_missing_ones():
     decision = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]])
     target = np.array([[1, 0, 0], [0, np.nan, 0], [1, 1, 0]])

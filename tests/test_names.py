@@ -13,7 +13,7 @@ import pytest
 import tinygraph as tg
 
 pytestmark = pytest.mark.host
-PACKAGES = ["tinygraph", "tinygraph.backend", "tinygraph.data", "tinygraph.nn", "tinygraph.ops", "tinygraph.plan"]
+PACKAGES = ["tinygraph", *(f"tinygraph.{name}" for name in ("backend", "data", "nn", "ops", "plan", "train"))]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

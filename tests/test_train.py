@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import data, losses, optim
+from tinygraph import data, labels, losses, optim
 from tinygraph.errors import ArgumentError, DataError
 from tinygraph.models import fully_connected
 
@@ -28,7 +28,7 @@ def test_training_lowers_loss_and_error(blobs):
     assert history.losses[-1] < 0.5 * history.losses[0]
     assert history.errors[-1] < 0.2 < history.errors[0]
     assert len(history) == len(history.times) == 20
-    assert history.stopped == "all 20 passes done"
+    assert history.stop_reason == "completed 20 epochs"
     loss, error = tg.evaluate(net, losses.cross_entropy, blobs)
     assert history["validation_loss"][-1] == pytest.approx(loss)
     assert history["validation_error"][-1] == error
@@ -86,7 +86,7 @@ def test_batches_of_ones_own(blobs):
     batches = [(X[:30], labels[:30]), (X[30:], labels[30:])]
     history = tg.fit(net, losses.cross_entropy, batches, optimizer, 3)
     assert len(history) == 3
-    with pytest.raises(DataError, match="no batch in a later pass: give a list, not an iterator"):
+    with pytest.raises(DataError, match="was exhausted after the first epoch; pass a list or another re-iterable"):
         tg.fit(net, losses.cross_entropy, iter(batches), optimizer, 3)
 
 
@@ -99,9 +99,7 @@ def test_stop_tolerance(blobs, every, compiled):
     changes = np.abs(np.diff(history.risks))
     assert changes[-1] <= 1e-3 < changes[:-1].min()
     assert len(changes) == (history.iterations if every == "iteration" else len(history)) < 500
-    assert f"the risk changed by {changes[-1]:.3g}, no more than 0.001, in {every.replace('epoch', 'pass')} " in (
-        history.stopped
-    )
+    assert f"the risk changed by {changes[-1]:.3g}, no more than 0.001, in {every} " in (history.stop_reason)
     risk = tg.evaluate(net, losses.cross_entropy, blobs)[0] + losses.l2(net, 1e-2).item()
     assert history.risks[-1] == pytest.approx(risk, rel=1e-6)
 
@@ -122,10 +120,10 @@ def test_looking_at_the_risk_does_not_change_training(blobs):
 def test_the_number_of_iterations_is_limited(blobs):
     net, optimizer = make()
     history = tg.fit(net, losses.cross_entropy, blobs, optimizer, batch_size=20, max_iterations=32)  # 3 a pass
-    assert (history.iterations, len(history), history.stopped) == (32, 11, "all 32 iterations done")
-    for epochs, iterations, passes, stopped in ((2, 100, 2, "all 2 passes done"), (9, 6, 2, "all 6 iterations done")):
+    assert (history.iterations, len(history), history.stop_reason) == (32, 11, "completed 32 iterations")
+    for epochs, iterations, passes, stopped in ((2, 100, 2, "completed 2 epochs"), (9, 6, 2, "completed 6 iterations")):
         history = tg.fit(net, losses.cross_entropy, blobs, optimizer, epochs, 20, max_iterations=iterations)
-        assert (history.iterations, len(history), history.stopped) == (6, passes, stopped)
+        assert (history.iterations, len(history), history.stop_reason) == (6, passes, stopped)
     assert len(tg.fit(net, losses.cross_entropy, blobs, optimizer, batch_size=60)) == 10
     assert len(tg.fit(net, losses.cross_entropy, blobs, optimizer, max_iterations=0)) == 0
 
@@ -158,7 +156,7 @@ def test_early_stopping_keeps_the_pocket_variables_65_94(blobs, rng):
     best = int(np.argmin(errors))
     assert len(history) == best + 1 + 4 < 200
     assert tg.evaluate(net, losses.cross_entropy, held_out)[1] == errors[best]
-    assert f"best was pass {best + 1}" in history.stopped
+    assert f"best was epoch {best + 1}" in history.stop_reason
 
 
 def test_a_validation_set_without_a_single_label_never_improves(blobs):
@@ -203,7 +201,7 @@ def test_a_run_that_was_killed_continues_bit_for_bit(blobs, tmp_path, more, cut)
     again, optimizer = masked(9)  # asked for no more, it ends with the same
     repeated = tg.fit(again, losses.cross_entropy, blobs, optimizer, **cut, **options, checkpoint=path)
     assert (repeated.losses, repeated["validation_loss"]) == (early.losses, early["validation_loss"])
-    assert (repeated.iterations, repeated.stopped) == (early.iterations, early.stopped)
+    assert (repeated.iterations, repeated.stop_reason) == (early.iterations, early.stop_reason)
     second, optimizer = masked(9)
     history = tg.fit(second, losses.cross_entropy, blobs, optimizer, 5, **options, checkpoint=path)
     for column in ("loss", "error", "validation_loss", "validation_error"):
@@ -288,7 +286,7 @@ def test_a_loss_that_explodes_is_told(blobs):
     net, _ = make()
     with (
         np.errstate(all="ignore"),
-        pytest.raises(DataError, match="the loss became .* in pass .*: lower the learning rate"),
+        pytest.raises(DataError, match="the loss became .* in epoch .*: lower the learning rate"),
     ):
         tg.fit(net, losses.squared_error, (blobs[0], np.eye(3)[blobs[1]] * 1e20), optim.SGD(net.parameters(), 1e30), 3)
     assert net.training
@@ -384,7 +382,10 @@ def test_a_step_that_cannot_be_compiled_runs_eagerly_and_says_so(blobs):
         loss = losses.cross_entropy(network(x), y)
         return loss * (1.0 if float(loss) < 1e9 else 0.0)
 
-    with pytest.warns(RuntimeWarning, match="the step runs eagerly; compiled=False says so. compile: item"):
+    with pytest.warns(
+        RuntimeWarning,
+        match="could not compile the training step, running eagerly; pass compiled=False .* this. compile: item",
+    ):
         history = tg.fit(net, own, [(X, np.eye(3, dtype=np.float32)[labels])], optim.SGD(net.parameters(), 0.5), 3)
     assert history.losses[-1] < history.losses[0]
     assert (net.layer1.W.numpy() != start).any()
@@ -396,12 +397,12 @@ def test_a_checkpoint_beyond_a_limit_is_left_as_it_is(blobs, tmp_path):
     tg.fit(net, losses.cross_entropy, blobs, optimizer, batch_size=20, max_iterations=8, checkpoint=path)  # 3 a pass
     before, written = net.layer1.W.numpy(), path.read_bytes()
     for limits, stopped in (
-        ({"max_iterations": 5}, "the checkpoint has 8 iterations, of 5"),
-        ({"epochs": 1, "max_iterations": 20}, "the checkpoint has 2 passes, of 1"),
+        ({"max_iterations": 5}, "the checkpoint has 8 iterations, more than the limit of 5"),
+        ({"epochs": 1, "max_iterations": 20}, "the checkpoint has 2 epochs, more than the limit of 1"),
     ):
         net, optimizer = make()
         history = tg.fit(net, losses.cross_entropy, blobs, optimizer, batch_size=20, checkpoint=path, **limits)
-        assert (history.iterations, history.stopped) == (8, stopped)
+        assert (history.iterations, history.stop_reason) == (8, stopped)
         np.testing.assert_array_equal(net.layer1.W.numpy(), before)
         assert path.read_bytes() == written
 
@@ -435,6 +436,37 @@ def test_evaluate_checks_labels_as_fit_does(blobs):
     net = fully_connected([4, 1], output="tanh", seed=0)
     with pytest.raises(DataError, match="evaluate: labels must be -1 or 1; Y has 0"):
         tg.evaluate(net, losses.logistic, (blobs[0], np.zeros((60, 1))))
+
+
+def test_a_loss_of_ones_own_that_says_what_it_takes(blobs):
+    def doubled(output, target):
+        return 2.0 * losses.cross_entropy(output, target)
+
+    def of_the_prediction(output, target):
+        return losses.squared_error(output, target)
+
+    found = []
+    for loss in (losses.cross_entropy, losses.Loss(doubled, "logits", labels.CLASSES)):
+        net, optimizer = make()
+        history = tg.fit(net, loss, blobs, optimizer, 1, validation=blobs)
+        found.append((history.losses[0], history.errors[0], *tg.evaluate(net, loss, blobs)))
+    assert found[1][0] > found[0][0]
+    assert None not in found[1]
+    own = losses.Loss(of_the_prediction, "prediction")
+    net, _ = make()
+    rows = blobs[0], np.eye(3)[blobs[1]]
+    assert tg.evaluate(net, own, rows) == tg.evaluate(net, losses.squared_error, rows)
+    with pytest.raises(ArgumentError, match="takes is 'logits' or 'prediction', got 'output'"):
+        losses.Loss(doubled, "output")
+
+
+def test_data_are_looked_through_once(blobs, monkeypatch):
+    looked = []
+    monkeypatch.setattr(np, "isfinite", lambda x, f=np.isfinite: looked.append(np.shape(x)) or f(x))
+    net, optimizer = make()
+    tg.fit(net, losses.squared_error, (blobs[0], np.eye(3)[blobs[1]]), optimizer, 2)
+    tg.evaluate(net, losses.squared_error, (blobs[0], np.eye(3)[blobs[1]]))
+    assert [s for s in looked if s] == [(60, 4), (60, 3)] * 2
 
 
 def test_options_filled_in_keep_what_is_known_of_a_loss(tmp_path):

@@ -25,7 +25,6 @@ from .derivatives import *
 from .errors import *
 from .gradient_check import *
 from .graphs import *
-from .history import History as History
 from .op import *
 from .ops import *
 from .plan import Plan as Plan

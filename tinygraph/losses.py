@@ -8,13 +8,13 @@ is given the signals z_L before the output activation, ``net(x)``; the others th
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, reduce
-from typing import TypeVar
+from functools import partial, reduce, update_wrapper
+from typing import Any, Generic, Literal, ParamSpec
 
 import numpy as np
 
-from .data.checks import task_labels
-from .errors import ArgumentError, DataError, GraphError, ShapeError
+from .errors import ArgumentError, GraphError, ShapeError
+from .labels import BINARY, CLASSES, REAL, SIGNS, TASKS, Labels, number_of_tasks
 from .nn import Module
 from .ops.activation import softplus
 from .ops.elementwise import abs as absolute
@@ -23,48 +23,72 @@ from .ops.loss import sigmoid_cross_entropy, softmax_cross_entropy
 from .ops.loss import squared_error as squared_error_op
 from .ops.reduce import norm
 from .ops.reduce import sum as total
-from .ops.shape import reshape, stack
+from .ops.shape import reshape
 from .tensors import Operand, Tensor, as_tensor
 
-F = TypeVar("F", bound=Callable[..., Tensor])
+P = ParamSpec("P")
 
 
-def _of_logits(loss: F) -> F:
-    loss.takes_logits = True  # type: ignore[attr-defined]
-    return loss
+class Loss(Generic[P]):
+    """A function of output and target that says what training must know of it.
+
+    Every loss of this module is one. One of your own becomes one by ``Loss(function, "logits")``, and `fit` then gives
+    it what it takes, counts wrong decisions and checks labels.
+
+    Parameters
+    ----------
+    compute : callable
+        ``compute(output, target, **options)`` returns the mean over the batch, a tensor with one entry.
+    takes : {"logits", "prediction"}
+        What `output` is: the signals z_L before the output activation, or the prediction gamma-hat.
+    labels : Labels
+        What `target` may hold; see `tinygraph.labels`. By default real numbers, none of them missing.
+    """
+
+    __name__: str
+
+    def __init__(
+        self, compute: Callable[P, Tensor], takes: Literal["logits", "prediction"], labels: Labels = REAL
+    ) -> None:
+        if takes not in ("logits", "prediction"):
+            raise ArgumentError(f"Loss: takes is 'logits' or 'prediction', got {takes!r}")
+        update_wrapper(self, compute)
+        self.compute, self.takes, self.labels = compute, takes, labels
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        return self.compute(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<loss {self.__name__} of {self.takes}>"
+
+    def __reduce__(self) -> str:
+        return self.__name__  # pickled and copied by name, as functions are
 
 
-def _of_prediction(loss: F) -> F:
-    loss.takes_logits = False  # type: ignore[attr-defined]
-    return loss
-
-
-def _with_missing_labels(loss: F) -> F:
-    loss.missing_labels = True  # type: ignore[attr-defined]
-    return loss
+def as_loss(function: Callable[..., Tensor]) -> Loss[Any] | None:
+    """Return the `Loss` that a function is, options filled in by ``functools.partial`` or not; None for any other."""
+    whole = function.func if isinstance(function, partial) else function
+    return whole if isinstance(whole, Loss) else None
 
 
 def takes_logits(loss: Callable[..., Tensor]) -> bool | None:
-    """Return whether a function of this module is given logits; None for any other function.
+    """Return whether a `Loss` is given logits; None for any other function.
 
-    Options may be filled in: ``functools.partial(losses.huber, delta=0.5)`` is a function of this module.
+    Options may be filled in: ``functools.partial(losses.huber, delta=0.5)`` is a loss of predictions.
     """
-    answer: bool | None = getattr(without_options(loss), "takes_logits", None)
-    return answer
+    known = as_loss(loss)
+    return None if known is None else known.takes == "logits"
 
 
-def without_options(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return the function whose options ``functools.partial`` has filled in, or `loss` itself."""
-    return loss.func if isinstance(loss, partial) else loss
+def _of_logits(labels: Labels) -> Callable[[Callable[P, Tensor]], Loss[P]]:
+    return lambda compute: Loss(compute, "logits", labels)
 
 
-def _labels(target: Operand, like: Tensor) -> Tensor:
-    """Return labels as a tensor; whole numbers and truth values take the dtype of `like`."""
-    labels = as_tensor(target, like)
-    return labels if labels.dtype.kind == "f" else labels.astype(like.dtype)
+def _of_prediction(labels: Labels) -> Callable[[Callable[P, Tensor]], Loss[P]]:
+    return lambda compute: Loss(compute, "prediction", labels)
 
 
-@_of_prediction
+@_of_prediction(REAL)
 def squared_error(output: Operand, target: Operand) -> Tensor:
     """Return the mean over the batch of the squared distance ``|target - output|**2`` (65.48), as in the risk (65.47).
 
@@ -80,10 +104,10 @@ def squared_error(output: Operand, target: Operand) -> Tensor:
         If the shapes differ or the batch is empty.
     """
     output = as_tensor(output)
-    return squared_error_op(output, _labels(target, output))
+    return squared_error_op(output, REAL.aligned(target, output))
 
 
-@_of_logits
+@_of_logits(CLASSES)
 def cross_entropy(logits: Operand, target: Operand) -> Tensor:
     """Return the mean over the batch of the cross-entropy ``-sum target log softmax(logits)`` (65.128).
 
@@ -105,29 +129,10 @@ def cross_entropy(logits: Operand, target: Operand) -> Tensor:
         If a class index on the host is out of range.
     """
     logits = as_tensor(logits)
-    return softmax_cross_entropy(logits, _basis_vectors(logits, target))
+    return softmax_cross_entropy(logits, CLASSES.aligned(target, logits))
 
 
-def _basis_vectors(logits: Tensor, target: Operand) -> Operand:
-    """Return class indices as basis vectors like `logits`, anything else as it is."""
-    kind = target.dtype.kind if isinstance(target, Tensor) else np.asarray(target).dtype.kind
-    if kind not in "iu" or (target.ndim if isinstance(target, Tensor) else np.ndim(target)) == 2:
-        return target
-    classes = logits.shape[-1]
-    if not isinstance(target, Tensor):
-        host = np.asarray(target)
-        if host.size and not 0 <= host.min() <= host.max() < classes:
-            wrong = int(host[(host < 0) | (host >= classes)][0])
-            raise DataError(f"cross_entropy: class {wrong} is outside 0 to {classes - 1}")
-        target = as_tensor(target, logits)
-    if target.shape != logits.shape[:1]:
-        raise ShapeError(f"cross_entropy: expected {logits.shape[0]} class indices, got shape {target.shape}")
-    columns = Tensor(logits.backend.xp.arange(classes), logits.backend)
-    return (target[:, None].astype(columns.dtype) == columns).astype(logits.dtype)
-
-
-@_of_logits
-@_with_missing_labels
+@_of_logits(BINARY)
 def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None = None) -> Tensor:
     """Return the mean over the batch of the labels' binary cross-entropies, added up.
 
@@ -149,7 +154,7 @@ def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None
         If the shapes differ or the batch is empty.
     """
     z = as_tensor(logits)
-    t = _labels(target, z)
+    t = BINARY.aligned(target, z)
     _check_same_shape("binary_cross_entropy", z, t)
     known = equal(t, t)  # NaN is not equal to itself
     if valid is not None:
@@ -158,8 +163,7 @@ def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None
     return total(where(known, cost, 0.0)) * (1.0 / z.shape[0])
 
 
-@_of_logits
-@_with_missing_labels
+@_of_logits(TASKS)
 def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
     """Return the mean over the batch of the cross-entropies of T softmax pairs, added up (65.154), (65.163).
 
@@ -183,38 +187,14 @@ def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
     """
     z = as_tensor(logits)
     pairs = (z.shape[0], number_of_tasks(z), 2)
-    signals, labels = reshape(z, pairs), reshape(label_vectors(z, target), pairs)
+    signals, labels = reshape(z, pairs), reshape(TASKS.aligned(target, z), pairs)
     present, absent = labels[:, :, 0], labels[:, :, 1]
     known = equal(absent, absent)  # NaN is not equal to itself
     # A softmax of two is a sigmoid of their difference.
     return binary_cross_entropy(signals[:, :, 0] - signals[:, :, 1], where(known, present, absent))
 
 
-def label_vectors(logits: Tensor, target: Operand) -> Tensor:
-    """Return labels in any form that `multitask_cross_entropy` takes as pairs (present, absent), shaped as `logits`."""
-    rows, tasks = logits.shape[0], number_of_tasks(logits)
-    labels = _labels(target, logits)
-    if labels.shape not in ((rows, tasks), (rows, 2 * tasks), (rows, tasks, 2)):
-        raise ShapeError(
-            f"multitask_cross_entropy: for logits {logits.shape} expected labels ({rows}, {tasks}), one a task, or "
-            f"pairs (present, absent) of shape ({rows}, {2 * tasks}) or ({rows}, {tasks}, 2), got {labels.shape}"
-        )
-    if isinstance(target, np.ndarray | list | tuple):
-        task_labels(target, tasks, "multitask_cross_entropy")
-    if labels.shape == (rows, tasks):
-        labels = stack([labels, 1.0 - labels], axis=-1)
-    return reshape(labels, logits.shape)
-
-
-def number_of_tasks(logits: Tensor) -> int:
-    """Return T for signals of shape (B, 2 T) or (B, T, 2)."""
-    pairs = logits.ndim == 3 and logits.shape[2] == 2
-    if not pairs and (logits.ndim != 2 or logits.shape[1] % 2):
-        raise ShapeError(f"multitask_cross_entropy: expected logits (B, 2 T) or (B, T, 2), got {logits.shape}")
-    return logits.shape[1] if pairs else logits.shape[1] // 2
-
-
-@_of_prediction
+@_of_prediction(REAL)
 def huber(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
     """Return the mean over the batch of the Huber loss of the error vector ``e = target - output`` (Prob. 65.17).
 
@@ -238,7 +218,7 @@ def huber(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
     return _huber("huber", output, target, delta)
 
 
-@_of_prediction
+@_of_prediction(REAL)
 def huber_1964(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
     """Return the Huber loss as Huber (1964) and PyTorch's ``huber_loss`` scale it: `delta` times `huber`.
 
@@ -250,7 +230,7 @@ def huber_1964(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
 
 def _huber(what: str, output: Operand, target: Operand, delta: float) -> Tensor:
     output = as_tensor(output)
-    target = _labels(target, output)
+    target = REAL.aligned(target, output)
     _check_same_shape(what, output, target)
     if not _factor(f"{what}: delta", delta):
         raise ArgumentError(f"{what}: delta must be above 0, got 0")
@@ -260,7 +240,7 @@ def _huber(what: str, output: Operand, target: Operand, delta: float) -> Tensor:
     return total(cost) * (1.0 / e.shape[0])
 
 
-@_of_prediction
+@_of_prediction(SIGNS)
 def logistic(output: Operand, sign: Operand) -> Tensor:
     """Return the mean over the batch of ``log(1 + exp(-sign output))``, added up over columns (Prob. 65.18).
 
@@ -283,7 +263,7 @@ def logistic(output: Operand, sign: Operand) -> Tensor:
     return _logistic("logistic", output, sign)
 
 
-@_of_logits
+@_of_logits(SIGNS)
 def logistic_with_logits(logits: Operand, sign: Operand) -> Tensor:
     """Return the mean over the batch of ``log(1 + exp(-sign logits))``, added up over columns: logistic regression's.
 
@@ -295,7 +275,7 @@ def logistic_with_logits(logits: Operand, sign: Operand) -> Tensor:
 
 def _logistic(what: str, scores: Operand, sign: Operand) -> Tensor:
     z = as_tensor(scores)
-    labels = _labels(sign, z)
+    labels = SIGNS.aligned(sign, z)
     _check_same_shape(what, z, labels)
     return total(softplus(-(labels * z))) * (1.0 / z.shape[0])
 

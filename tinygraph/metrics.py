@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .backend import get_backend
 from .data.checks import SUM_TOLERANCE, task_labels
 from .errors import DataError
-from .tensors import Tensor
+from .nn.outputs import wrong_classes, wrong_entries
+from .tensors import Tensor, no_grad
 
 
 def _host(values: Any) -> np.ndarray:
     return values.numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def _classes(values: Any, what: str) -> np.ndarray:
-    """Return class indices (n,) from class indices, or from rows of which the largest entry counts."""
+def _classes_or_rows(values: Any, what: str) -> np.ndarray:
+    """Return class indices (n,), or rows (n, classes) of which the largest entry counts."""
     host = _host(values)
     if host.ndim == 2:
-        return np.asarray(host.argmax(axis=1))
+        return host
     if host.ndim != 1 or (host.size and host.dtype.kind not in "iub"):
         raise DataError(f"{what}: expected class indices (n,) or rows (n, classes), got {host.dtype} {host.shape}")
     return host.astype(np.int64)
 
 
+def _classes(values: Any, what: str) -> np.ndarray:
+    """Return class indices (n,) from class indices or rows."""
+    host = _classes_or_rows(values, what)
+    return np.asarray(host.argmax(axis=1)) if host.ndim == 2 else host
+
+
 def _pair(decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
-    a, b = _classes(decision, "decision"), _classes(target, "target")
+    a, b = _classes_or_rows(decision, "decision"), _classes_or_rows(target, "target")
     if len(a) != len(b) or not len(a):
         raise DataError(f"decision and target must have the same number of rows, at least 1: got {len(a)} and {len(b)}")
     return a, b
+
+
+def _compared(
+    compare: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], decision: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which decisions are wrong and which labels are known, by the rule that `fit` counts by."""
+    numpy = get_backend("numpy")
+    with no_grad():
+        wrong, known = (t.numpy() for t in compare(Tensor(decision, numpy), Tensor(target, numpy)))
+    return wrong & known, known
 
 
 def error_rate(decision: Any, target: Any) -> float:
@@ -38,15 +57,21 @@ def error_rate(decision: Any, target: Any) -> float:
     Parameters
     ----------
     decision, target : tensors or arrays
-        Class indices of shape (n,), or rows of shape (n, classes) of which the largest entry counts.
+        Class indices of shape (n,), or rows of shape (n, classes) of which the largest entry counts, the first of
+        equals. A row of `target` with NaN in it is missing, and left out.
+
+    Returns
+    -------
+    float
+        NaN if every target is missing.
 
     Raises
     ------
     DataError
         If the numbers of rows differ or are 0.
     """
-    a, b = _pair(decision, target)
-    return float((a != b).mean())
+    wrong, known = _compared(wrong_classes, *_pair(decision, target))
+    return float(_ratio(wrong.sum(), known.sum()))
 
 
 def accuracy(decision: Any, target: Any) -> float:
@@ -68,7 +93,7 @@ def confusion_matrix(decision: Any, target: Any, n_classes: int | None = None) -
     -------
     array of shape (n_classes, n_classes), int64
     """
-    a, b = _pair(decision, target)
+    a, b = (_classes(rows, "") for rows in _pair(decision, target))
     columns = [h.shape[1] for h in (_host(decision), _host(target)) if h.ndim == 2]
     n = n_classes if n_classes is not None else max([*columns, int(max(a.max(), b.max())) + 1])
     if min(a.min(), b.min()) < 0 or max(a.max(), b.max()) >= n:
@@ -301,11 +326,10 @@ def _task_decisions(what: str, decision: Any, target: Any) -> tuple[np.ndarray, 
     """Return which decisions are wrong and which labels are there, both of shape (n, T)."""
     d, t = _tasks(what, decision, target)
     if d.ndim == 3:
-        d = (d[:, :, 0] >= d[:, :, 1]).astype(float)
+        return _compared(wrong_classes, d, np.stack([t, 1 - t], axis=2))
     if not np.isin(d, (0, 1)).all():
         raise DataError(f"{what}: decisions must be 0 or 1, or pairs (present, absent)")
-    known = ~np.isnan(t)
-    return (d != t) & known, known
+    return _compared(wrong_entries, d, t)
 
 
 def roc_curve(scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

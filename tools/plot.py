@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.history import History
+from tinygraph.train import History
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"  # told apart by the colour-blind too
 FORMATS: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}  # no dates
 
 
 def learning_curves(history: History, held_out: str) -> bytes:
-    """Return losses and, where there are decisions, errors by pass as an SVG picture.
+    """Return losses and, where there are decisions, errors by epoch as an SVG picture.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def learning_curves(history: History, held_out: str) -> bytes:
         ):
             if values and values[0] is not None:
                 axes.plot(epochs, [scale * v for v in values], label=name, **style)
-        axes.set_xlabel("pass")
+        axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)

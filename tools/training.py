@@ -34,10 +34,10 @@ def run(settings: Settings, out: Path | None, *, resume: bool, data_dir: Path | 
     write_file(folder / "curves.svg", learning_curves(history, experiment.held_out))
     tg.save(folder / "weights.safetensors", net)
     drawing, remark = _draw_or_write_dot(experiment, folder / "graph.svg")
-    results |= {"seconds": history.times[-1], "stopped": history.stopped}
+    results |= {"seconds": history.times[-1], "stop_reason": history.stop_reason}
     facts = {"settings": asdict(settings), "results": results, "versions": versions()}
     write_file(folder / "run.json", (json.dumps(facts, indent=2) + "\n").encode())
-    yield f"{len(history)} passes in {history.times[-1]:.1f} s"
+    yield f"{len(history)} epochs in {history.times[-1]:.1f} s"
     yield f"wrote {folder}: history.csv, curves.svg, weights.safetensors, {drawing.name}, run.json"
     if remark:
         yield remark
@@ -65,7 +65,7 @@ def _run_folder(settings: Settings, out: Path | None, resume: bool) -> Path:
 
 
 def _check_resumable(settings: Settings, folder: Path) -> None:
-    """Raise an error unless `folder` holds a run of these settings, the number of passes apart."""
+    """Raise an error unless `folder` holds a run of these settings, the number of epochs apart."""
     theirs = _read_json(folder / "settings.json")
     ours = asdict(settings)
     differ = [k for k in ours if k not in ("epochs", "backend") and theirs.get(k) != ours[k]]

@@ -66,7 +66,7 @@ def test_training_ends_where_the_listing_ends(output, risk, every, compiled, rng
     assert history.iterations == m
     assert listings.largest_difference(history.risks, P) <= TOLERANCE
     assert listings.largest_difference(listings.parameters(net), (W, theta)) <= TOLERANCE
-    assert history.stopped.startswith("the risk changed by")
+    assert history.stop_reason.startswith("the risk changed by")
 
 
 def test_iteration_is_the_default_as_printed(rng):
@@ -97,6 +97,6 @@ def test_at_most_m_iter_iterations(rng):
         history = tg.fit(
             net, losses.cross_entropy, (H, gamma), optimizer, None, B, max_iterations=limit, l2=RHO, seed=3
         )
-        assert (history.iterations, history.stopped) == (m, f"all {limit} iterations done")
+        assert (history.iterations, history.stop_reason) == (m, f"completed {limit} iteration{'s' * (limit > 1)}")
         assert len(history) == -(-limit // (N // B))
         assert listings.largest_difference(listings.parameters(net), (W, theta)) <= TOLERANCE

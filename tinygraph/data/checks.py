@@ -24,7 +24,7 @@ def whole_number(what: str, value: Any, low: int, below: int | None = None) -> i
     return int(value)
 
 
-def check_finite(array: Any, what: str = "data") -> None:
+def check_finite(array: Any, what: str = "data", *, missing: bool = False) -> None:
     """Raise an error if `array` holds NaN or an infinite value.
 
     Parameters
@@ -33,6 +33,8 @@ def check_finite(array: Any, what: str = "data") -> None:
         Real numbers, of any dtype.
     what : str
         What the error calls it.
+    missing : bool
+        Whether NaN stands for a missing entry, and is none of these.
 
     Raises
     ------
@@ -41,10 +43,11 @@ def check_finite(array: Any, what: str = "data") -> None:
     """
     host = np.asarray(array)
     if host.dtype.kind not in "fiub":
-        raise DataError(f"{what}: expected numbers, got dtype {host.dtype}")
+        wanted = "numbers, NaN for a missing one" if missing else "numbers"
+        raise DataError(f"{what}: expected {wanted}, got dtype {host.dtype}")
     if host.dtype.kind != "f":
         return
-    finite = np.isfinite(host)
+    finite = ~np.isinf(host) if missing else np.isfinite(host)
     if finite.all():
         return
     first = np.unravel_index(int(finite.argmin()), host.shape)

@@ -39,6 +39,8 @@ class Batches:
         Whether to leave out the last batch of a pass if it is smaller than the others.
     allow_missing : bool
         Whether NaN in `Y` stands for a missing label; otherwise it is an error.
+    check_finite : bool
+        Whether to look through all values once; False for data that are known to be finite.
 
     Yields
     ------
@@ -65,6 +67,7 @@ class Batches:
         replacement: bool = False,
         drop_last: bool = False,
         allow_missing: bool = False,
+        check_finite: bool = True,
     ) -> None:
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.seed = whole_number("seed", seed, 0, 2**64)
@@ -72,7 +75,7 @@ class Batches:
         if self.replacement and not self.shuffle:
             raise ArgumentError("replacement draws rows at random, shuffle=False keeps their order: choose one")
         self.X, self.Y = np.asarray(X), None if Y is None else np.asarray(Y)
-        self._check(allow_missing)
+        self._check(allow_missing, check_finite)
         self._rows = len(self.X)
         self._epoch = 0
         self._backend: Backend | None = None
@@ -91,7 +94,7 @@ class Batches:
         other.shuffle = other.drop_last = other.replacement = False
         return other
 
-    def _check(self, allow_missing: bool) -> None:
+    def _check(self, allow_missing: bool, finite: bool) -> None:
         X, Y = self.X, self.Y
         if X.ndim < 1 or (Y is not None and (Y.ndim < 1 or len(X) != len(Y))):
             shapes = f"{X.shape}" if Y is None else f"{X.shape} and {Y.shape}"
@@ -102,10 +105,10 @@ class Batches:
             raise ArgumentError(
                 f"batch_size: {self.batch_size} is more than the {len(X)} rows, so drop_last leaves no batch"
             )
-        check_finite(X, "X")
-        if Y is not None:
-            # A missing label is NaN; an infinite one is wrong in any case.
-            check_finite(np.where(np.isnan(Y), 0, Y) if allow_missing and Y.dtype.kind == "f" else Y, "Y")
+        if finite:
+            check_finite(X, "X")
+            if Y is not None:
+                check_finite(Y, "Y", missing=allow_missing)
 
     @property
     def epoch(self) -> int:
@@ -157,8 +160,17 @@ def batches(
     replacement: bool = False,
     drop_last: bool = False,
     allow_missing: bool = False,
+    check_finite: bool = True,
 ) -> Batches:
     """Return the mini-batches of ``(X, Y)``, in a new order at each iteration; see `Batches`."""
     return Batches(
-        X, Y, batch_size, shuffle, seed, replacement=replacement, drop_last=drop_last, allow_missing=allow_missing
+        X,
+        Y,
+        batch_size,
+        shuffle,
+        seed,
+        replacement=replacement,
+        drop_last=drop_last,
+        allow_missing=allow_missing,
+        check_finite=check_finite,
     )

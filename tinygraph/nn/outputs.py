@@ -17,6 +17,23 @@ from ..ops.reduce import argmax, sum
 from ..tensors import Operand, Tensor
 
 
+def wrong_entries(decision: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where two tensors of one shape differ, and where `target` is known (not NaN): truth values."""
+    return not_equal(decision.astype(target.dtype), target), equal(target, target)
+
+
+def wrong_classes(decision: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where two classes differ, and where that of `target` is known: truth values.
+
+    A tensor of one axis holds class indices; one of more axes has rows along its last, whose largest entry is the
+    class, the first of equals. The class of a row with an entry missing (NaN) is not known.
+    """
+    classes = target if target.ndim == 1 else argmax(target, -1)
+    decided = decision if decision.ndim == 1 else argmax(decision, -1)
+    mass = target if target.ndim == 1 else sum(target, -1)
+    return not_equal(decided.astype(classes.dtype), classes), equal(mass, mass)
+
+
 @dataclass(frozen=True)
 class Output:
     """An output activation, from z_L to the prediction gamma-hat; real values, nothing is decided.
@@ -40,7 +57,7 @@ class Output:
 
         Of the shape of `z`, or without its last axis where one decision is made along it.
         """
-        return not_equal(self.decide(z).astype(target.dtype), target), equal(target, target)
+        return wrong_entries(self.decide(z), target)
 
 
 class Threshold(Output):
@@ -74,14 +91,8 @@ class Largest(Output):
         return (argmax(z)[..., None] == classes).astype(z.dtype)
 
     def wrong(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where the class differs; `target` holds class indices, or rows whose largest entry is the class.
-
-        A row with an entry missing is not known.
-        """
-        mass = target
-        if target.ndim == z.ndim:
-            mass, target = sum(target, -1), argmax(target, -1)
-        return not_equal(argmax(z, -1).astype(target.dtype), target), equal(mass, mass)
+        """Return where the class differs, and where that of `target` is known."""
+        return wrong_classes(z, target)
 
 
 OUTPUTS: dict[str, Output] = {

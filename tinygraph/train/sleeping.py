@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .autodiff import ancestors
-from .op import ElementwiseOp
-from .ops.normalize import BatchNorm
-from .ops.products import MatMul
-from .ops.random import mask
-from .ops.shape import reshape
-from .tensors import Tensor
+from ..autodiff import ancestors
+from ..op import ElementwiseOp
+from ..ops.normalize import BatchNorm
+from ..ops.products import MatMul
+from ..ops.random import mask
+from ..ops.shape import reshape
+from ..tensors import Tensor
 
 
 def awake_weights(loss: Tensor) -> dict[Tensor, Tensor]:

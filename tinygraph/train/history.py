@@ -1,0 +1,74 @@
+"""What happened in a run of `fit`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..checkpoint import PathLike, write_file
+from ..errors import ArgumentError
+
+COLUMNS = ("epoch", "loss", "error", "validation_loss", "validation_error", "seconds")
+
+
+@dataclass
+class History:
+    """What happened in each epoch, a pass over the training set.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One an epoch, the last perhaps cut short, with the keys of `COLUMNS`: "epoch" from 1; "loss", the empirical
+        risk with its regularisers, averaged over the batches as they were trained; "error", the fraction of wrong
+        decisions likewise (None for regression); the same on the validation set (None without one, and
+        without regularisers); "seconds" since the start.
+    stop_reason : str
+        Why training ended.
+    iterations : int
+        How many updates of the parameters there were.
+    risks : list of float
+        With a `stop_tolerance`, the regularised risk of the parameters whenever it was evaluated (65.83): before the
+        first update, then after each update or epoch.
+    best_epoch : int or None
+        With `early_stopping`, the epoch after which the parameters were those that are returned; 0 for the initial
+        ones.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    stop_reason: str = ""
+    iterations: int = 0
+    risks: list[float] = field(default_factory=list)
+    best_epoch: int | None = None
+
+    def __getitem__(self, column: str) -> list[Any]:
+        if column not in COLUMNS:
+            raise ArgumentError(f"History: no column {column!r}; columns: {', '.join(COLUMNS)}")
+        return [row[column] for row in self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def losses(self) -> list[float]:
+        """The empirical risk of every epoch."""
+        return self["loss"]
+
+    @property
+    def errors(self) -> list[float | None]:
+        """The fraction of wrong decisions of every epoch."""
+        return self["error"]
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds from the start to the end of every epoch."""
+        return self["seconds"]
+
+    def save_csv(self, path: PathLike) -> None:
+        """Write the rows as CSV; an absent value is an empty field."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_file(path, text.getvalue().encode())

@@ -1,0 +1,249 @@
+"""`fit`: training over epochs, with its stopping rules, history and checkpoints; and `evaluate`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import PathLike
+from ..data import Batches
+from ..errors import ArgumentError, DataError
+from ..nn import Module
+from ..optim import SGD, Optimizer, positive
+from .history import COLUMNS, History
+from .objective import LossFunction, Objective
+from .progress import progress_bar
+from .run import Run
+from .samples import EVALUATION_BATCH, evaluation_batches, training_batches
+from .step import Step
+from .stopping import Convergence, Limits, convergence, pocket_variables
+
+__all__ = ["evaluate", "fit"]
+
+FINITE_CHECK_BATCHES, FINITE_CHECK_SECONDS = 100, 1.0  # how often to check that the loss is finite
+
+
+def fit(
+    net: Module,
+    loss_fn: LossFunction,
+    train_set: Any,
+    optimizer: Optimizer,
+    epochs: int | None = None,
+    batch_size: int = 32,
+    *,
+    max_iterations: int | None = None,
+    replacement: bool = False,
+    l2: float = 0.0,
+    l1: float = 0.0,
+    validation: tuple[Any, Any] | None = None,
+    early_stopping: int | bool | None = None,
+    early_stopping_on: str | None = None,
+    stop_tolerance: float | None = None,
+    stop_every: str = "iteration",
+    compiled: bool = True,
+    checkpoint: PathLike | None = None,
+    progress: bool = True,
+    seed: int = 0,
+    freeze_sleeping: bool = False,
+) -> History:
+    """Train `net` by mini-batches (65.82), (65.149) or single samples (65.87), (65.150); return what happened.
+
+    Parameters
+    ----------
+    net : Module
+        Trained in place, in training mode; its mode is as before afterwards.
+    loss_fn : callable
+        A loss of `tinygraph.losses`, or a `losses.Loss` of one's own, is called with ``net(x)`` if it takes logits and
+        with the prediction otherwise; any other callable as ``loss_fn(net, x, y)``.
+    train_set : pair of arrays, or iterable of batches
+        ``(X, Y)`` with one sample a row, converted to the parameters' dtype and shuffled anew each epoch; or
+        something that yields ``(x, y)`` every time it is iterated over. On a device, the pair is moved there once
+        if it takes no more than half of the free memory; batches travel otherwise.
+    optimizer : Optimizer
+    epochs : int, optional
+        How many passes over the data at most; by default 10, or any number with `max_iterations`.
+    batch_size : int
+        Of the mini-batches of a pair of arrays.
+    max_iterations : int, optional
+        How many updates of the parameters at most, the limit M_iter beside (65.83); the last epoch may be cut short.
+        Of `epochs`, `max_iterations` and the stopping rules whichever comes first ends training.
+    replacement : bool
+        Draw each sample of a pair of arrays at random from all of them, whatever was drawn before, as the listing
+        (65.82) selects its random data pairs; an epoch is as many draws as there are samples. By default every epoch
+        goes through all samples in a new order, as Examples 65.9 and 65.10 reshuffle theirs.
+    l2, l1 : float
+        The factors rho and alpha of the regularisers on the weights: squares (65.47), and absolute values, the l1
+        regularisation of Problem 65.15.
+    validation : pair of arrays, optional
+        Evaluated after each epoch; `data.split` makes one of a part of the training samples.
+    early_stopping : True or int, optional
+        True: train for the full time, and go back to the parameters with the smallest error on the validation set,
+        the pocket variables of (65.94), which start as the initial conditions. An int is a patience too, as is
+        custom elsewhere: also stop when that error has not become smaller for so many epochs.
+    early_stopping_on : {"error", "loss"}, optional
+        What the error R_v on the validation set is in (65.94): the fraction of wrong decisions, by default where the
+        network decides something, or the loss.
+    stop_tolerance : float, optional
+        Stop when the risk of the parameters changes by no more than this, up or down (65.83). The risk is the mean
+        loss over the whole training set, in evaluation mode, with the regularisers (65.47): each look costs a forward
+        pass over the training set (`history.risks` keeps what was seen). Of batches of one's own it is the mean over
+        one more iteration through them.
+    stop_every : {"iteration", "epoch"}
+        When to look: after each update, as (65.83) is printed, which costs as many forward passes over the training
+        set as there are updates; or after each epoch.
+    compiled : bool
+        Replay the training step as a plan (see `tinygraph.compile`). What cannot be recorded, a loss of one's own
+        that reads values on the host, say, runs eagerly, with a warning; so does `freeze_sleeping`, without one.
+    checkpoint : path, optional
+        Written after each epoch, and where `max_iterations` ends training. If it exists, training continues from it
+        as if it had never stopped; a run that a stopping rule has ended stays ended.
+    progress : bool
+        Show a bar, if standard error is a terminal.
+    seed : int
+        Decides the order of the samples in each epoch, or which are drawn.
+    freeze_sleeping : bool
+        Keep `l2` and `l1` from changing the weights from and to nodes that dropout has put to sleep, as the text
+        of (65.124) says; exact for gradient descent without momentum, and refused for other optimisers.
+
+    Returns
+    -------
+    History
+        `stop_reason` says why training ended.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be used (empty, NaN, labels out of range), or the loss becomes NaN or infinite.
+    ArgumentError
+        For arguments out of range.
+
+    Examples
+    --------
+    >>> import tinygraph as tg
+    >>> digits = tg.data.load("digits")
+    >>> train, held_out = tg.data.split(*digits.train, 0.2)
+    >>> net = tg.models.fully_connected([64, 16, 10], seed=0)
+    >>> sgd = tg.optim.SGD(net.parameters(), 0.1)
+    >>> history = tg.fit(net, tg.losses.cross_entropy, train, sgd, 3, validation=held_out, early_stopping=True)
+    >>> history.stop_reason, history.best_epoch
+    ('completed 3 epochs', 3)
+    """
+    limits = Limits(epochs, max_iterations)
+    if stop_tolerance is not None:
+        positive("fit: stop_tolerance", stop_tolerance, zero=True)
+    if stop_every not in ("iteration", "epoch"):
+        raise ArgumentError(f"fit: stop_every is 'iteration' or 'epoch', got {stop_every!r}")
+    if freeze_sleeping and (type(optimizer) is not SGD or optimizer.momentum):
+        raise ArgumentError("fit: freeze_sleeping is exact for SGD without momentum only; other optimisers remember")
+    rho, alpha = positive("fit: l2", l2, zero=True), positive("fit: l1", l1, zero=True)
+    objective = Objective(net, loss_fn, rho, alpha, freeze_sleeping)
+    pocket = pocket_variables(objective, early_stopping, early_stopping_on, validation is not None)
+    batches = training_batches(objective, train_set, batch_size, seed, replacement)
+    held_out = None if validation is None else evaluation_batches(objective, validation, "validation")
+    step = Step(objective, optimizer, compiled and not freeze_sleeping)
+    run = Run(objective, optimizer, step.tally, pocket, batch_size=batch_size, seed=seed, replacement=replacement)
+    if checkpoint is not None and Path(checkpoint).exists():
+        run.load(checkpoint)
+    history = run.history
+    rule = convergence(objective, batches, stop_tolerance, history)
+    each_update, each_epoch = (rule, None) if stop_every == "iteration" else (None, rule)
+    before, started = net.training, time.perf_counter() - (history.times[-1] if history.rows else 0.0)
+    try:
+        with progress_bar(limits.epochs_at_most(batches), progress) as report:
+            while not history.stop_reason and limits.allow(history, run.done > 0):
+                row: dict[str, Any] = dict.fromkeys(COLUMNS)
+                row["epoch"] = len(history) + 1
+                net.train()
+                reason = _train_epoch(step, batches, run, limits.iterations, each_update)
+                row["loss"], row["error"] = step.means()
+                if run.done and checkpoint is not None:  # cut short: what follows is done again by who continues
+                    run.save(checkpoint)
+                if held_out is not None:
+                    row["validation_loss"], row["validation_error"] = objective.means(held_out)
+                row["seconds"] = time.perf_counter() - started
+                history.rows.append(row)
+                if each_epoch is not None and not run.done:
+                    reason = each_epoch.check(f"epoch {row['epoch']}")
+                if pocket is not None:
+                    reason = pocket.check(row) or reason
+                history.stop_reason = reason
+                if checkpoint is not None and not run.done:
+                    run.save(checkpoint)
+                run.done = 0
+                report(row)
+    finally:
+        net.train(before)
+        optimizer.zero_grad()
+    history.stop_reason = history.stop_reason or limits.reached(history)
+    if pocket is not None:
+        net.load_state_dict(pocket.variables)
+        history.best_epoch = pocket.epoch
+    return history
+
+
+def _train_epoch(
+    step: Step, batches: Iterable[Any], run: Run, max_iterations: int | None, rule: Convergence | None
+) -> str:
+    """Go over the batches that are left of an epoch, updating after each; return why to stop for good, or "".
+
+    Afterwards ``run.done`` is 0 if the epoch went to its end.
+    """
+    history, epoch = run.history, len(run.history)
+    if isinstance(batches, Batches):
+        batches.set_epoch(epoch)
+    if not run.done:
+        step.tally.reset()
+    trained, checked, reason = run.done, time.perf_counter(), ""
+    run.done = 0
+    for number, (x, y) in enumerate(batches):
+        if number < trained:
+            continue
+        if history.iterations == max_iterations:
+            run.done = trained
+            break
+        step(x, y)
+        trained += 1
+        history.iterations += 1
+        if trained % FINITE_CHECK_BATCHES == 0 or time.perf_counter() - checked > FINITE_CHECK_SECONDS:
+            step.tally.check(epoch, trained)
+            checked = time.perf_counter()
+        reason = "" if rule is None else rule.check(f"iteration {history.iterations}")
+        if reason:
+            break
+    step.tally.check(epoch, trained)
+    if not trained:
+        raise DataError(
+            "fit: the training set was exhausted after the first epoch; pass a list or another re-iterable"
+            if epoch
+            else "fit: the training set yielded no batch"
+        )
+    return reason
+
+
+def evaluate(
+    net: Module, loss_fn: LossFunction, data_set: tuple[Any, Any], batch_size: int = EVALUATION_BATCH
+) -> tuple[float, float | None]:
+    """Return loss and error of `net` on a data set, in evaluation mode, without regularisers.
+
+    Parameters
+    ----------
+    net : Module
+    loss_fn : callable
+        As for `fit`.
+    data_set : pair of arrays
+        ``(X, Y)``, one sample a row.
+    batch_size : int
+        How many rows to compute at a time.
+
+    Returns
+    -------
+    loss : float
+        The mean over the rows.
+    error : float or None
+        The fraction of wrong decisions: of rows for a softmax output, of entries otherwise; None for
+        regression.
+    """
+    objective = Objective(net, loss_fn)
+    return objective.means(evaluation_batches(objective, data_set, "evaluate", batch_size))

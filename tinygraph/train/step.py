@@ -1,0 +1,52 @@
+"""One step of training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import CompileError
+from ..optim import Optimizer
+from ..plan import compile
+from .objective import Objective
+from .tally import Tally
+
+
+class Step:
+    """One update by a batch, compiled if that is wanted and possible."""
+
+    def __init__(self, objective: Objective, optimizer: Optimizer, compiled: bool) -> None:
+        self.objective, self.optimizer = objective, optimizer
+        self.tally = Tally(objective.backend)
+        self.run: Callable[[Any, Any], None] = compile(self.update) if compiled else self.update
+
+    def __call__(self, x: Any, y: Any) -> None:
+        """Update the parameters, and count the loss of the batch before and the decisions on it."""
+        y = self.objective.targets(y)
+        try:
+            self.run(x, y)
+        except CompileError as error:
+            warnings.warn(
+                "fit: could not compile the training step, running eagerly; pass compiled=False to silence this. "
+                f"{error}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            self.run = self.update
+            self.run(x, y)
+        self.tally.rows += len(y)
+
+    def update(self, x: Any, y: Any) -> None:
+        """Do one step of the optimiser."""
+        self.optimizer.zero_grad()
+        loss, output, target = self.objective(x, y)
+        loss.backward()
+        self.objective.add_regulariser_gradients(loss)
+        self.optimizer.step()
+        self.tally.add(loss, output, target, self.objective.output, len(y))
+
+    def means(self) -> tuple[float, float | None]:
+        """Return the mean loss of the batches of the epoch, with its regularisers, and the error."""
+        loss, error = self.tally.means()
+        return loss + self.objective.regulariser(), error

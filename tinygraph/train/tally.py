@@ -1,0 +1,74 @@
+"""Losses and wrong decisions, counted over batches."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend
+from ..errors import DataError
+from ..nn import Output
+from ..ops.elementwise import less, where
+from ..ops.reduce import sum
+from ..tensors import Tensor, as_tensor, no_grad
+
+
+class Tally:
+    """Losses and wrong decisions, added up over batches where they are computed, and read when they are wanted."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.rows = 0
+        names = ("loss", "wrong", "decided", "finite batches", "latest loss")
+        self._all = [Tensor(backend.asarray(0.0, np.float64), backend, name=name) for name in names]
+        self.loss, self.wrong, self.decided, self.finite, self.latest = self._all
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.rows = 0
+        for t in self._all:
+            t.assign_(0.0)
+
+    def add(self, loss: Tensor, z: Tensor | None, y: Any, output: Output | None, rows: int) -> None:
+        """Count a batch, but for its rows; nothing is read on the host."""
+        with no_grad():
+            value = loss.astype(np.float64)
+            self.latest.assign_(where(_is_finite(self.loss), value, self.latest))
+            self.loss.assign_(self.loss + value * float(rows))
+            self.finite.assign_(self.finite + _is_finite(self.loss).astype(np.float64))
+            if z is not None and output is not None:
+                wrong, known = output.wrong(z, as_tensor(y, z))
+                known = known.astype(np.float64)
+                self.wrong.assign_(self.wrong + sum(wrong.astype(np.float64) * known))
+                self.decided.assign_(self.decided + sum(known))
+
+    def state(self) -> list[float]:
+        """Return what `restore` takes, to go on counting in the middle of an epoch."""
+        return [float(self.rows), *(float(t) for t in self._all)]
+
+    def restore(self, state: list[float]) -> None:
+        """Go on from what `state` returned."""
+        self.rows = int(state[0])
+        for t, value in zip(self._all, state[1:], strict=True):
+            t.assign_(value)
+
+    def check(self, epoch: int, batches: int) -> None:
+        """Raise an error if a loss was not finite."""
+        finite = int(float(self.finite))
+        if finite < batches:
+            raise DataError(
+                f"fit: the loss became {float(self.latest)} in epoch {epoch + 1}, batch {finite + 1}: lower the "
+                "learning rate, or find the operation with tg.detect_anomaly()"
+            )
+
+    def means(self) -> tuple[float, float | None]:
+        """Return mean loss and the fraction of wrong decisions."""
+        if not self.rows:
+            return math.nan, None
+        decided = float(self.decided)
+        return float(self.loss) / self.rows, float(self.wrong) / decided if decided else None
+
+
+def _is_finite(x: Tensor) -> Tensor:
+    return less(abs(x), math.inf)

@@ -64,6 +64,12 @@ def test_an_erratum_is_on_the_page_of_errata(row):
     assert {i for c in citations.find(page) for i in c.covers} & set(row.covers)
 
 
+def test_an_erratum_that_changes_a_number_is_marked_on_the_map():
+    headings = re.findall(r"^### (.*)$", (ROOT / "docs" / "errata.md").read_text(), re.MULTILINE)
+    wrong = {item for heading in headings for citation in citations.find(heading) for item in citation.covers}
+    assert [item for item in sorted(wrong) if "erratum" not in citations.row_of(item).kinds] == []
+
+
 def test_every_test_of_the_chapter_is_on_the_map():
     listed = {path for row in citations.rows() for path in row.tests}
     assert [p.name for p in (ROOT / "tests" / "chapter").glob("test_*.py") if p.name not in listed] == []

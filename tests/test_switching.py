@@ -80,9 +80,8 @@ def test_a_compiled_step_reads_nothing_on_the_host(monkeypatch, backend):
     kind = type(backends.current())
     to_host = kind.to_host
     monkeypatch.setattr(kind, "to_host", lambda self, array: reads.append(array) or to_host(self, array))
-    monkeypatch.setattr(
-        "tinygraph.train.loop.FINITE_CHECK_SECONDS", np.inf
-    )  # checks count batches, whatever the machine is doing
+    # checks count batches, whatever the machine is doing
+    monkeypatch.setattr("tinygraph.train.loop.FINITE_CHECK_SECONDS", np.inf)
     counts = []
     for n in (70, 700):
         net = fully_connected([4, 8, 3], seed=0)

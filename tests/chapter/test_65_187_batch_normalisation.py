@@ -37,7 +37,7 @@ def network(sizes, output, ddof=1, a=None):
 
 
 def random_pairs(sizes, rng, steps=STEPS):
-    """ "Select B random data pairs", of N whose features are standardised beforehand; labels are basis vectors."""
+    """For each step B pairs drawn at random, with repetition, of N with standardised features and basis vectors."""
     H = rng.normal(size=(N, sizes[0])) * 3 + 1
     H = tg.data.standardize(H)(H)
     gamma = np.eye(sizes[-1])[rng.integers(0, sizes[-1], N)]

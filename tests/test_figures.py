@@ -89,6 +89,8 @@ def test_without_a_number_the_figures_are_listed(tinygraph, tmp_path):
     ("arguments", "text"),
     [
         (["65.3"], "figure '65.3' is not known; known: .*vanishing-gradient; did you mean '65.13'"),
+        (["--seed", 3], "figure: options need the name of a figure before them, one of .*vanishing-gradient"),
+        (["-o", "f.svg"], "figure: options need the name of a figure"),
         (["65.2", "-o", "f.gif"], r"f\.gif: the name must end in \.svg, \.pdf, \.png"),
         (["65.2", "-o", "absent/f.svg"], "cannot write absent/f.svg"),
         (["65.2", "-o", "/proc/f.svg"], "cannot write /proc/f.svg"),

@@ -148,23 +148,19 @@ def figure(
     """Draw a figure of the chapter, or list those there are."""
     from tinygraph.tools.figures import listed, write
 
-    if number is None:
-        lines = listed()
-    else:
-        lines = write(
-            number,
-            output,
-            seed=seed,
-            nodes=nodes,
-            activation=activation,
-            layers=layers,
-            draws=draws,
-            rows=rows,
-            columns=columns,
-            data=data,
-            data_dir=data_dir,
-        )
-    for line in lines:
+    options = {
+        "seed": seed,
+        "nodes": nodes,
+        "activation": activation,
+        "layers": layers,
+        "draws": draws,
+        "rows": rows,
+        "columns": columns,
+        "data": data,
+        "data_dir": data_dir,
+    }
+    asked = any(value is not None for value in (number, output, *options.values()))
+    for line in write(number, output, **options) if asked else listed():
         typer.echo(line)
 
 

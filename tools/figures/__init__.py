@@ -55,13 +55,13 @@ def listed() -> list[str]:
     return [f"{name:<{width}}  {' '.join([f.shows, *map('[{}]'.format, f.options)])}" for name, f in FIGURES.items()]
 
 
-def write(name: str, path: Path | None = None, **options: Any) -> list[str]:
+def write(name: str | None, path: Path | None = None, **options: Any) -> list[str]:
     """Draw the figure called `name` to a file; return lines for the terminal.
 
     Parameters
     ----------
-    name : str
-        A name of `FIGURES`.
+    name : str or None
+        A name of `FIGURES`; without one there is nothing to draw.
     path : path, optional
         Ends in .svg, .png or .pdf; by default ``figure-NAME.svg``.
     **options
@@ -70,10 +70,13 @@ def write(name: str, path: Path | None = None, **options: Any) -> list[str]:
     Raises
     ------
     ArgumentError
-        If the figure, the file's ending or an option is not known, or an option's value is out of range.
+        If the figure, the file's ending or an option is not known, no figure is named, or an option's value is out of
+        range.
     DataError
         If the files of a data set are missing, or the figure cannot be written.
     """
+    if name is None:
+        raise ArgumentError(f"figure: options need the name of a figure before them, one of {', '.join(FIGURES)}")
     if name not in FIGURES:
         near = get_close_matches(name, list(FIGURES), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -42,6 +42,13 @@ def test_evaluate_counts_wrong_decisions(blobs):
     assert tg.evaluate(net, losses.cross_entropy, (X, labels), batch_size=7)[1] == pytest.approx(wrong)
 
 
+def test_signals_that_are_nan_count_as_wrong_decisions(blobs):
+    net, _ = make()
+    X, labels = blobs
+    net.layer1.W.assign_(np.full(net.layer1.W.shape, np.nan, np.float32))
+    assert tg.evaluate(net, losses.cross_entropy, (X, labels))[1] == 1
+
+
 def test_the_same_seed_gives_the_same_bits(blobs):
     runs = []
     for _ in range(2):

@@ -3,7 +3,7 @@
 A decision is made on the signals z_L before the output activation, which tells the same as the prediction does:
 a sigmoid is at least 1/2 where z is at least 0, a hyperbolic tangent has the sign of z, and the softmax keeps the
 order. So a prediction that is rounded to 1/2, or to a tie, does not change what is decided, and counting errors in
-training costs no activation.
+training costs no activation. A signal that is NaN decides nothing, and counts as a wrong decision.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..ops.activation import elu, identity, leaky_relu, relu, scaled_tanh, sigmoid, softmax, softplus, tanh
-from ..ops.elementwise import equal, greater_equal, not_equal
+from ..ops.elementwise import equal, greater, greater_equal, not_equal, where
 from ..ops.reduce import argmax, sum
 from ..tensors import Operand, Tensor
 
@@ -26,12 +26,16 @@ def wrong_classes(decision: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return where two classes differ, and where that of `target` is known: truth values.
 
     A tensor of one axis holds class indices; one of more axes has rows along its last, whose largest entry is the
-    class, the first of equals. The class of a row with an entry missing (NaN) is not known.
+    class, the first of equals. The class of a row with an entry missing (NaN) is not known,
+    and in `decision` it is wrong.
     """
     classes = target if target.ndim == 1 else argmax(target, -1)
     decided = decision if decision.ndim == 1 else argmax(decision, -1)
     mass = target if target.ndim == 1 else sum(target, -1)
-    return not_equal(decided.astype(classes.dtype), classes), equal(mass, mass)
+    wrong = not_equal(decided.astype(classes.dtype), classes)
+    if decision.ndim > 1:
+        wrong = where(greater(sum(not_equal(decision, decision).astype(decision.dtype), -1), 0.0), True, wrong)
+    return wrong, equal(mass, mass)
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,10 @@ class Output:
     def wrong(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return where the decision on `z` differs from `target`, and where `target` is known (not NaN): truth values.
 
-        Of the shape of `z`, or without its last axis where one decision is made along it.
+        Of the shape of `z`, or without its last axis where one decision is made along it. It differs where `z` is NaN.
         """
-        return wrong_entries(self.decide(z), target)
+        wrong, known = wrong_entries(self.decide(z), target)
+        return where(equal(z, z), wrong, True), known
 
 
 class Threshold(Output):

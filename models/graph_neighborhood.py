@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.data import check_labels
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
 from tinygraph.nn.layers import Activation
@@ -52,7 +53,7 @@ def graph_neighborhood(
     ArgumentError
         If neighbourhoods and sizes do not agree, or a name is unknown.
     DataError
-        If lists name a node that is not there, or one twice.
+        If lists name a node that is not there, or one twice, or hold anything but whole numbers.
 
     Examples
     --------
@@ -82,7 +83,7 @@ def graph_neighborhood(
         if given is None:
             layers.append(Dense(n_in, n_out, function, **options.at(l)))
             continue
-        edges = given if isinstance(given, Neighborhoods) else Neighborhoods(given, n_in)
+        edges = given if isinstance(given, Neighborhoods) else Neighborhoods(_lists(given, l), n_in)
         if (edges.n_in, edges.n_out) != (n_in, n_out):
             raise ArgumentError(
                 f"graph_neighborhood: layer {l} leads from {n_in} to {n_out} nodes, but its neighbourhoods from "
@@ -90,3 +91,16 @@ def graph_neighborhood(
             )
         layers.append(NeighborhoodDense(edges, activation=function, **options.at(l)))
     return Sequential(*layers, output=output)
+
+
+def _lists(given: Sequence[Iterable[int]], layer: int) -> list[np.ndarray]:
+    """Return the nodes that feed each node of a layer, checked to be lists of whole numbers."""
+    try:
+        nodes = [list(feeding) for feeding in given]
+    except TypeError:
+        raise ArgumentError(
+            f"graph_neighborhood: layer {layer}: expected Neighborhoods, a list of the nodes that feed each node, or "
+            f"None, got {given!r:.60}"
+        ) from None
+    what = f"graph_neighborhood: layer {layer}: what feeds node"
+    return [check_labels(feeding, what=f"{what} {j}") for j, feeding in enumerate(nodes)]

@@ -17,7 +17,7 @@ from tinygraph.ops import abs as absolute
 from tinygraph.ops import concatenate, cosine_similarity
 from tinygraph.tensors import Tensor, as_tensor, no_grad
 
-from .layer_options import LayerOptions, list_of_sizes
+from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 
 
 class Cosine(Module):
@@ -65,7 +65,7 @@ class Relation(Module):
     sizes : sequence of int
         How many nodes each hidden layer has: L' - 2 numbers for the problem's L' layers, which count the inputs and
         the output node.
-    activation : str or callable
+    activation : str or callable, or one for each hidden layer
         Of the hidden layers.
     init, init_bias, seed, dtype
         As for `fully_connected`.
@@ -77,7 +77,7 @@ class Relation(Module):
         self,
         n: int,
         sizes: Sequence[int],
-        activation: str | Activation = "relu",
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
         init: str = "normal",
         init_bias: str = "zeros",
@@ -85,7 +85,7 @@ class Relation(Module):
         dtype: Any = np.float32,
     ) -> None:
         sizes, options = list_of_sizes("Relation: sizes", sizes), LayerOptions(init, init_bias, seed, dtype)
-        functions = [*[activation] * len(sizes), None]
+        functions = [*activation_per_layer("Relation", activation, len(sizes)), None]
         layers = zip(pairwise([2 * n, *sizes, 1]), functions, strict=True)
         self.layers = [Dense(a, b, function, **options.at(l)) for l, ((a, b), function) in enumerate(layers, 1)]
 
@@ -135,7 +135,7 @@ def siamese(
     head: str = "cosine",
     *,
     relation_sizes: Sequence[int] | None = None,
-    activation: str | Activation = "relu",
+    activation: str | Activation | Sequence[str | Activation] = "relu",
     embedding: str | Activation | None = None,
     dropout: Sequence[float] | None = None,
     init: str = "normal",
@@ -158,8 +158,8 @@ def siamese(
     relation_sizes : sequence of int, optional
         The hidden layers of the relation head: L' - 2 numbers for a third network of L' layers (Problem 65.24); by
         default one layer of Q nodes, L' = 3.
-    activation : str or callable
-        Of hidden layers.
+    activation : str or callable, or one for each hidden layer
+        Of the hidden layers: the branch's, then those of the relation head.
     embedding : str or callable, optional
         The activation of the branch's last layer, which Problems 65.22-65.24 have as a sigmoid: that is the default for
         the absolute difference. For the cosine it is "tanh", since the cosine of two sigmoid outputs, all positive,
@@ -174,8 +174,8 @@ def siamese(
     Raises
     ------
     ArgumentError
-        For an unknown head, sizes that are not whole positive numbers, a wrong number of probabilities, or
-        `relation_sizes` for another head.
+        For an unknown head, sizes that are not whole positive numbers, a wrong number of activations or probabilities,
+        or `relation_sizes` for another head.
 
     Examples
     --------
@@ -197,14 +197,16 @@ def siamese(
             f"got {len(sleep)}"
         )
     options = LayerOptions(init, init_bias, seed, dtype)
-    relation = [q] if relation_sizes is None else relation_sizes
+    relation = [q] if relation_sizes is None else list_of_sizes("siamese: relation_sizes", relation_sizes)
+    hidden = last - 1 + (len(relation) if head == "relation" else 0)
+    activations = activation_per_layer("siamese", activation, hidden)
     heads: dict[str, tuple[str, Callable[[], Module]]] = {
         "cosine": ("tanh", Cosine),
         "absolute_difference": ("sigmoid", lambda: AbsoluteDifference(q, **options.at("head"))),
-        "relation": ("tanh", lambda: Relation(q, relation, activation, **options.at("head"))),
+        "relation": ("tanh", lambda: Relation(q, relation, activations[last - 1 :], **options.at("head"))),
     }
     its_embedding, make_head = choose("siamese: head", head, heads)
-    functions = [*[activation] * (last - 1), its_embedding if embedding is None else embedding]
+    functions = [*activations[: last - 1], its_embedding if embedding is None else embedding]
     branch: list[Module] = []
     for l, ((a, b), function) in enumerate(zip(pairwise(sizes), functions, strict=True), 1):
         if sleep[l - 1]:

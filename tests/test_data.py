@@ -22,7 +22,7 @@ from tinygraph.data.datasets import LOADERS
 from tinygraph.data.digits import load_digits
 from tinygraph.data.idx import read_idx
 from tinygraph.data.mnist import FILES, SETS
-from tinygraph.errors import ArgumentError, DataError
+from tinygraph.errors import ArgumentError, DataError, DTypeError
 
 pytestmark = pytest.mark.host
 
@@ -589,6 +589,8 @@ def test_a_split_that_leaves_a_set_empty_is_told(part, error, text):
         data.split(np.arange(10), np.arange(10), part)
     with pytest.raises(DataError, match=r"split: X and Y must have one row a sample, got shapes \(10,\) and \(3,\)"):
         data.split(np.arange(10), np.arange(3), 2)
+    with pytest.raises(DataError, match="split: X: expected one array, got a list of unequal parts; give them one"):
+        data.split([[1], [1, 2]], [1, 2], 1)
 
 
 def test_the_global_random_state_is_left_alone():
@@ -705,6 +707,7 @@ def test_one_hot_takes_a_dtype():
         ([True], 2, DataError, "labels: expected whole numbers, got dtype bool"),
         ([[1]], 3, DataError, r"labels: expected one whole number a row, shape \(n,\), got shape \(1, 1\)"),
         ([], None, DataError, "labels: there are none"),
+        ([[0], [0, 1]], 2, DataError, "labels: expected one array, got a list of unequal parts"),
         ([0], 0, ArgumentError, "n_classes must be a whole number of at least 1, got 0"),
         ([0], 2.0, ArgumentError, r"n_classes must be a whole number of at least 1, got 2\.0"),
     ],
@@ -712,6 +715,64 @@ def test_one_hot_takes_a_dtype():
 def test_wrong_labels_are_told(labels, n_classes, error, text):
     with pytest.raises(error, match=text):
         data.one_hot(labels, n_classes)
+
+
+@pytest.mark.parametrize(
+    ("low", "dtype", "error", "text"),
+    [
+        ("a", np.float32, ArgumentError, "one_hot: low must be a number below 1 that float32 holds, got 'a'"),
+        (None, np.float32, ArgumentError, "got None"),
+        (1, np.float32, ArgumentError, "got 1"),
+        (np.nan, np.float32, ArgumentError, "got nan"),
+        (-np.inf, np.float32, ArgumentError, "got -inf"),
+        (-1e300, np.float32, ArgumentError, "that float32 holds, got -1e"),
+        (-1, np.uint8, ArgumentError, "low must be a number below 1 that uint8 holds, got -1"),
+        (-1, bool, ArgumentError, "that bool holds, got -1"),
+        (-200, np.int8, ArgumentError, "that int8 holds, got -200"),
+        (0.5, int, ArgumentError, "that int64 holds, got 0.5"),
+        (0, "foo", DTypeError, "dtype 'foo' is not known; name one such as 'float32'"),
+        (0, "U3", DTypeError, "one_hot: expected a dtype of real numbers, got <U3"),
+    ],
+)
+def test_entries_of_label_vectors_that_a_dtype_does_not_hold_are_told(low, dtype, error, text):
+    with pytest.raises(error, match=text):
+        data.one_hot([0], 2, dtype, low=low)
+    with pytest.raises(error, match=text.replace("one_hot", "multi_hot")):
+        data.multi_hot([[0]], 2, dtype, low=low)
+
+
+@pytest.mark.parametrize(("low", "dtype"), [(-1, np.int8), (0, bool), (0.1, np.float16), (np.float32(-1), "float64")])
+def test_label_vectors_take_every_dtype_that_holds_their_entries(low, dtype):
+    rows = data.one_hot([0], 2, dtype, low=low)
+    assert rows.dtype == np.dtype(dtype)
+    assert rows.tolist() == [[1, np.array(low, dtype).item()]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        (5, "labels: expected a list of labels for each sample, got 5"),
+        ([0, 1], r"labels of row 0: expected one whole number a row, shape \(n,\), got shape \(\)"),
+        ([[0], [[0], [0, 1]]], "labels of row 1: expected one array, got a list of unequal parts"),
+    ],
+)
+def test_what_is_no_list_of_labels_is_told(labels, text):
+    with pytest.raises(DataError, match=text):
+        data.multi_hot(labels, 3)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200, 1e306])
+def test_standardising_numbers_of_any_size(size):
+    H = size * np.array([[1.0, 5.0, -1.0], [3.0, 5.0, 0.0], [5.0, 5.0, 1.0]])
+    scaling = data.standardize(H)
+    np.testing.assert_allclose(scaling.mean, size * np.array([3.0, 5.0, 0.0]), rtol=1e-15)
+    np.testing.assert_allclose(scaling.deviation, size * np.array([2.0, 0.0, 1.0]), rtol=1e-15)
+    np.testing.assert_allclose(scaling(H), [[-1, 0, -1], [0, 0, 0], [1, 0, 1]], atol=1e-15)
+
+
+def test_numbers_too_large_to_standardise_are_told():
+    with pytest.raises(DataError, match="standardize: the numbers are too large"):
+        data.standardize([[1e308], [-1e308]])
 
 
 def test_checked_labels_are_int64():

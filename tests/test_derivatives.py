@@ -419,4 +419,21 @@ def test_own_sensitivities_need_a_loss_for_every_sample(rng):
     with pytest.raises(ShapeError, match="one entry"):
         tg.own_sensitivities([z] * 4, net)
     with pytest.raises(GraphError, match="own_sensitivities: the loss was not computed with this network"):
-        tg.own_sensitivities([], net)
+        tg.own_sensitivities([tg.tensor(1.0)], net)
+    for nothing in (None, [], [1.0], 2.0):
+        with pytest.raises(ArgumentError, match="own_sensitivities: expected a tensor of shape .*, got ") as caught:
+            tg.own_sensitivities(nothing, net)
+        assert "\n" not in str(caught.value)
+
+
+def test_own_sensitivities_need_losses_of_one_call(rng):
+    net = fully_connected([3, 2], seed=0, dtype=np.float64)
+    X, one_call = rng.normal(size=(4, 3)), "all losses must come from one call of the network on the whole batch$"
+    for separate in (
+        [tg.square(net(x[None])).sum() for x in X],
+        [tg.square(net(X)[b]).sum() for b in range(4)],
+    ):
+        with pytest.raises(GraphError, match=one_call):
+            tg.own_sensitivities(separate, net)
+    with pytest.raises(ShapeError, match=one_call):
+        tg.own_sensitivities(tg.concatenate([tg.square(net(x[None])).sum(1) for x in X]), net)

@@ -46,8 +46,28 @@ def test_precision_and_recall_of_labels_leave_out_missing_ones():
         (lambda: metrics.precision_recall([1], [1]), r"two arrays \(n, labels\)"),
         (lambda: metrics.log_loss([[1.2, 0]], [0]), "probabilities must be from 0 to 1"),
         (lambda: metrics.log_loss([[1.0, 0]], [0, 1]), "probabilities of 2 samples"),
+        (lambda: metrics.entropy(["a", "b"]), "entropy: p: expected numbers, got dtype <U1"),
+        (lambda: metrics.entropy([[0.5, 0.5], [1]]), "entropy: p: expected one array, got a list of unequal parts"),
+        (lambda: metrics.cross_entropy([0.5, 0.5], ["a", "b"]), "cross_entropy: s: expected numbers"),
+        (lambda: metrics.cross_entropy([[0.5, 0.5], [1]], [1]), "cross_entropy: p: expected one array"),
+        (lambda: metrics.kl_divergence(["a"], [1]), "kl_divergence: p: expected numbers"),
+        (lambda: metrics.kl_divergence([1], [[0.5, 0.5], [1]]), "kl_divergence: s: expected one array"),
+        (lambda: metrics.error_rate(["a"], [0]), "decision: expected numbers"),
+        (lambda: metrics.roc_curve([0.1, "a"], [0, 1]), "roc_curve: expected numbers"),
+        (lambda: metrics.task_errors([[1], [1, 0]], [[1]]), "task_errors: expected one array"),
+        (lambda: metrics.confusion_matrix([[np.nan, 1]], [0]), "decision holds NaN"),
     ],
 )
 def test_what_does_not_fit_is_told(call, text):
     with pytest.raises(DataError, match=text):
         call()
+
+
+def test_a_decision_that_is_nan_is_wrong_whatever_the_label():
+    rows = np.array([[np.nan, 0.0], [0.0, np.nan], [1.0, 0.0]])
+    for label in (0, 1):
+        assert metrics.error_rate(rows[:2], [label] * 2) == 1
+    assert metrics.accuracy(rows, [0, 1, 0]) == pytest.approx(1 / 3)
+    labels = np.array([[0.0], [1.0], [1.0]])
+    assert metrics.task_errors(rows[:, None], labels).tolist() == [2 / 3]
+    assert metrics.multitask_error(rows[:, :1], labels) == pytest.approx(2 / 3)

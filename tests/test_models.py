@@ -5,8 +5,9 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import data, losses, nn, optim
-from tinygraph.errors import ArgumentError, DataError
+from tinygraph.errors import ArgumentError, DataError, DTypeError
 from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese, transfer
+from tinygraph.models.siamese import Relation
 
 RING = [[(j - 1) % 6, j] for j in range(6)]
 BUILDERS = {
@@ -115,6 +116,9 @@ PER_LAYER = {  # builders with two hidden layers
     "graph_neighborhood": lambda f: graph_neighborhood([RING, None, None], [6, 6, 4, 3], f),
     "multitask": lambda f: multitask([5, 4], tasks=3, n_in=6, activation=f),
     "transfer": lambda f: transfer(fully_connected([6, 5, 3], seed=0), [4, 4, 2], activation=f).head,
+    "siamese": lambda f: siamese([6, 5, 4, 3], "cosine", activation=f, embedding=tg.elu),
+    "siamese with a relation head": lambda f: siamese([6, 5, 3], "relation", relation_sizes=[4], activation=f),
+    "relation head": lambda f: Relation(3, [5, 4], f),
 }
 
 
@@ -122,6 +126,9 @@ PER_LAYER = {  # builders with two hidden layers
 def test_every_hidden_layer_can_have_an_activation_of_its_own(name):
     net = PER_LAYER[name](["tanh", ["relu", "sigmoid", "sigmoid", "relu"][: 3 if "auto" in name else 4]])
     functions = [m.activation for _, m in net.named_modules() if hasattr(m, "theta")]
+    if "siamese" in name:
+        functions.remove(tg.elu if name == "siamese" else tg.tanh)  # the embedding's
+        functions += [None] * (name == "siamese")
     assert functions[0] is tg.tanh
     assert functions[1].describe().startswith("relu, sigmoid, sigmoid")  # one for each node
     assert functions[2:] == ([tg.elu, None] if "auto" in name else [None])
@@ -188,6 +195,24 @@ def test_attributes_of_digits_are_learned_with_30_percent_of_the_labels_missing(
     assert history.errors[-1] < 0.02
 
 
+@pytest.mark.parametrize("dtype", ["foo", 5, "int32"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dtype: fully_connected([3, 2], dtype=dtype),
+        lambda dtype: autoencoder([3, 2, 3], dtype=dtype),
+        lambda dtype: graph_neighborhood([[[0]]], [1, 1], dtype=dtype),
+        lambda dtype: siamese([3, 2], dtype=dtype),
+        lambda dtype: nn.BatchNorm(3, dtype=dtype),
+        lambda dtype: tg.parameter([1.0], dtype=dtype),
+    ],
+)
+def test_a_dtype_that_parameters_cannot_have_is_told_in_one_line(make, dtype):
+    with pytest.raises(DTypeError, match=f"dtype {dtype!r} is not known|only floating tensors") as caught:
+        make(dtype)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
@@ -203,6 +228,11 @@ def test_attributes_of_digits_are_learned_with_30_percent_of_the_labels_missing(
         (lambda: siamese([4, 3], ["cosine"]), ArgumentError, r"head \['cosine'\] is not known"),
         (lambda: graph_neighborhood(None, [6, 3]), ArgumentError, "list with the neighbourhoods .* got NoneType"),
         (lambda: multitask([5, -1], tasks=2, n_in=6), ArgumentError, "at least 1, got -1"),
+        (lambda: graph_neighborhood([3], [4, 3]), ArgumentError, "layer 1: expected Neighborhoods, a list .* got 3"),
+        (lambda: graph_neighborhood([[0, 1]], [4, 2]), ArgumentError, r"layer 1: expected Neighborhoods, .* \[0, 1"),
+        (lambda: graph_neighborhood([["a"]], [4, 1]), DataError, "layer 1: what feeds node 0: expected whole numbers"),
+        (lambda: graph_neighborhood([[[0.5]]], [4, 1]), DataError, "what feeds node 0: expected whole numbers"),
+        (lambda: siamese([4, 3], "relation", relation_sizes=3), ArgumentError, r"relation_sizes must list .* \[3\]"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named_in_one_line(make, error, text):

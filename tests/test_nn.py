@@ -171,6 +171,43 @@ def test_decisions_65_35_to_65_42(output, z, decision):
     np.testing.assert_array_equal(net.decide(tg.tensor(z)).numpy(), decision)
 
 
+@pytest.mark.parametrize(
+    ("output", "z", "targets"),
+    [
+        ("softmax", [[np.nan, 0.0], [0.0, np.nan]], [[0, 0], [1, 1]]),
+        ("softmax", [[np.nan, 0.0], [0.0, np.nan]], [[[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2]),
+        ("sigmoid", [[np.nan]], [[[0.0]], [[1.0]]]),
+        ("tanh", [[np.nan]], [[[-1.0]], [[1.0]]]),
+        ("linear", [[np.nan]], [[[0.0]]]),
+    ],
+)
+def test_a_signal_that_is_nan_counts_as_a_wrong_decision(output, z, targets):
+    for target in targets:
+        wrong, known = nn.OUTPUTS[output].wrong(tg.tensor(z), tg.tensor(np.array(target)))
+        assert wrong.numpy().all()
+        assert known.numpy().all()
+
+
+def test_a_decision_is_made_on_the_signal_not_on_its_rounded_activation():
+    net = nn.Sequential(lambda x: x, output="sigmoid")
+    z = tg.tensor(np.array([-1e-9], np.float32))
+    assert (net.predict(z).item(), net.decide(z).item()) == (0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"eps": "a"}, "eps must be a finite number above 0, got 'a'"),
+        ({"eps": np.inf}, "eps must be a finite number above 0, got inf"),
+        ({"smoothing": "a"}, "smoothing must be at least 0 and below 1, got 'a'"),
+        ({"a": None}, "a must be a finite number, got None"),
+    ],
+)
+def test_batch_norm_checks_its_numbers(arguments, text):
+    with pytest.raises(ArgumentError, match=f"^BatchNorm: {text}$"):
+        nn.BatchNorm(3, **arguments)
+
+
 def test_a_module_without_an_output_says_so():
     with pytest.raises(
         ArgumentError, match="has no output activation; set .output to one of softmax, sigmoid, tanh, linear"

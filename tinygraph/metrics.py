@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 
 from .backend import get_backend
-from .data.checks import SUM_TOLERANCE, task_labels
+from .data.checks import SUM_TOLERANCE, numbers, task_labels
 from .errors import DataError
 from .nn.outputs import wrong_classes, wrong_entries
 from .tensors import Tensor, no_grad
 
 
-def _host(values: Any) -> np.ndarray:
-    return values.numpy() if isinstance(values, Tensor) else np.asarray(values)
+def _host(values: Any, what: str) -> np.ndarray:
+    """Return numbers on the host, checked to be such."""
+    return numbers(values.numpy() if isinstance(values, Tensor) else values, what)
 
 
 def _classes_or_rows(values: Any, what: str) -> np.ndarray:
     """Return class indices (n,), or rows (n, classes) of which the largest entry counts."""
-    host = _host(values)
+    host = _host(values, what)
     if host.ndim == 2:
         return host
     if host.ndim != 1 or (host.size and host.dtype.kind not in "iub"):
@@ -58,7 +59,8 @@ def error_rate(decision: Any, target: Any) -> float:
     ----------
     decision, target : tensors or arrays
         Class indices of shape (n,), or rows of shape (n, classes) of which the largest entry counts, the first of
-        equals. A row of `target` with NaN in it is missing, and left out.
+        equals. A row of `target` with NaN in it is missing, and left out; one of
+        `decision` is wrong.
 
     Returns
     -------
@@ -94,7 +96,9 @@ def confusion_matrix(decision: Any, target: Any, n_classes: int | None = None) -
     array of shape (n_classes, n_classes), int64
     """
     a, b = (_classes(rows, "") for rows in _pair(decision, target))
-    columns = [h.shape[1] for h in (_host(decision), _host(target)) if h.ndim == 2]
+    if np.isnan(_host(decision, "decision")).any():
+        raise DataError("confusion_matrix: decision holds NaN, which is no class; leave those rows out")
+    columns = [h.shape[1] for h in (_host(decision, "decision"), _host(target, "target")) if h.ndim == 2]
     n = n_classes if n_classes is not None else max([*columns, int(max(a.max(), b.max())) + 1])
     if min(a.min(), b.min()) < 0 or max(a.max(), b.max()) >= n:
         raise DataError(f"confusion_matrix: classes must be from 0 to {n - 1}")
@@ -115,7 +119,7 @@ def precision_recall(decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray
     precision, recall : arrays of shape (labels,)
         NaN where a label was never decided, or never true.
     """
-    d, t = _host(decision).astype(float), _host(target).astype(float)
+    d, t = (_host(values, "precision_recall").astype(float) for values in (decision, target))
     if d.ndim != 2 or d.shape != t.shape:
         raise DataError(f"precision_recall: expected two arrays (n, labels), got {d.shape} and {t.shape}")
     hits = ((d == 1) & (t == 1)).sum(axis=0).astype(float)
@@ -143,7 +147,7 @@ def log_loss(probabilities: Any, target: Any) -> float:
     float
         Infinite if a true class was given probability 0.
     """
-    p = _host(probabilities).astype(float)
+    p = _host(probabilities, "log_loss").astype(float)
     if p.ndim == 1:
         p = np.stack([1 - p, p], axis=1)
     labels = _classes(target, "target")
@@ -214,7 +218,7 @@ def kl_divergence(p: Any, s: Any) -> np.ndarray | float:
 
 def _distributions(what: str, **given: Any) -> list[np.ndarray]:
     """Return distributions along the last axis, checked, all of one shape."""
-    hosts = [_host(values).astype(float) for values in given.values()]
+    hosts = [_host(values, f"{what}: {name}").astype(float) for name, values in given.items()]
     for name, host in zip(given, hosts, strict=True):
         if not host.ndim or not host.size:
             raise DataError(f"{what}: {name} must have at least one outcome, got shape {host.shape}")
@@ -249,7 +253,8 @@ def task_errors(decision: Any, target: Any) -> np.ndarray:
     Parameters
     ----------
     decision : tensor or array of shape (n, T) or (n, T, 2)
-        1 for present, 0 for absent; or pairs (present, absent) of which the larger counts, the first of equals.
+        1 for present, 0 for absent; or pairs (present, absent) of which the larger counts, the first of equals. NaN is
+        wrong, whatever the target.
     target : tensor or array of shape (n, T), (n, 2 T) or (n, T, 2)
         1, 0, or NaN for a missing label, which is left out; or label vectors (65.160)-(65.162) of them: pairs
         (present, absent), NaN and NaN where missing. The shape of `decision` tells which.
@@ -309,10 +314,10 @@ def task_log_losses(probabilities: Any, target: Any) -> np.ndarray:
 
 def _tasks(what: str, answers: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return answers (n, T) or (n, T, 2) and labels (n, T), checked."""
-    a = _host(answers).astype(float)
+    a = _host(answers, what).astype(float)
     if a.ndim not in (2, 3) or a.shape[2:] not in ((), (2,)):
         raise DataError(f"{what}: expected (n, T), one a task, or pairs (n, T, 2), got {a.shape}")
-    t = task_labels(_host(target), a.shape[1], what)
+    t = task_labels(_host(target, what), a.shape[1], what)
     if len(a) != len(t):
         raise DataError(f"{what}: expected as many rows as labels have, {len(t)}, got {len(a)}")
     wrong = np.argwhere(~((t == 0) | (t == 1) | np.isnan(t)))
@@ -327,7 +332,7 @@ def _task_decisions(what: str, decision: Any, target: Any) -> tuple[np.ndarray, 
     d, t = _tasks(what, decision, target)
     if d.ndim == 3:
         return _compared(wrong_classes, d, np.stack([t, 1 - t], axis=2))
-    if not np.isin(d, (0, 1)).all():
+    if not (np.isin(d, (0, 1)) | np.isnan(d)).all():
         raise DataError(f"{what}: decisions must be 0 or 1, or pairs (present, absent)")
     return _compared(wrong_entries, d, t)
 
@@ -402,7 +407,7 @@ def verification_accuracy(scores: Any, same: Any, threshold: float) -> float:
 
 def _scored(what: str, scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return scores and whether pairs are of one class, both of shape (n,), checked."""
-    s, t = _host(scores).astype(float), _host(same)
+    s, t = _host(scores, what).astype(float), _host(same, what)
     if s.ndim != 1 or s.shape != t.shape or not len(s):
         raise DataError(f"{what}: expected scores and labels (n,), at least one, got {s.shape} and {t.shape}")
     if not np.isfinite(s).all():

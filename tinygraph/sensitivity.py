@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .autodiff import ancestors, grad
-from .errors import GraphError, ShapeError
+from .errors import ArgumentError, GraphError, ShapeError
 from .nn import Module, Scope
 from .nn.signals import name_signals
 from .ops.reduce import norm
@@ -80,18 +80,29 @@ def own_sensitivities(losses: Tensor | Sequence[Tensor], net: Module) -> dict[st
 
     Raises
     ------
+    ArgumentError
+        If `losses` is neither, or there is none.
     GraphError
-        If no signal of `net` leads to the losses.
+        If no signal of `net` leads to the losses, or a signal to some of them only: they are from several calls.
     ShapeError
         If a loss in the sequence has several entries, or there are not as many losses as a signal has rows.
     """
-    found = _signals("own_sensitivities", [losses] if isinstance(losses, Tensor) else losses, net)
-    points = {name: v for name, (_, v) in found.items()}
+    given = [losses] if isinstance(losses, Tensor) else losses
+    if not isinstance(given, Sequence) or not given or not all(isinstance(loss, Tensor) for loss in given):
+        raise ArgumentError(
+            "own_sensitivities: expected a tensor of shape (B,), or a list of B tensors, at least one, got "
+            f"{losses!r:.60}"
+        )
+    points = {name: v for name, (_, v) in _signals("own_sensitivities", given, net).items()}
+    one_call = "all losses must come from one call of the network on the whole batch"
+    if not all(set(points.values()) <= set(ancestors([loss])) for loss in given):
+        raise GraphError(f"own_sensitivities: a signal of the network leads to some losses only; {one_call}")
     shape = losses.shape if isinstance(losses, Tensor) else (len(losses),)
     for name, v in points.items():
         if shape != (_samples(v),):
             raise ShapeError(
-                f"own_sensitivities: expected a loss for each of the {_samples(v)} rows of {name}, got shape {shape}"
+                f"own_sensitivities: expected a loss for each of the {_samples(v)} rows of {name}, got shape {shape}; "
+                f"{one_call}"
             )
     if isinstance(losses, Tensor):
         gradients = [grad(losses, list(points.values()), row) for row in np.eye(len(losses), dtype=losses.dtype)]

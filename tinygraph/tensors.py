@@ -521,6 +521,15 @@ def _has_float64(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.float64) and value.dtype == np.float64
 
 
+def find_dtype(dtype: Any) -> np.dtype:
+    """Return the dtype called `dtype`, or raise a `DTypeError` if there is none."""
+    try:
+        found: np.dtype = np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise DTypeError(f"dtype {dtype!r} is not known; name one such as 'float32' or 'float64'") from None
+    return found
+
+
 def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """Return a new leaf with a copy of `array_like` on the current backend.
 
@@ -538,7 +547,7 @@ def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, 
     Raises
     ------
     DTypeError
-        If `array_like` holds anything but numbers, or `requires_grad` is asked of integers.
+        If `array_like` holds anything but numbers, `requires_grad` is asked of integers, or `dtype` is unknown.
     """
     backend = current()
     if mode.tracer is not None:
@@ -548,10 +557,10 @@ def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, 
     data: Any
     if isinstance(array_like, backend.array_type):
         own: Any = array_like
-        data = own.copy() if dtype is None else own.astype(dtype)
+        data = own.copy() if dtype is None else own.astype(find_dtype(dtype))
     else:
         host = _host_array(array_like)
-        data = backend.asarray(np.array(host, host.dtype if dtype is None else dtype, order="C"))
+        data = backend.asarray(np.array(host, host.dtype if dtype is None else find_dtype(dtype), order="C"))
     if requires_grad and data.dtype.kind != "f":
         raise DTypeError(f"tensor: only floating tensors have gradients, got {data.dtype}; pass dtype='float32'")
     return Tensor(data, backend, requires_grad=requires_grad, name=name)

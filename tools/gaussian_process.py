@@ -17,7 +17,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph.backend import generator
-from tinygraph.data.checks import check_finite, whole_number
+from tinygraph.data.checks import check_finite, one_array, whole_number
 from tinygraph.errors import ArgumentError, DataError, ShapeError
 from tinygraph.models import fully_connected
 from tinygraph.optim import positive
@@ -47,7 +47,7 @@ def kernel(H: Any, H2: Any = None, *, sigma_w: float, sigma_theta: float, Sigma:
     ShapeError
         If the shapes do not fit together.
     DataError
-        If there are numbers that are not finite.
+        If there are numbers that are not finite, or rows of unequal lengths.
     ArgumentError
         If a standard deviation is negative, or `Sigma` no covariance matrix.
     """
@@ -137,7 +137,7 @@ def draw_outputs(
 
 
 def sample_covariance(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of the products of outputs whose mean is zero (65.194a), and its standard error.
+    """Return the mean of the products of outputs whose mean is zero, (65.194a) and (65.194b), and its standard error.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def _two_sets(H: Any, H2: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return both sets of inputs as float64, checked."""
     sets = []
     for name, part in (("H", H), ("H2", H if H2 is None else H2)):
-        array = np.asarray(part)
+        array = one_array(part, name)
         if array.ndim != 2:
             raise ShapeError(f"{name}: expected one input a row, shape (n, M), got shape {array.shape}")
         check_finite(array, name)
@@ -184,7 +184,7 @@ def _two_sets(H: Any, H2: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _root(Sigma: Any, size: int) -> np.ndarray:
     """Return R with ``R R' = Sigma``, after checking that Sigma is a covariance matrix."""
-    Sigma = np.asarray(Sigma)
+    Sigma = one_array(Sigma, "Sigma")
     if Sigma.shape != (size, size):
         raise ShapeError(f"Sigma: expected shape {(size, size)}: -alpha and {size - 1} weights, got {Sigma.shape}")
     check_finite(Sigma, "Sigma")

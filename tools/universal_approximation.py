@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 import tinygraph as tg
 from tinygraph import losses, nn, optim
 from tinygraph.backend import generator
-from tinygraph.data.checks import check_finite, whole_number
+from tinygraph.data.checks import check_finite, one_array, whole_number
 from tinygraph.errors import ArgumentError, ShapeError
 from tinygraph.nn.layers import Activation
 
@@ -84,7 +84,7 @@ def approximate(
     ArgumentError
         If an argument is out of range.
     ShapeError, DataError
-        If `g` returns another shape, or numbers that are not finite.
+        If `g` returns another shape, or numbers that are not finite, or `box` holds such or is ragged.
     """
     K, points = whole_number("K", K, 1), whole_number("points", points, 2)
     rng = generator(seed, "universal approximation")
@@ -131,18 +131,18 @@ def _fit(net: nn.Sequential, H: np.ndarray, y: np.ndarray, steps: int, lr: float
 
 def _middle(box: Box) -> tuple[np.ndarray, np.ndarray]:
     """Return the center of the box and half of its widths, each of shape (M,)."""
-    ends = np.asarray(box, np.float64)
+    ends = one_array(box, "box")
     if ends.ndim != 2 or ends.shape[1] != 2 or not len(ends):
         raise ArgumentError(f"box: expected a pair (low, high) for each input, got shape {ends.shape}")
     check_finite(ends, "box")
-    low, high = ends.T
+    low, high = ends.T.astype(np.float64)
     if (low >= high).any():
         raise ArgumentError(f"box: expected low below high for each input, got {box!r}")
     return (low + high) / 2, (high - low) / 2
 
 
 def _values(g: Callable[[np.ndarray], np.ndarray], H: np.ndarray) -> np.ndarray:
-    y = np.asarray(g(H))
+    y = one_array(g(H), "g")
     if y.shape not in ((len(H),), (len(H), 1)):
         raise ShapeError(f"g: expected shape {(len(H),)} for {len(H)} inputs, got {y.shape}")
     check_finite(y, "g")

@@ -105,6 +105,9 @@ def test_a_seed_decides_everything():
     [
         ({"K": 0}, tg.ArgumentError, "K must be a whole number of at least 1, got 0"),
         ({"box": [(1, -1)]}, tg.ArgumentError, "box: expected low below high"),
+        ({"box": [(1, 2), (1,)]}, tg.DataError, "box: expected one array, got a list of unequal parts"),
+        ({"box": "abc"}, tg.ArgumentError, "box: expected a pair"),
+        ({"box": [("a", "b")]}, tg.DataError, "box: expected numbers"),
         ({"box": [1, 2]}, tg.ArgumentError, "box: expected a pair"),
         ({"box": [(0, np.inf)]}, tg.DataError, "box: inf"),
         ({"activation": "sigmiod"}, tg.ArgumentError, "did you mean 'sigmoid'"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.tools.gaussian_process import draw_outputs, excess_kurtosis, kernel, sample_covariance
+from tinygraph.tools.gaussian_process import angle_kernel, draw_outputs, excess_kurtosis, kernel, sample_covariance
 
 pytestmark = pytest.mark.host
 
@@ -169,9 +169,17 @@ def test_a_seed_decides_the_networks():
         ({"Sigma": np.eye(2)}, tg.ShapeError, r"Sigma: expected shape \(3, 3\)"),
         ({"Sigma": -np.eye(3)}, tg.ArgumentError, "Sigma: a covariance matrix has no negative eigenvalue, got -1"),
         ({"Sigma": np.triu(np.ones((3, 3)))}, tg.ArgumentError, "Sigma: a covariance matrix is symmetric"),
+        ({"H": [[1, 2], [3]]}, tg.DataError, "H: expected one array, got a list of unequal parts"),
+        ({"H2": [[1, 2], [3]]}, tg.DataError, "H2: expected one array, got a list of unequal parts"),
+        ({"Sigma": [[1, 2], [3]]}, tg.DataError, "Sigma: expected one array, got a list of unequal parts"),
         ({"sigma_w": -1.0}, tg.ArgumentError, "sigma_w: expected a finite number of at least 0, got -1.0"),
     ],
 )
 def test_mistakes_are_told(changes, error, text):
     with pytest.raises(error, match=text):
         kernel(**({"H": H} | MOMENTS | changes))
+
+
+def test_ragged_inputs_have_no_angles():
+    with pytest.raises(tg.DataError, match="H: expected one array, got a list of unequal parts"):
+        angle_kernel([[1, 2], [3]], sigma_w=1.0, sigma_theta=1.0)

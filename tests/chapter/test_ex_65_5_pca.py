@@ -194,7 +194,7 @@ def test_numbers_keep_their_floating_dtype(rng):
         (
             lambda H: data.standardize((H, H[:, :2])),
             DataError,
-            "expected one array of features, got a tuple of unequal",
+            "standardize: expected one array, got a tuple of unequal",
         ),
         (lambda H: data.standardize(H * np.nan), DataError, r"standardize: nan at \[0, 0\]"),
         (lambda H: data.standardize(H)(H[:, :2]), DataError, r"Scaling: .*shape \(n, 5\), got \(30, 2\)"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, DTypeError
+from ..tensors import find_dtype
 
 SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
 
@@ -22,6 +24,24 @@ def whole_number(what: str, value: Any, low: int, below: int | None = None) -> i
         allowed = f"of at least {low}" if below is None else f"from {low} to {below - 1}"
         raise ArgumentError(f"{what} must be a whole number {allowed}, got {value!r}")
     return int(value)
+
+
+def one_array(values: Any, what: str) -> np.ndarray:
+    """Return `values` as an array on the host, or raise an error if they are lists of unequal lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise DataError(
+            f"{what}: expected one array, got a {type(values).__name__} of unequal parts; give them one shape"
+        ) from None
+
+
+def numbers(values: Any, what: str, wanted: str = "numbers") -> np.ndarray:
+    """Return `values` as an array of real numbers on the host, or raise an error."""
+    host = one_array(values, what)
+    if host.dtype.kind not in "fiub":
+        raise DataError(f"{what}: expected {wanted}, got dtype {host.dtype}")
+    return host
 
 
 def check_finite(array: Any, what: str = "data", *, missing: bool = False) -> None:
@@ -41,10 +61,7 @@ def check_finite(array: Any, what: str = "data", *, missing: bool = False) -> No
     DataError
         Names row and column of the first such entry and counts them; also if these are not real numbers.
     """
-    host = np.asarray(array)
-    if host.dtype.kind not in "fiub":
-        wanted = "numbers, NaN for a missing one" if missing else "numbers"
-        raise DataError(f"{what}: expected {wanted}, got dtype {host.dtype}")
+    host = numbers(array, what, "numbers, NaN for a missing one" if missing else "numbers")
     if host.dtype.kind != "f":
         return
     finite = ~np.isinf(host) if missing else np.isfinite(host)
@@ -91,7 +108,7 @@ def check_labels(labels: Any, n_classes: int | None = None, what: str = "labels"
     """
     if n_classes is not None:
         n_classes = whole_number("n_classes", n_classes, 1)
-    host = np.asarray(labels)
+    host = one_array(labels, what)
     if host.ndim != 1:
         raise DataError(f"{what}: expected one whole number a row, shape (n,), got shape {host.shape}")
     if not host.size:
@@ -119,7 +136,7 @@ def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32, 
         Of the result.
     low : float
         0 for basis vectors, the one-hot encoding (65.125); -1 for the label vectors of +1 and -1 (65.2) that a network
-        with tanh at its output learns.
+        with tanh at its output learns. Any number below 1 that `dtype` holds.
 
     Returns
     -------
@@ -130,14 +147,16 @@ def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32, 
     DataError
         If a label is out of range (its row is named), or there is none and `n_classes` is not given.
     ArgumentError
-        If `n_classes` is not a whole number of at least 1.
+        If `n_classes` is not a whole number of at least 1, or `low` no such number.
+    DTypeError
+        If `dtype` is none of real numbers.
     """
     checked = check_labels(labels, n_classes)
     if n_classes is None:
         if not len(checked):
             raise DataError("labels: there are none, so the number of classes is unknown; pass n_classes")
         n_classes = int(checked.max()) + 1
-    rows = np.full((len(checked), n_classes), low, dtype)
+    rows = _unmarked("one_hot", len(checked), n_classes, dtype, low)
     rows[np.arange(len(checked)), checked] = 1
     return rows
 
@@ -154,7 +173,7 @@ def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: floa
     dtype : dtype
         Of the result.
     low : float
-        0, or -1 for the multilabel vectors of +1 and -1 (65.2).
+        0, or -1 for the multilabel vectors of +1 and -1 (65.2); as for `one_hot`.
 
     Returns
     -------
@@ -163,15 +182,34 @@ def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: floa
     Raises
     ------
     DataError
-        If a label is out of range (its row is named).
-    ArgumentError
-        If `n_classes` is not a whole number of at least 1.
+        If a label is out of range (its row is named), or `labels` is no sequence.
+    ArgumentError, DTypeError
+        As `one_hot`.
     """
     n_classes = whole_number("n_classes", n_classes, 1)
-    rows = np.full((len(labels), n_classes), low, dtype)
-    for i, properties in enumerate(labels):
+    try:
+        samples = list(labels)
+    except TypeError:
+        raise DataError(f"labels: expected a list of labels for each sample, got {labels!r}") from None
+    rows = _unmarked("multi_hot", len(samples), n_classes, dtype, low)
+    for i, properties in enumerate(samples):
         rows[i, check_labels(properties, n_classes, f"labels of row {i}")] = 1
     return rows
+
+
+def _unmarked(what: str, n: int, n_classes: int, dtype: Any, low: Any) -> np.ndarray:
+    """Return label vectors without any 1 yet: all entries are `low`, checked to be a number that `dtype` holds."""
+    found = find_dtype(dtype)
+    if found.kind not in "fiub":
+        raise DTypeError(f"{what}: expected a dtype of real numbers, got {found}")
+    fits = isinstance(low, int | float | np.integer | np.floating) and math.isfinite(low) and low < 1
+    if fits and found.kind == "f":
+        fits = float(low) >= float(np.finfo(found).min)
+    elif fits:
+        fits = low == int(low) and low >= (np.iinfo(found).min if found.kind == "i" else 0)
+    if not fits:
+        raise ArgumentError(f"{what}: low must be a number below 1 that {found} holds, got {low!r}")
+    return np.full((n, n_classes), low, found)
 
 
 def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:
@@ -198,9 +236,7 @@ def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:
         If the shape does not fit; or for the first label that is neither from 0 to 1 nor missing, or pair that does not
         add up to 1 or is missing by half, with its place.
     """
-    host = np.asarray(labels)
-    if host.dtype.kind not in "fiub":
-        raise DataError(f"{what}: expected numbers, NaN for a missing label, got dtype {host.dtype}")
+    host = numbers(labels, what, "numbers, NaN for a missing label")
     if host.dtype.kind != "f":
         host = host.astype(np.float64)
     n = len(host) if host.ndim else 0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DataError
-from .checks import check_finite, whole_number
+from .checks import check_finite, one_array, whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def standardize(H: Any) -> Scaling:
     Raises
     ------
     DataError
-        If there are fewer than two rows, or values are not finite.
+        If there are fewer than two rows, or values are not finite or of a size of 2**1020 (1e307) or more.
 
     Examples
     --------
@@ -93,8 +93,14 @@ def standardize(H: Any) -> Scaling:
     H = _features(H, "standardize")
     if len(H) < 2:
         raise DataError("standardize: a deviation needs at least 2 rows, got 1")
-    mean = _mean(H)
-    return Scaling(mean, np.sqrt(np.square(H - mean).sum(axis=0, dtype=np.float64) / (len(H) - 1)))
+    # Squares stay finite, and above 0, if each column is first divided by a power of 2, which rounds nothing.
+    exponents = np.frexp(np.abs(H.astype(np.float64)).max(axis=0))[1]
+    if exponents.max() > 1020:
+        raise DataError("standardize: the numbers are too large, 2**1020 (1e307) or more; divide them first")
+    scaled = np.ldexp(H.astype(np.float64), -exponents)
+    mean = _mean(scaled)
+    deviation = np.sqrt(np.square(scaled - mean).sum(axis=0) / (len(H) - 1))
+    return Scaling(np.ldexp(mean, exponents), np.ldexp(deviation, exponents))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +178,7 @@ def pca(H: Any, k: int, *, center: bool = False) -> PCA:
 
 def _features(H: Any, what: str, columns: int | None = None) -> np.ndarray:
     """Return `H` as an array of finite numbers with one feature vector a row, checked."""
-    try:
-        rows: np.ndarray = np.asarray(H)
-    except ValueError:
-        raise DataError(f"{what}: expected one array of features, got a {type(H).__name__} of unequal parts") from None
+    rows = one_array(H, what)
     if rows.ndim != 2 or not rows.size or (columns is not None and rows.shape[1] != columns):
         wanted = "(N, M)" if columns is None else f"(n, {columns})"
         raise DataError(f"{what}: expected one feature vector a row, shape {wanted}, got {rows.shape}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import generator
 from ..errors import ArgumentError, DataError
-from .checks import whole_number
+from .checks import one_array, whole_number
 from .dataset import Pair
 
 
@@ -33,7 +33,7 @@ def split(X: Any, Y: Any, n_validation: int | float, *, seed: int = 0) -> tuple[
     Raises
     ------
     DataError
-        If numbers of rows differ.
+        If numbers of rows differ, or the samples of a set have unequal shapes.
     ArgumentError
         If one of the sets would be empty.
 
@@ -43,7 +43,7 @@ def split(X: Any, Y: Any, n_validation: int | float, *, seed: int = 0) -> tuple[
     >>> [x.tolist() for x in (*training, *validation)]
     [[0, 2, 3, 4, 7, 8, 9], [0, 4, 9, 16, 49, 64, 81], [1, 5, 6], [1, 25, 36]]
     """
-    X, Y = np.asarray(X), np.asarray(Y)
+    X, Y = one_array(X, "split: X"), one_array(Y, "split: Y")
     if X.ndim < 1 or Y.ndim < 1 or len(X) != len(Y):
         raise DataError(f"split: X and Y must have one row a sample, got shapes {X.shape} and {Y.shape}")
     n = len(X)

@@ -141,7 +141,7 @@ class Dense(Module):
                 raise ArgumentError(f"Dense: {name} must be a whole number of at least 1, got {n!r}")
         draw = choose("init", init, INITIALIZERS)
         weights = draw(generator(seed, "W"), (n_in, n_out), n_in, n_out)
-        self.W = parameter(weights.astype(dtype), name="W")
+        self.W = parameter(weights, name="W", dtype=dtype)
         self.theta = initial_bias(n_in, n_out, init_bias, seed, dtype) if bias else None
         self.activation = _activation_of(type(self).__name__, activation, n_out)
 
@@ -158,7 +158,7 @@ class Dense(Module):
 def initial_bias(n_in: int, n_out: int, init_bias: str, seed: int | None, dtype: Any) -> Tensor:
     """Return the `theta` of a layer of `n_out` nodes, drawn as `init_bias` says; see `Dense`."""
     draw = choose("init_bias", "standard_normal" if init_bias == "normal" else init_bias, INITIALIZERS)
-    return parameter(draw(generator(seed, "theta"), (n_out,), n_in, n_out).astype(dtype), name="theta", role="bias")
+    return parameter(draw(generator(seed, "theta"), (n_out,), n_in, n_out), name="theta", role="bias", dtype=dtype)
 
 
 def _bias_and_activation(layer: Dense | NeighborhoodDense, z: Tensor) -> Tensor:
@@ -238,7 +238,7 @@ class NeighborhoodDense(Module):
         fan_in = max(1, round(edges / max(1, nodes)))
         fan_out = max(1, round(edges / max(1, neighborhoods.n_in)))
         self.neighborhoods = neighborhoods
-        self.w = parameter(draw(generator(seed, "w"), (edges,), fan_in, fan_out).astype(dtype), name="w")
+        self.w = parameter(draw(generator(seed, "w"), (edges,), fan_in, fan_out), name="w", dtype=dtype)
         self.theta = initial_bias(fan_in, nodes, init_bias, seed, dtype) if bias else None
         self.activation = _activation_of(type(self).__name__, activation, nodes)
 

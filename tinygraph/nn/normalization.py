@@ -72,19 +72,20 @@ class BatchNorm(Module):
     ) -> None:
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ArgumentError(f"BatchNorm: n must be a whole number of at least 1, got {n!r}")
-        if not 0 <= smoothing < 1:
+        real = int | float | np.integer | np.floating
+        if not isinstance(smoothing, real) or not 0 <= smoothing < 1:
             raise ArgumentError(f"BatchNorm: smoothing must be at least 0 and below 1, got {smoothing!r}")
         if ddof not in (0, 1):
             raise ArgumentError(f"BatchNorm: ddof must be 0 or 1, got {ddof!r}")
-        if not eps > 0:
-            raise ArgumentError(f"BatchNorm: eps must be above 0, got {eps!r}")
-        if not isinstance(a, int | float | np.number) or not np.isfinite(a):
+        if not isinstance(eps, real) or not 0 < eps < np.inf:
+            raise ArgumentError(f"BatchNorm: eps must be a finite number above 0, got {eps!r}")
+        if not isinstance(a, real) or not np.isfinite(a):
             raise ArgumentError(f"BatchNorm: a must be a finite number, got {a!r}")
         self.smoothing, self.eps, self.ddof = smoothing, eps, ddof
-        self.a = parameter(np.full(n, a, dtype), name="a", role="scale")
+        self.a = parameter(np.full(n, float(a)), name="a", role="scale", dtype=dtype)
         self.theta = initial_bias(n, n, init_bias, seed, dtype)
-        self.mean = tensor(np.zeros(n, dtype), name="mean")
-        self.variance = tensor(np.zeros(n, dtype), name="variance")
+        self.mean = tensor(np.zeros(n), dtype, name="mean")
+        self.variance = tensor(np.zeros(n), dtype, name="variance")
 
     def forward(self, z: Operand) -> Tensor:
         """Return the normalised signals v for `z` of shape (B, n)."""

@@ -107,7 +107,7 @@ def test_the_score_of_a_pair_depends_on_its_order_and_one_half_decides(rng):
     ("options", "text"),
     [
         ({"head": "cosine", "relation_sizes": [3]}, "relation_sizes are for head='relation', got head='cosine'"),
-        ({"head": "relation", "relation_sizes": 3}, r"siamese: relation_sizes must list the sizes of layers, got 3; say \[3\]"),
+        ({"head": "relation", "relation_sizes": 3}, r"siamese: relation_sizes must list .* got 3; say \[3\]"),
         ({"head": "relation", "relation_sizes": [0]}, "at least 1, got 0"),
     ],
 )

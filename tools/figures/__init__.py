@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tinygraph.checkpoint import write_file
 from tinygraph.errors import ArgumentError
+from tinygraph.nn.module import choose
 from tinygraph.tools.figures import activations, gaussian_process, images, universal_approximation, vanishing_gradient
 from tinygraph.tools.plot import FORMATS, image
 
@@ -77,11 +77,7 @@ def write(name: str | None, path: Path | None = None, **options: Any) -> list[st
     """
     if name is None:
         raise ArgumentError(f"figure: options need the name of a figure before them, one of {', '.join(FIGURES)}")
-    if name not in FIGURES:
-        near = get_close_matches(name, list(FIGURES), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ArgumentError(f"figure {name!r} is not known; known: {', '.join(FIGURES)}{hint}")
-    figure = FIGURES[name]
+    figure: Figure = choose("figure", name, FIGURES)
     path = path or Path(f"figure-{name}.svg")
     form = path.suffix.removeprefix(".").lower()
     if form not in FORMATS:

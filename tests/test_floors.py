@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {"tinygraph.errors"},
     {"tinygraph.backend"},
-    {"tinygraph.tensors", "tinygraph.op"},
+    {"tinygraph.tensors", "tinygraph.op", "tinygraph.structure"},
     {"tinygraph.ops", "tinygraph.data"},
     {
         "tinygraph.anomaly",

@@ -107,15 +107,6 @@ INSIDE_PLAN = {dropped: InsidePlan(dropped) for dropped in (False, True)}
 mode = _Mode()
 
 
-class _Structure:
-    """Counts changes to the attributes of modules, so that compiled functions know when to look again."""
-
-    changes: int = 0
-
-
-structure = _Structure()
-
-
 Operator = Callable[["Tensor", Any], "Tensor"]
 functions: dict[str, Callable[..., Tensor]] = {}  # the operations behind Tensor's operators and methods, by name
 

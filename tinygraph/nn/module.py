@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .. import structure
 from ..backend import Backend, get_backend
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..op import Op
 from ..ops.random import preserved_streams
-from ..tensors import Operand, Tensor, as_tensor, mode, structure
+from ..tensors import Operand, Tensor, as_tensor, mode
 from .outputs import OUTPUTS, Output
 from .signals import name_signals
 

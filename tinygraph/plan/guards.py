@@ -8,7 +8,8 @@ from operator import is_
 from types import FunctionType, ModuleType
 from typing import Any
 
-from ..tensors import Tensor, structure
+from .. import structure
+from ..tensors import Tensor
 from .program import Program, is_ours
 from .purity import cells_of, globals_of, reached
 

@@ -1,6 +1,6 @@
 """Draw the pictures of the documentation: ``python docs/images/draw.py``.
 
-`tests/test_docs.py` compares what the pictures say with what would be drawn now.
+`tests/repo/test_docs.py` compares what the pictures say with what would be drawn now.
 """
 
 import re

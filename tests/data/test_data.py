@@ -26,7 +26,7 @@ from tinygraph.errors import ArgumentError, DataError, DTypeError
 
 pytestmark = pytest.mark.host
 
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[2] / "shared" / "data")
+SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 needs_mnist = pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason="needs the MNIST files")
 needs_cifar = pytest.mark.skipif(not (SHARED / "cifar10-subset").is_dir(), reason="needs the CIFAR files")
 

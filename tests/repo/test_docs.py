@@ -17,7 +17,7 @@ import tinygraph as tg
 from tinygraph.tools import figures
 
 pytestmark = pytest.mark.host
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DRAW = runpy.run_path(str(ROOT / "docs" / "images" / "draw.py"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = {"equations": "({})", "tables": "Table {}", "examples": "Ex. {}", "figures": "Fig. {}", "problems": "Prob. {}"}
 _NUMBER = r"65\.(?:A|\d+(?:\.\d+)?[a-z]?)"
 _MANY = rf"{_NUMBER}(?:(?:\s*-\s*|\s+to\s+|,?\s+(?:and|or)\s+|,\s*){_NUMBER})*"

@@ -20,7 +20,7 @@ import tinygraph as tg
 from tinygraph import losses, metrics, nn, optim
 
 pytestmark = pytest.mark.host
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "errata.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "errata.md").read_text()
 NUMBER = re.compile(r"-?\d+\.\d{4}")
 CALCULATED = []
 

@@ -15,7 +15,7 @@ from tinygraph.tools.experiments import prepare, settings_of
 from tinygraph.tools.experiments.transfer import SUBSETS
 
 pytestmark = pytest.mark.host
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[2] / "shared" / "data")
+SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 OMNIGLOT = SHARED / "omniglot" / "omniglot_background.npz"
 
 

@@ -9,7 +9,7 @@ import pytest
 import tinygraph as tg
 
 pytestmark = pytest.mark.host
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "custom-architecture.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "custom-architecture.md"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.host
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 BEFORE = '@operation("dx = dy y", FloatingOp)\ndef exp('  # a declaration to stand before
 DECLARATION = '''@operation("{rule}", FloatingOp)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.host
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "write-a-backend.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md"
 
 TRAINING = """
 import tinygraph as tg

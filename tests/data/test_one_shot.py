@@ -14,7 +14,7 @@ from tinygraph.errors import ArgumentError, DataError
 from tinygraph.models import siamese
 from tinygraph.models.siamese import one_shot_accuracy, pixel_similarity
 
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[2] / "shared" / "data")
+SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 OMNIGLOT = SHARED / "omniglot" / "omniglot_background.npz"
 needs_omniglot = pytest.mark.skipif(not OMNIGLOT.is_file(), reason="needs the Omniglot file")
 host = pytest.mark.host

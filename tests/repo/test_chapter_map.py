@@ -2,9 +2,9 @@
 
 import re
 
-import citations
 import pytest
-from citations import ROOT
+from repo import citations
+from repo.citations import ROOT
 
 import tinygraph
 
@@ -84,7 +84,7 @@ def test_a_citation_is_of_an_item_that_there_is(path):
     assert citations.unread(text) == [], "not written as citations are"
 
 
-# The page of errata quotes formulas from where they stand; tests/test_errata.py computes them.
+# The page of errata quotes formulas from where they stand; tests/repo/test_errata.py computes them.
 @pytest.mark.parametrize("path", [p for p in [*CODE, *PAGES] if p.name != "errata.md"], ids=name)
 def test_a_citation_is_of_what_it_stands_beside(path):
     """The text around a citation shares a word with the map's row of the number, at both ends of a range."""

@@ -19,7 +19,7 @@ from tinygraph.tools.experiments import prepare, settings_of
 from tinygraph.tools.experiments.graph_neighborhood import NodeClassifier
 from tinygraph.tools.experiments.multitask import ATTRIBUTES
 
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[2] / "shared" / "data")
+SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 needs_cora = pytest.mark.skipif(not (SHARED / "cora" / "cora_planetoid.npz").is_file(), reason="needs the Cora file")
 host = pytest.mark.host
 

@@ -16,7 +16,7 @@ from tinygraph.tools.figures import activations, gaussian_process, images, unive
 from tinygraph.tools.gaussian_process import kernel
 
 pytestmark = pytest.mark.host
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[2] / "shared" / "data")
+SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 QUICK = {  # the figures that need no data, made small
     "65.2": [],
     "65.18": ["--nodes", 2],

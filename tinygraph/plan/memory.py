@@ -6,6 +6,7 @@ takes at the end is written into the leaf itself as soon as nothing wants the ol
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
 
 from ..backend import Array
@@ -174,24 +175,67 @@ def may_overwrite(i: Instruction, x: Value) -> bool:
     return i.kind in PRIMITIVES and PRIMITIVES[i.kind].in_place
 
 
+class _Arena:
+    """Places in one piece of memory: each is taken where it fits best, and given back."""
+
+    def __init__(self) -> None:
+        self.top = 0  # nothing is taken from here on
+        self.size = 0  # the most that `top` has been
+        self._gaps: list[tuple[int, int]] = []  # the free places below, (length, start), the shortest first
+        self._starts: dict[int, int] = {}  # their ends, by where they start
+        self._ends: dict[int, int] = {}  # their starts, by where they end
+
+    def take(self, length: int) -> int:
+        """Return the start of a free place: in the shortest gap that is long enough, or on top."""
+        k = bisect_left(self._gaps, (length, 0))
+        if k == len(self._gaps):
+            start, self.top = self.top, self.top + length
+            self.size = max(self.size, self.top)
+            return start
+        found, start = self._gaps[k]
+        self._remove(start, start + found)
+        if found > length:
+            self._add(start + length, start + found)
+        return start
+
+    def give_back(self, start: int, end: int) -> None:
+        """Free a place; it becomes one with the free places beside it."""
+        if start == end:
+            return
+        if start in self._ends:
+            before = self._ends[start]
+            self._remove(before, start)
+            start = before
+        if end in self._starts:
+            after = self._starts[end]
+            self._remove(end, after)
+            end = after
+        if end == self.top:
+            self.top = start
+        else:
+            self._add(start, end)
+
+    def _add(self, start: int, end: int) -> None:
+        insort(self._gaps, (end - start, start))
+        self._starts[start], self._ends[end] = end, start
+
+    def _remove(self, start: int, end: int) -> None:
+        del self._gaps[bisect_left(self._gaps, (end - start, start))], self._starts[start], self._ends[end]
+
+
 def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: bool) -> None:
     """Give places in the arena to arguments and results, each from where it is made to where it is last read."""
     ends: dict[int, list[Value]] = {}
     group_end = {p: end - 1 for first, end in program.groups for p in range(first, end)}
     taken: dict[Value, tuple[int, int]] = {}  # offset and end of what is alive
+    arena = _Arena()
 
     def put(v: Value) -> None:
         size = tile_size(v) if v in layout.tiles else v.size
-        need = -(-size * v.dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        offset, best = 0, None
-        for start, stop in sorted(taken.values()):
-            if start - offset >= need and (best is None or start - offset < best[1]):
-                best = offset, start - offset
-            offset = max(offset, stop)
-        place = best[0] if best is not None else offset
-        taken[v] = place, place + need
-        layout.offsets[v] = place
-        layout.size = max(layout.size, place + need)
+        length = -(-size * v.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        start = arena.take(length)
+        taken[v] = start, start + length
+        layout.offsets[v] = start
 
     for v in program.arguments:
         if v in last:
@@ -221,4 +265,6 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
             final = last.get(y, position)
             ends.setdefault(group_end.get(final, final), []).append(y)
         for x in ends.pop(position, []):
-            taken.pop(x, None)
+            if x in taken:
+                arena.give_back(*taken.pop(x))
+    layout.size = arena.size

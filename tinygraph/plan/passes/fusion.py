@@ -6,7 +6,8 @@ needs takes no more than a tile. Or as one kernel, on backends that fuse: what o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from ..c_expressions import has_c_expression
@@ -24,45 +25,46 @@ def fuse_elementwise(program: Program) -> Program:
     fits = _fits_kernel if program.backend.fuses else _fits_tiles
     done: list[Instruction] = []
     groups: list[tuple[int, int]] = []
-    for group in _groups(list(program.instructions), fits):
+    for group in _groups(program.instructions, fits):
         if len(group) > 1:
             groups.append((len(done), len(done) + len(group)))
         done.extend(group)
     return replace(program.rewritten(done), groups=tuple(groups))
 
 
-def _groups(left: list[Instruction], fits: Fits) -> Iterator[list[Instruction]]:
+def _groups(instructions: Iterable[Instruction], fits: Fits) -> Iterator[list[Instruction]]:
     """Yield groups and single instructions, in an order of evaluation."""
+    left = deque(instructions)
     while left:
-        shape = left[0].output.shape
-        if not fits(left[0], shape):
-            yield [left.pop(0)]
+        first = left.popleft()
+        shape = first.output.shape
+        if not fits(first, shape):
+            yield [first]
             continue
-        members, others, left = _gather(left, shape, fits)
+        window = [first, *(left.popleft() for _ in range(min(WINDOW - 1, len(left))))]
+        members, others, late = _gather(window, shape, fits)
         yield from _groups(others, fits)
         yield members
+        left.extendleft(reversed(late))
 
 
-def _gather(
-    left: list[Instruction], shape: tuple[int, ...], fits: Fits
-) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
-    """Return the group that begins with the first instruction, what can run before it, and the rest in order."""
+def _gather(window: list[Instruction], shape: tuple[int, ...], fits: Fits) -> tuple[list[Instruction], ...]:
+    """Return the group that begins with the first instruction, what can run before it, and what comes after."""
     members: list[Instruction] = []
     others: list[Instruction] = []
     late: list[Instruction] = []
-    from_members: set[Value] = set()  # what members make, and what has to wait for it
-    for i in left[:WINDOW]:
-        waits = any(v in from_members for v in i.inputs)
-        after_late = any(i2.output in i.inputs for i2 in late)
-        if fits(i, shape) and not after_late:
+    made: set[Value] = set()  # by members
+    after: set[Value] = set()  # what has to wait for members
+    for i in window:
+        if fits(i, shape) and after.isdisjoint(i.inputs):
             members.append(i)
-            from_members.add(i.output)
-        elif waits or after_late:
+            made.add(i.output)
+        elif not after.isdisjoint(i.inputs) or not made.isdisjoint(i.inputs):
             late.append(i)
-            from_members.add(i.output)
+            after.add(i.output)
         else:
             others.append(i)
-    return members, others, late + left[WINDOW:]
+    return members, others, late
 
 
 def _fits_kernel(i: Instruction, shape: tuple[int, ...]) -> bool:

@@ -1,77 +1,91 @@
 """Saving and loading: weights as safetensors, and checkpoints from which training continues.
 
-Loading a file runs no code. Files are written beside their place and moved there when complete, so a kill
-leaves the old file or the new one.
+Loading a file runs no code. Files are written whole or not at all, with a checksum of what they hold, so a kill leaves
+the old file or the new one, and a flipped bit is told.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save as to_bytes
 
 from .errors import ArgumentError, DataError, DTypeError, ShapeError
+from .files import PathLike, write_file
 from .nn import Module
 
 __all__ = ["load", "save"]
 
-PathLike = str | os.PathLike[str]
-
-
-def write_file(path: PathLike, content: bytes) -> None:
-    """Write `content` to `path` whole or not at all.
-
-    Raises
-    ------
-    DataError
-        If the folder does not exist or cannot be written to.
-    """
-    target = Path(path)
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise DataError(f"cannot write {target}: {reason}; choose a folder that exists and can be written to") from None
+FACTS, CHECKSUM = "tinygraph", "tinygraph.checksum"  # names in the metadata of a safetensors file
 
 
 def write_arrays(path: PathLike, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any] | None = None) -> None:
-    """Write named arrays, and facts that JSON can hold, as one safetensors file."""
+    """Write named arrays, and facts that JSON can hold, as one safetensors file with a checksum."""
     contiguous = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in arrays.items()}
-    metadata = None if facts is None else {"tinygraph": json.dumps(facts)}
-    write_file(path, to_bytes(contiguous, metadata))
+    text = json.dumps(facts or {})
+    write_file(path, to_bytes(contiguous, {FACTS: text, CHECKSUM: _checksum(contiguous, text)}))
 
 
 def read_arrays(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays and facts of a file that `write_arrays` wrote.
+    """Return the arrays and facts of a safetensors file; its checksum is compared if `write_arrays` wrote it.
 
     Raises
     ------
     DataError
-        If the file is missing or damaged.
+        If the file is missing, cannot be read, or is damaged.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{path}: there is no such file")
+    try:
+        Path(path).open("rb").close()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         with safe_open(path, framework="np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = json.loads((file.metadata() or {}).get("tinygraph", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+            arrays = {name: _array(path, file, name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        text = metadata.get(FACTS, "{}")
+        facts = json.loads(text)
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a safetensors file, or damaged ({error})") from None
+    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(arrays, text):
+        raise DataError(f"{path}: damaged: its content does not have the checksum it was written with")
+    if not isinstance(facts, dict):
+        raise DataError(f"{path}: its metadata are not those of tinygraph")
     return arrays, facts
+
+
+def _array(path: PathLike, file: Any, name: str) -> np.ndarray:
+    """Return one array of an open file; bfloat16, the upper half of float32, becomes float32."""
+    part = file.get_slice(name)
+    kind = part.get_dtype()
+    try:
+        if kind == "BF16":
+            halves = np.frombuffer(dict(deserialize(Path(path).read_bytes()))[name]["data"], np.uint16)  # type: ignore[no-untyped-call]
+            return (halves.astype(np.uint32) << 16).view(np.float32).reshape(part.get_shape())
+        array: np.ndarray = file.get_tensor(name)
+    except (TypeError, KeyError, AttributeError):  # what a dtype that NumPy lacks ends in
+        raise DataError(
+            f"{path}: {name} is stored as {kind}, which NumPy does not have; save it as float32, float16 or float64"
+        ) from None
+    return array
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    """Return a checksum of names, dtypes, shapes and elements, and of a text."""
+    total = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(arrays):
+        a = arrays[name]
+        total.update(f"{name} {a.dtype.str} {a.shape} ".encode())
+        total.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
 
 
 def save(path: PathLike, net: Module) -> None:
@@ -85,22 +99,59 @@ def save(path: PathLike, net: Module) -> None:
 
     Raises
     ------
+    ArgumentError
+        If the arguments are exchanged.
     DataError
         If the file cannot be written.
     """
+    _check_order("save", path, net)
     write_arrays(path, {name: t.numpy() for name, t in net.state_dict().items()})
 
 
-def load(path: PathLike, net: Module) -> None:
+def load(path: PathLike, net: Module, *, check_finite: bool = True) -> None:
     """Write the values that `save` put in `path` into `net`, in place.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file; bfloat16 is taken as float32.
+    net : Module
+    check_finite : bool
+        Whether NaN and infinite values are refused.
 
     Raises
     ------
+    ArgumentError
+        If the arguments are exchanged.
     DataError
-        If the file is missing or damaged, or holds another network; nothing is changed then.
+        If the file is missing or damaged, holds another network, or values that are not finite; nothing is changed
+        then.
     """
+    _check_order("load", path, net)
     arrays, _ = read_arrays(path)
+    if check_finite:
+        require_finite(path, arrays)
     try:
         net.load_state_dict(arrays)
     except (ArgumentError, ShapeError, DTypeError) as error:
         raise DataError(f"{path}: holds another network than the one given: {error}") from None
+
+
+def require_finite(path: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise a DataError that names the first array of a file with NaN or infinite elements."""
+    for name, a in arrays.items():
+        wrong = a.size - int(np.count_nonzero(np.isfinite(a))) if a.dtype.kind == "f" else 0
+        if wrong:
+            raise DataError(
+                f"{path}: {name} has {wrong} of {a.size} elements that are NaN or infinite: training diverged, or the "
+                "file is damaged; tg.load takes them with check_finite=False"
+            )
+
+
+def _check_order(function: str, path: Any, net: Any) -> None:
+    if isinstance(path, Module) and not isinstance(net, Module):
+        raise ArgumentError(f"{function}: the path comes first: tg.{function}(path, net)")
+    if not isinstance(net, Module):
+        raise ArgumentError(f"{function}: expected a Module, got a {type(net).__name__}: tg.{function}(path, net)")
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError(f"{function}: expected a path, got a {type(path).__name__}: tg.{function}(path, net)")

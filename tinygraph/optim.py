@@ -79,10 +79,13 @@ class Optimizer:
         """Return the tensors that an update changes besides the parameters, by name, one per parameter."""
         return {}
 
+    def named_state(self) -> dict[str, Tensor]:
+        """Return the tensors of `state` as ``name.i`` for parameter number i."""
+        return {f"{name}.{i}": t for name, ts in self.state().items() for i, t in enumerate(ts)}
+
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the state: the learning rate, and ``name.i`` for parameter number i."""
-        arrays = {f"{name}.{i}": t.numpy() for name, ts in self.state().items() for i, t in enumerate(ts)}
-        return {"lr": self.lr, **arrays}
+        """Return a copy of the state: the learning rate, and the arrays of `named_state`."""
+        return {"lr": self.lr, **{name: t.numpy() for name, t in self.named_state().items()}}
 
     def load_state_dict(self, state: Mapping[str, Operand]) -> None:
         """Write a state that `state_dict` returned, in place.
@@ -94,7 +97,7 @@ class Optimizer:
         ShapeError, DTypeError
             If a value does not fit.
         """
-        own = {f"{name}.{i}": t for name, ts in self.state().items() for i, t in enumerate(ts)}
+        own = self.named_state()
         if set(state) != {"lr", *own}:
             wrong = ", ".join(sorted(set(state) ^ {"lr", *own}))
             raise ArgumentError(f"{type(self).__name__}: the state is another optimiser's; names that differ: {wrong}")

@@ -21,8 +21,8 @@ import typer
 import tinygraph as tg
 from tinygraph import losses, optim
 from tinygraph.backend import get_backend
-from tinygraph.checkpoint import write_file
 from tinygraph.errors import TinygraphError
+from tinygraph.files import write_file
 from tinygraph.models import fully_connected
 from tinygraph.tools.bench import measure, report
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN

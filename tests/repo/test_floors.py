@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # From the ground up. A file belongs to the longest name here that its module's name begins with.
 FLOORS = [
     {"tinygraph.errors"},
+    {"tinygraph.files"},
     {"tinygraph.backend"},
     {"tinygraph.tensors", "tinygraph.op", "tinygraph.structure"},
     {"tinygraph.ops", "tinygraph.data"},

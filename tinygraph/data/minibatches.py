@@ -87,6 +87,11 @@ class Batches:
         other.X, other.Y = (None if a is None else backend.asarray(a) for a in (self.X, self.Y))  # type: ignore[assignment]
         return other
 
+    def host_arrays(self) -> list[np.ndarray]:
+        """Return `X`, and `Y` if there is one, as arrays on the host."""
+        arrays = [a for a in (self.X, self.Y) if a is not None]
+        return arrays if self._backend is None else [self._backend.to_host(a) for a in arrays]
+
     def in_order(self, batch_size: int) -> Batches:
         """Return the same samples, each once, as batches of another size that are not shuffled."""
         other = copy(self)

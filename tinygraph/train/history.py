@@ -7,8 +7,8 @@ import io
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checkpoint import PathLike, write_file
 from ..errors import ArgumentError
+from ..files import PathLike, write_file
 
 COLUMNS = ("epoch", "loss", "error", "validation_loss", "validation_error", "seconds")
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import PathLike
-from ..data import Batches
 from ..errors import ArgumentError, DataError
+from ..files import PathLike
 from ..nn import Module
 from ..optim import SGD, Optimizer, positive
 from .history import COLUMNS, History
+from .identity import shaping_settings
 from .objective import LossFunction, Objective
 from .progress import progress_bar
 from .run import Run
@@ -44,6 +44,7 @@ def fit(
     stop_every: str = "iteration",
     compiled: bool = True,
     checkpoint: PathLike | None = None,
+    allow_changes: Collection[str] = (),
     progress: bool = True,
     seed: int = 0,
     freeze_sleeping: bool = False,
@@ -98,7 +99,13 @@ def fit(
         that reads values on the host, say, runs eagerly, with a warning; so does `freeze_sleeping`, without one.
     checkpoint : path, optional
         Written after each epoch, and where `max_iterations` ends training. If it exists, training continues from it
-        as if it had never stopped; a run that a stopping rule has ended stays ended.
+        as if it had never stopped; a run that a stopping rule has ended stays ended. It is refused if anything that
+        shapes the run differs: the network with its settings, dtypes and frozen parameters, loss, optimiser, data,
+        batches and stopping rules; limits and the backend may change. Of batches of one's own only their class and
+        number are compared; a `set_epoch` of theirs is called before each epoch, with its number from 0.
+    allow_changes : collection of str
+        What may differ from the checkpoint on purpose, by the names that the error gives: ``["optimizer.lr"]``. What
+        is given here holds from now on.
     progress : bool
         Show a bar, if standard error is a terminal.
     seed : int
@@ -143,9 +150,13 @@ def fit(
     batches = training_batches(objective, train_set, batch_size, seed, replacement)
     held_out = None if validation is None else evaluation_batches(objective, validation, "validation")
     step = Step(objective, optimizer, compiled and not freeze_sleeping)
-    run = Run(objective, optimizer, step.tally, pocket, batch_size=batch_size, seed=seed, replacement=replacement)
+    settings: dict[str, Any] = {}
+    if checkpoint is not None:
+        rule_settings = {"stop_tolerance": stop_tolerance, "stop_every": stop_every}
+        settings = shaping_settings(objective, optimizer, batches, held_out, pocket, **rule_settings)
+    run = Run(objective, optimizer, step.tally, pocket, settings)
     if checkpoint is not None and Path(checkpoint).exists():
-        run.load(checkpoint)
+        run.load(checkpoint, allow_changes)
     history = run.history
     rule = convergence(objective, batches, stop_tolerance, history)
     each_update, each_epoch = (rule, None) if stop_every == "iteration" else (None, rule)
@@ -191,8 +202,9 @@ def _train_epoch(
     Afterwards ``run.done`` is 0 if the epoch went to its end.
     """
     history, epoch = run.history, len(run.history)
-    if isinstance(batches, Batches):
-        batches.set_epoch(epoch)
+    set_epoch = getattr(batches, "set_epoch", None)
+    if callable(set_epoch):
+        set_epoch(epoch)
     if not run.done:
         step.tally.reset()
     trained, checked, reason = run.done, time.perf_counter(), ""

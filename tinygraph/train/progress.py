@@ -18,7 +18,7 @@ def progress_bar(epochs: int | None, wanted: bool) -> Iterator[Callable[[dict[st
         How many there are at most, if this is known.
     wanted : bool
     """
-    if not wanted or not sys.stderr.isatty():
+    if not wanted or sys.stderr is None or not sys.stderr.isatty():
         yield lambda row: None
         return
     from rich.console import Console

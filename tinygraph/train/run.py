@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..checkpoint import PathLike, read_arrays, write_arrays
+import numpy as np
+
+from ..checkpoint import read_arrays, require_finite, write_arrays
 from ..errors import DataError
+from ..files import PathLike
 from ..ops.random import set_stream_state, stream_state
 from ..optim import Optimizer
-from ..tensors import as_tensor
-from .history import History
+from ..tensors import Tensor, as_tensor
+from .history import COLUMNS, History
+from .identity import check_same
 from .objective import Objective
 from .stopping import Pocket
 from .tally import Tally
+
+FORMAT = 2  # of checkpoints; another number is refused
+NUMBER = (int, float)
+FACTS: dict[str, tuple[type, ...]] = {  # what a checkpoint says besides its arrays
+    "settings": (dict,),
+    "lr": NUMBER,
+    "rows": (list,),
+    "stop_reason": (str,),
+    "iterations": (int,),
+    "risks": (list,),
+    "done": (int,),
+    "tally": (list,),
+    "best": (*NUMBER, type(None)),
+    "best_epoch": (int,),
+}
 
 
 class Run:
@@ -26,8 +46,8 @@ class Run:
     tally : Tally
         Of the epoch that is under way.
     pocket : Pocket or None
-    **settings
-        What else must be the same for a checkpoint to be continued.
+    settings : dict
+        What must be the same for a checkpoint to be continued, see `shaping_settings`; empty where there is none.
 
     Attributes
     ----------
@@ -36,22 +56,13 @@ class Run:
     """
 
     def __init__(
-        self, objective: Objective, optimizer: Optimizer, tally: Tally, pocket: Pocket | None, **settings: Any
+        self, objective: Objective, optimizer: Optimizer, tally: Tally, pocket: Pocket | None, settings: dict[str, Any]
     ) -> None:
         self.net, self.optimizer, self.tally, self.pocket = objective.net, optimizer, tally, pocket
+        self.settings = settings
         self.history = History()
         self.done = 0
         self.backend = next((p.backend for p in self.net.parameters()), None)
-        loss = getattr(objective.loss_fn, "func", objective.loss_fn)  # without its options
-        self.settings = {
-            "loss": getattr(loss, "__name__", type(loss).__name__),
-            "loss_options": {k: repr(v) for k, v in getattr(objective.loss_fn, "keywords", {}).items()},
-            **settings,
-            "early_stopping_on": None if pocket is None else pocket.measure,
-            "l2": objective.rho,
-            "l1": objective.alpha,
-            "parameters": {name: list(t.shape) for name, t in self.net.named_parameters()},
-        }
 
     def save(self, path: PathLike) -> None:
         """Write everything to one file."""
@@ -63,6 +74,7 @@ class Run:
         if self.backend is not None:
             arrays["random.key"] = stream_state(self.backend)
         facts = {
+            "format": FORMAT,
             "settings": self.settings,
             "lr": optimizer["lr"],
             "rows": history.rows,
@@ -76,26 +88,85 @@ class Run:
         }
         write_arrays(path, arrays, facts)
 
-    def load(self, path: PathLike) -> None:
-        """Take everything from a file that `save` wrote, after checking that it belongs to this run."""
-        arrays, facts = read_arrays(path)
-        if facts.get("settings") != self.settings:
-            theirs = facts.get("settings") or {}
-            differ = ", ".join(k for k in self.settings if theirs.get(k) != self.settings[k])
-            raise DataError(f"{path}: a checkpoint of another run; different: {differ or 'everything'}")
+    def load(self, path: PathLike, allow_changes: Collection[str] = ()) -> None:
+        """Take everything from a file that `save` wrote; nothing is changed before all of it is checked.
 
-        def part(prefix: str) -> dict[str, Any]:
+        Raises
+        ------
+        DataError
+            If the file is damaged, of another format, or of another run, apart from `allow_changes`.
+        """
+        arrays, facts = read_arrays(path)
+        _check_facts(path, facts)
+        check_same(path, facts["settings"], self.settings, allow_changes)
+        require_finite(path, arrays)
+
+        def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
-        self.net.load_state_dict(part("net."))
-        self.optimizer.load_state_dict({"lr": facts["lr"], **part("optimizer.")})
-        if self.backend is not None:
-            set_stream_state(self.backend, arrays["random.key"])
+        net, optimizer, pocket = part("net."), part("optimizer."), part("pocket.")
+        own = dict(self.net.named_tensors())
+        _check_arrays(path, "the network", own, net)
+        _check_arrays(path, "the optimiser", self.optimizer.named_state(), optimizer)
         if self.pocket is not None:
-            self.pocket.variables, self.pocket.epoch = part("pocket."), facts["best_epoch"]
+            _check_arrays(path, "the pocket variables", own, pocket)
+        if self.backend is not None:
+            key = arrays.get("random.key")
+            if key is None or key.dtype != np.uint64 or key.shape != (2,):
+                raise DataError(f"{path}: damaged: random.key is not the key of a random stream")
+            set_stream_state(self.backend, key)
+        lr = self.optimizer.lr if "optimizer.lr" in allow_changes else facts["lr"]
+        self.net.load_state_dict(net)
+        self.optimizer.load_state_dict({"lr": lr, **optimizer})
+        if self.pocket is not None:
+            self.pocket.variables, self.pocket.epoch = pocket, facts["best_epoch"]
             self.pocket.smallest = math.inf if facts["best"] is None else facts["best"]
         history = self.history
         history.rows, history.stop_reason, history.risks = facts["rows"], facts["stop_reason"], facts["risks"]
         history.iterations, self.done = facts["iterations"], facts["done"]
         if self.done:
             self.tally.restore(facts["tally"])
+
+
+def _check_facts(path: PathLike, facts: Mapping[str, Any]) -> None:
+    """Raise an error unless a file's facts are those of a checkpoint of this format, each of its type."""
+    if not facts:
+        raise DataError(f"{path}: not a checkpoint of fit: weights only, which tg.load reads")
+    if facts.get("format") != FORMAT:
+        raise DataError(
+            f"{path}: a checkpoint of another version of tinygraph: format {facts.get('format', 'unknown')}, expected "
+            f"{FORMAT}; start a new checkpoint"
+        )
+    for name, types in FACTS.items():
+        value = facts.get(name)
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise DataError(f"{path}: damaged: {name} is {value!r:.40}, expected {' or '.join(_words(types))}")
+    numbers = {"risks": facts["risks"], "tally": facts["tally"]}
+    wrong = [name for name, values in numbers.items() if not all(isinstance(x, NUMBER) for x in values)]
+    wrong += ["rows"] * (not all(isinstance(row, dict) and _is_row(row) for row in facts["rows"]))
+    wrong += [name for name in ("iterations", "done", "best_epoch") if facts[name] < 0]
+    wrong += ["tally"] * (bool(facts["done"]) and len(facts["tally"]) != Tally.LENGTH)
+    wrong += ["lr"] * (not 0 < facts["lr"] < math.inf)
+    if wrong:
+        raise DataError(f"{path}: damaged: {wrong[0]} does not hold what fit writes there")
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    return set(row) == set(COLUMNS) and all(value is None or isinstance(value, NUMBER) for value in row.values())
+
+
+def _words(types: tuple[type, ...]) -> list[str]:
+    words = {dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number"}
+    return [words.get(kind, "null") for kind in types if not (kind is int and float in types)]
+
+
+def _check_arrays(path: PathLike, whose: str, own: Mapping[str, Tensor], given: Mapping[str, np.ndarray]) -> None:
+    """Raise an error unless arrays have the names, shapes and dtypes of tensors."""
+    if differ := sorted(set(own) ^ set(given)):
+        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+        raise DataError(f"{path}: holds other names than {whose}: {', '.join(differ[:3])}{more}")
+    for name, t in own.items():
+        if (given[name].shape, given[name].dtype) != (t.shape, t.dtype):
+            raise DataError(
+                f"{path}: {name} of {whose}: expected {t.dtype} {t.shape}, got {given[name].dtype} {given[name].shape}"
+            )

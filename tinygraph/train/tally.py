@@ -18,10 +18,12 @@ from ..tensors import Tensor, as_tensor, no_grad
 class Tally:
     """Losses and wrong decisions, added up over batches where they are computed, and read when they are wanted."""
 
+    NAMES = ("loss", "wrong", "decided", "finite batches", "latest loss")
+    LENGTH = 1 + len(NAMES)  # of `state`
+
     def __init__(self, backend: Backend) -> None:
         self.rows = 0
-        names = ("loss", "wrong", "decided", "finite batches", "latest loss")
-        self._all = [Tensor(backend.asarray(0.0, np.float64), backend, name=name) for name in names]
+        self._all = [Tensor(backend.asarray(0.0, np.float64), backend, name=name) for name in self.NAMES]
         self.loss, self.wrong, self.decided, self.finite, self.latest = self._all
 
     def reset(self) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tinygraph.backend import get_backend
-from tinygraph.checkpoint import write_file
 from tinygraph.errors import ArgumentError, DataError
+from tinygraph.files import write_file
 from tinygraph.optim import positive
 from tinygraph.tools.bench import measure, report
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN

@@ -1,0 +1,131 @@
+"""What shapes a run of `fit`: all that must be the same for a checkpoint to be continued bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sized
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from ..data import Batches
+from ..errors import ArgumentError, DataError
+from ..files import PathLike
+from ..nn import Module
+from ..optim import Optimizer
+from .objective import Objective
+from .stopping import Pocket
+
+PLAIN = (bool, int, float, str, type(None), np.bool_, np.number)
+
+
+def shaping_settings(
+    objective: Objective,
+    optimizer: Optimizer,
+    batches: Iterable[Any],
+    held_out: Batches | None,
+    pocket: Pocket | None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return what shapes a run, by name, as JSON can hold it: network, loss, optimiser, data and options.
+
+    Parameters
+    ----------
+    objective : Objective
+    optimizer : Optimizer
+        With the learning rate that it starts with.
+    batches : iterable
+        The training set; of arrays the number of samples and a fingerprint are taken, of batches of one's own the
+        class and the number, where they have one.
+    held_out : Batches or None
+    pocket : Pocket or None
+    **options
+        The arguments of `fit` that no other parameter tells.
+    """
+    loss = getattr(objective.loss_fn, "func", objective.loss_fn)  # without its options
+    given = getattr(objective.loss_fn, "keywords", {})
+    settings = {"loss": getattr(loss, "__name__", type(loss).__name__)}
+    settings |= {f"loss.{name}": repr(value) for name, value in given.items()}
+    settings |= {"l2": objective.rho, "l1": objective.alpha, "freeze_sleeping": objective.freeze_sleeping, **options}
+    if pocket is not None:
+        settings |= {"early_stopping": pocket.patience or True, "early_stopping_on": pocket.measure}
+    settings["optimizer"] = type(optimizer).__name__
+    settings |= {f"optimizer.{name}": value for name, value in {"lr": optimizer.lr, **_plain(optimizer)}.items()}
+    if isinstance(batches, Batches):
+        settings |= _plain(batches) | _data_settings("train_set", batches)
+    else:
+        settings["train_set"] = type(batches).__name__
+        settings |= {"train_set.batches": len(batches)} if isinstance(batches, Sized) else {}
+    if held_out is not None:
+        settings |= _data_settings("validation", held_out)
+    settings |= _network_settings(objective.net)
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
+
+
+def check_same(
+    path: PathLike, theirs: Mapping[str, Any], ours: Mapping[str, Any], allow_changes: Collection[str]
+) -> None:
+    """Raise an error that names what differs between a checkpoint's settings and those of the present run.
+
+    Raises
+    ------
+    DataError
+        If anything differs that is not in `allow_changes`.
+    ArgumentError
+        If `allow_changes` has a name that neither has.
+    """
+    names = [*ours, *(name for name in theirs if name not in ours)]
+    for name in allow_changes:
+        if name not in names:
+            near = get_close_matches(str(name), names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ArgumentError(f"fit: allow_changes: no setting is called {name!r}{hint}")
+    absent = "absent"
+    differ = [
+        f"{name} was {theirs.get(name, absent)} and is {ours.get(name, absent)}"
+        for name in names
+        if name not in allow_changes and theirs.get(name, absent) != ours.get(name, absent)
+    ]
+    if differ:
+        more = f" and {len(differ) - 4} more" if len(differ) > 5 else ""
+        told = "; ".join(differ if not more else differ[:4])
+        raise DataError(
+            f"{path}: a checkpoint of another run: {told}{more}; start a new checkpoint, or name in allow_changes what "
+            "is changed on purpose"
+        )
+
+
+def _plain(x: Any) -> dict[str, Any]:
+    """Return the public attributes of an object that are numbers, texts or tuples of them."""
+    kept: dict[str, Any] = {}
+    for name, value in vars(x).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, PLAIN):
+            kept[name] = value
+        elif isinstance(value, tuple) and all(isinstance(item, PLAIN) for item in value):
+            kept[name] = list(value)
+    return kept
+
+
+def _network_settings(net: Module) -> dict[str, Any]:
+    """Return of every module its class, facts and plain attributes, of every tensor dtype, shape, and if it learns."""
+    settings: dict[str, Any] = {}
+    for path, module in net.named_modules():
+        name = f"net.{path}" if path else "net"
+        settings[name] = f"{type(module).__name__}({module.describe()})"
+        settings |= {f"{name}.{key}": value for key, value in _plain(module).items() if key != "training"}
+    for path, t in net.named_tensors():
+        learns = ", frozen" if t.role is not None and not t.requires_grad else ""
+        settings[f"net.{path}"] = f"{t.dtype} {t.shape}{learns}"
+    return settings
+
+
+def _data_settings(name: str, batches: Batches) -> dict[str, Any]:
+    """Return the number of samples, and a checksum of dtypes, shapes and elements."""
+    total = hashlib.blake2b(digest_size=8)
+    for a in batches.host_arrays():
+        total.update(f"{a.dtype.str} {a.shape} ".encode())
+        total.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+    return {f"{name}.samples": len(batches.host_arrays()[0]), f"{name}.fingerprint": total.hexdigest()}

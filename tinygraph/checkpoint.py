@@ -23,14 +23,14 @@ from .nn import Module
 
 __all__ = ["load", "save"]
 
-FACTS, CHECKSUM = "tinygraph", "tinygraph.checksum"  # names in the metadata of a safetensors file
+FACTS = "tinygraph"  # the name of the only entry of the metadata, since safetensors writes them in any order
 
 
 def write_arrays(path: PathLike, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any] | None = None) -> None:
     """Write named arrays, and facts that JSON can hold, as one safetensors file with a checksum."""
     contiguous = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in arrays.items()}
-    text = json.dumps(facts or {})
-    write_file(path, to_bytes(contiguous, {FACTS: text, CHECKSUM: _checksum(contiguous, text)}))
+    text = json.dumps({**(facts or {}), "checksum": _checksum(contiguous, facts or {})})
+    write_file(path, to_bytes(contiguous, {FACTS: text}))
 
 
 def read_arrays(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -50,15 +50,13 @@ def read_arrays(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with safe_open(path, framework="np") as file:
             arrays = {name: _array(path, file, name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-        text = metadata.get(FACTS, "{}")
-        facts = json.loads(text)
+            facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a safetensors file, or damaged ({error})") from None
-    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(arrays, text):
-        raise DataError(f"{path}: damaged: its content does not have the checksum it was written with")
     if not isinstance(facts, dict):
         raise DataError(f"{path}: its metadata are not those of tinygraph")
+    if "checksum" in facts and facts.pop("checksum") != _checksum(arrays, facts):
+        raise DataError(f"{path}: damaged: its content does not have the checksum it was written with")
     return arrays, facts
 
 
@@ -78,9 +76,9 @@ def _array(path: PathLike, file: Any, name: str) -> np.ndarray:
     return array
 
 
-def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
-    """Return a checksum of names, dtypes, shapes and elements, and of a text."""
-    total = hashlib.blake2b(text.encode(), digest_size=16)
+def _checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+    """Return a checksum of names, dtypes, shapes and elements, and of facts."""
+    total = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
     for name in sorted(arrays):
         a = arrays[name]
         total.update(f"{name} {a.dtype.str} {a.shape} ".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import typer
 
 from tinygraph import __version__
 from tinygraph.errors import TinygraphError
+from tinygraph.tools.signals import Stopped, stopped_by_signals
 
 _UsageError: Any = typer.BadParameter.__mro__[2]  # the base of all errors about options and arguments
 
@@ -64,6 +66,9 @@ def train(
     backend: Annotated[str | None, typer.Option(help="Where the numbers live.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [default: a new one in runs/].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    allow_change: Annotated[
+        list[str] | None, typer.Option(help="What --resume may change: lr, momentum, batch_size, l2; repeatable.")
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Train a network and write its history, curves, weights and drawing to a folder."""
@@ -88,7 +93,7 @@ def train(
         seed=seed,
         backend=backend,
     )
-    for line in run(settings, out, resume=resume, data_dir=data_dir):
+    for line in run(settings, out, resume=resume, data_dir=data_dir, allow_changes=allow_change or []):
         typer.echo(line)
 
 
@@ -211,21 +216,32 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every mistake a user can mend ends in one line and exit status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        status = app(arguments or ["--help"], prog_name="tinygraph", standalone_mode=False)
+        with stopped_by_signals():
+            status = app(arguments or ["--help"], prog_name="tinygraph", standalone_mode=False)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # where the disk is full, say it now
     except TinygraphError as error:
         _fail(str(error))
     except _UsageError as error:
         _fail(f"{error.format_message()} (tinygraph --help lists what there is)")
-    except (typer.Abort, KeyboardInterrupt):
-        typer.echo("tinygraph: stopped", err=True)
-        sys.exit(130)
+    except (Stopped, typer.Abort) as stopped:
+        typer.echo(f"tinygraph: stopped{getattr(stopped, 'remark', '')}", err=True)
+        sys.exit(getattr(stopped, "status", 130))
     except MemoryError as error:
         said = str(error).rstrip(".") or "the system has no more"
         _fail(f"out of memory: {said}; use a smaller --batch-size or narrower layers (--hidden)")
     except BrokenPipeError:
-        sys.stderr.close()
+        _drop_output()
         sys.exit(1)
+    except OSError as error:
+        _drop_output()
+        _fail(f"cannot write the output: {error.strerror or error}")
     sys.exit(status or 0)
+
+
+def _drop_output() -> None:
+    """Let nothing more be written to a standard output that takes nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(text: str) -> None:

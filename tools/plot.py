@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,20 @@ def learning_curves(history: History, held_out: str) -> bytes:
     return image(picture)
 
 
+def _matplotlib() -> Any:
+    """Import Matplotlib, whatever backend for windows MPLBACKEND names: none is used here."""
+    wanted = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib.figure as module
+    finally:
+        if wanted is not None:
+            os.environ["MPLBACKEND"] = wanted
+    return module
+
+
 def figure(panels: int = 1) -> tuple[Any, Any]:
     """Return an empty figure with one or several panels side by side, and its axes."""
-    from matplotlib.figure import Figure
+    Figure = _matplotlib().Figure
 
     made = Figure(figsize=(4.5 * max(panels, 1.4), 3.6), layout="constrained")
     axes = made.subplots(1, panels)

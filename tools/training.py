@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,30 +15,44 @@ import tinygraph as tg
 from tinygraph import data
 from tinygraph.errors import ArgumentError, DataError, RenderError
 from tinygraph.files import write_file
+from tinygraph.nn.module import choose
 from tinygraph.tools.experiments import Experiment, Settings, prepare
 from tinygraph.tools.info import versions
 from tinygraph.tools.plot import learning_curves
+from tinygraph.tools.signals import Stopped
+
+CHANGEABLE = {"lr": "optimizer.lr", "momentum": "optimizer.momentum", "batch_size": "batch_size", "l2": "l2"}
 
 
-def run(settings: Settings, out: Path | None, *, resume: bool, data_dir: Path | None = None) -> Iterator[str]:
+def run(
+    settings: Settings,
+    out: Path | None,
+    *,
+    resume: bool,
+    data_dir: Path | None = None,
+    allow_changes: Collection[str] = (),
+) -> Iterator[str]:
     """Train as `settings` say, write the results to `out`, and yield lines for the terminal."""
+    changes = {choose("--allow-change: setting", name, CHANGEABLE) for name in allow_changes}
+    if changes and not resume:
+        raise ArgumentError("--allow-change is for a run that --resume continues")
     experiment = prepare(settings, data_dir)
     net = experiment.net
     experiment.optimizer()  # its arguments are checked before anything is written
-    folder = _run_folder(settings, out, resume)
-    yield (
-        f"training {settings.model} {experiment.title}, "
-        f"{sum(p.size for p in net.parameters())} parameters, backend {settings.backend}"
-    )
-    history = experiment.train(folder / "checkpoint.safetensors")
-    results = experiment.results()
+    with _run_folder(settings, out, resume, allow_changes) as folder:
+        yield (
+            f"training {settings.model} {experiment.title}, "
+            f"{sum(p.size for p in net.parameters())} parameters, backend {settings.backend}, in {folder}"
+        )
+        history = experiment.train(folder / "checkpoint.safetensors", changes)
+    tg.save(folder / "weights.safetensors", net)  # first what took long
     history.save_csv(folder / "history.csv")
-    write_file(folder / "curves.svg", learning_curves(history, experiment.held_out))
-    tg.save(folder / "weights.safetensors", net)
-    drawing, remark = _draw_or_write_dot(experiment, folder / "graph.svg")
+    results = experiment.results()
     results |= {"seconds": history.times[-1], "stop_reason": history.stop_reason}
     facts = {"settings": asdict(settings), "results": results, "versions": versions()}
     write_file(folder / "run.json", (json.dumps(facts, indent=2) + "\n").encode())
+    write_file(folder / "curves.svg", learning_curves(history, experiment.held_out))
+    drawing, remark = _draw_or_write_dot(experiment, folder / "graph.svg")
     yield f"{len(history)} epochs in {history.times[-1]:.1f} s"
     yield f"wrote {folder}: history.csv, curves.svg, weights.safetensors, {drawing.name}, run.json"
     if remark:
@@ -44,43 +60,100 @@ def run(settings: Settings, out: Path | None, *, resume: bool, data_dir: Path | 
     yield from experiment.summary(results)
 
 
-def _run_folder(settings: Settings, out: Path | None, resume: bool) -> Path:
-    """Return the folder for the results, made and known to be writable."""
-    if out is None:
-        if resume:
+@contextmanager
+def _run_folder(
+    settings: Settings, out: Path | None, resume: bool, allow_changes: Collection[str] = ()
+) -> Iterator[Path]:
+    """Make the folder of a run, and say how to go on if the program is stopped; nothing stays of a failed start.
+
+    A run belongs to who creates its settings.json, so two that start at once get two folders, or one is refused.
+    """
+    if resume:
+        if out is None:
             raise ArgumentError("--resume: say with --out which folder holds the run to continue")
-        name = f"{settings.model}-{settings.data}"
-        names = (name if k == 1 else f"{name}-{k}" for k in itertools.count(1))
-        out = next(path for path in (Path("runs") / n for n in names) if not path.exists())
-    elif resume:
-        _check_resumable(settings, out)
-    elif (out / "settings.json").exists() or (out / "run.json").exists():
-        raise ArgumentError(f"{out} already holds a run; --resume continues it, another --out keeps both")
+        _check_resumable(settings, out, allow_changes)
+        folder, made = out, False
+    else:
+        folder, made = _claimed_folder(settings, out)
+    checkpoint = folder / "checkpoint.safetensors"
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot make the folder {out}: {error.strerror}; choose another with --out") from None
-    write_file(out / "settings.json", (json.dumps(asdict(settings), indent=2) + "\n").encode())
-    return out
+        write_file(folder / "settings.json", (json.dumps(asdict(settings), indent=2) + "\n").encode())
+        yield folder
+    except BaseException as error:
+        if not resume and not checkpoint.exists():  # the name is free again
+            with suppress(OSError):
+                (folder / "settings.json").unlink(missing_ok=True)
+                if made:
+                    folder.rmdir()
+        if isinstance(error, Stopped):
+            error.remark = _how_to_go_on(folder, checkpoint)
+        raise
 
 
-def _check_resumable(settings: Settings, folder: Path) -> None:
-    """Raise an error unless `folder` holds a run of these settings, the number of epochs apart."""
+def _claimed_folder(settings: Settings, out: Path | None) -> tuple[Path, bool]:
+    """Return a folder that no other run has, and whether it was made here; its settings.json is there, empty."""
+    name = f"{settings.model}-{settings.data}"
+    names = (name if k == 1 else f"{name}-{k}" for k in itertools.count(1))
+    for folder in (Path("runs") / n for n in names) if out is None else (out,):
+        try:
+            there = folder.exists()
+            if there and out is None:
+                continue
+            folder.mkdir(parents=True, exist_ok=out is not None)
+            if (folder / "run.json").exists():
+                raise FileExistsError
+            (folder / "settings.json").touch(exist_ok=False)
+        except FileExistsError:
+            if out is None:
+                continue
+            if not folder.is_dir():
+                raise DataError(
+                    f"cannot make the folder {folder}: a file has its name; choose another with --out"
+                ) from None
+            raise ArgumentError(
+                f"{folder} already holds a run; --resume continues it, another --out keeps both"
+            ) from None
+        except OSError as error:
+            raise DataError(
+                f"cannot make the folder {folder!s:.100}: {error.strerror}; choose another with --out"
+            ) from None
+        return folder, not there
+    raise AssertionError("there is always a next number")
+
+
+def _how_to_go_on(folder: Path, checkpoint: Path) -> str:
+    """Return what to say of a run that was stopped."""
+    if not checkpoint.exists():
+        return " before the first epoch ended; nothing is kept"
+    return f"; go on with the same command and --resume --out {shlex.quote(str(folder))}"
+
+
+def _check_resumable(settings: Settings, folder: Path, allow_changes: Collection[str]) -> None:
+    """Raise an error unless `folder` holds a run of these settings, apart from those that may change."""
     theirs = _read_json(folder / "settings.json")
     ours = asdict(settings)
-    differ = [k for k in ours if k not in ("epochs", "backend") and theirs.get(k) != ours[k]]
+    differ = [k for k in ours if k not in ("epochs", "backend", *allow_changes) and theirs.get(k) != ours[k]]
     if differ:
-        said = ", ".join(f"{k} is {theirs.get(k)!r} there and {ours[k]!r} here" for k in differ)
-        raise ArgumentError(f"--resume: {folder} holds another run: {said}")
+        told = ", ".join(f"{k} is {theirs.get(k)!r} there and {ours[k]!r} here" for k in differ)
+        hint = "; --allow-change takes it as it is here" if set(differ) <= set(CHANGEABLE) else ""
+        raise ArgumentError(f"--resume: {folder} holds another run: {told}{hint}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads(path.read_text())
-    except OSError:
+        facts = json.loads(path.read_text())
+    except FileNotFoundError:
+        if (path.parent / "checkpoint.safetensors").exists():
+            raise DataError(
+                f"{path.parent} holds a run that has not ended: there is no {path.name}; go on with --resume"
+            ) from None
         raise DataError(f"{path.parent} holds no run: there is no {path.name}") from None
-    except ValueError as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({error})") from None
+    if not isinstance(facts, dict):
+        raise DataError(f"{path}: damaged: expected an object with settings, got a {type(facts).__name__}")
     return facts
 
 
@@ -111,9 +184,11 @@ def predictions(folder: Path, file: Path, data_dir: Path | None = None) -> Itera
     facts = _read_json(folder / "run.json")
     try:
         settings = Settings(**facts["settings"])
+        experiment = prepare(settings, data_dir)
     except (KeyError, TypeError):
         raise DataError(f"{folder / 'run.json'}: damaged or of another version (no settings)") from None
-    experiment = prepare(settings, data_dir)
+    except ArgumentError as error:
+        raise DataError(f"{folder / 'run.json'}: {error}") from None
     tg.load(folder / "weights.safetensors", experiment.net)
     rows = data.read_table(file)
     rows = rows.reshape(len(rows), -1)

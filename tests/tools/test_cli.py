@@ -152,7 +152,7 @@ def test_no_arguments_show_the_commands(tinygraph):
         (["train", "fully_conected"], "model 'fully_conected' is not known"),
         (["train", "--backend", "cuda"], "backend 'cuda' is not known"),
         (["train", "--hidden", "64,x"], "hidden: expected whole numbers"),
-        (["train", "--hidden", "0"], "n_out must be a whole number of at least 1, got 0"),
+        (["train", "--hidden", "0"], "hidden: expected whole numbers from 1 to 2147483647"),
         (["train", "--epochs", "0"], "epochs: expected a whole number of at least 1, got 0"),
         (["train", "--batch-size", "0"], "batch-size: expected a whole number of at least 1, got 0"),
         (["train", "--lr", "-1"], "lr: expected a finite number above 0, got -1.0"),

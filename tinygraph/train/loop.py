@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..nn import Module
@@ -162,7 +164,8 @@ def fit(
     each_update, each_epoch = (rule, None) if stop_every == "iteration" else (None, rule)
     before, started = net.training, time.perf_counter() - (history.times[-1] if history.rows else 0.0)
     try:
-        with progress_bar(limits.epochs_at_most(batches), progress) as report:
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # the loss is checked, and says more
+        with quiet, progress_bar(limits.epochs_at_most(batches), progress) as report:
             while not history.stop_reason and limits.allow(history, run.done > 0):
                 row: dict[str, Any] = dict.fromkeys(COLUMNS)
                 row["epoch"] = len(history) + 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import tinygraph as tg
 from tinygraph.errors import ArgumentError
+from tinygraph.nn.module import choose
 from tinygraph.tools.experiments.autoencoder import AutoencoderExperiment
 from tinygraph.tools.experiments.experiment import Experiment, Settings
 from tinygraph.tools.experiments.fully_connected import FullyConnectedExperiment
@@ -31,17 +31,22 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
 
 def settings_of(model: str, **given: Any) -> Settings:
     """Return the settings of the experiment called `model`: its defaults, and what is given and not None."""
-    if model not in EXPERIMENTS:
-        near = get_close_matches(model, list(EXPERIMENTS), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ArgumentError(f"model {model!r} is not known; known: {', '.join(EXPERIMENTS)}{hint}")
-    experiment, said = EXPERIMENTS[model], {k: v for k, v in given.items() if v is not None}
+    experiment: type[Experiment] = choose("model", model, EXPERIMENTS)
+    said = {k: v for k, v in given.items() if v is not None}
+    for name in ("head", "tied", "noise"):
+        if name in said and name not in experiment.options:
+            having = ", ".join(m for m, e in EXPERIMENTS.items() if name in e.options)
+            raise ArgumentError(f"{model} has no --{name}; these have: {having}")
     said.setdefault("backend", tg.backend.current().name)
-    return replace(experiment.defaults, **(experiment.defaults_by_data.get(said.get("data", ""), {}) | said))
+    settings = replace(experiment.defaults, **(experiment.defaults_by_data.get(said.get("data", ""), {}) | said))
+    if "momentum" in said and settings.optimizer != "sgd":
+        raise ArgumentError(f"{settings.optimizer} has no --momentum; it is for sgd")
+    return settings
 
 
 def prepare(settings: Settings, data_dir: Path | None = None) -> Experiment:
     """Return the experiment that `settings` define, its data loaded and its network built, not yet trained."""
     tg.manual_seed(settings.seed)
     with tg.using(settings.backend):
-        return EXPERIMENTS[settings.model](settings, data_dir)
+        experiment: type[Experiment] = choose("model", settings.model, EXPERIMENTS)
+        return experiment(settings, data_dir)

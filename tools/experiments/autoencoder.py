@@ -13,7 +13,7 @@ from tinygraph import data, losses
 from tinygraph.backend import generator
 from tinygraph.models import autoencoder
 from tinygraph.models.autoencoder import Autoencoder
-from tinygraph.tools.experiments.experiment import Experiment, Settings
+from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
 
 
 class AutoencoderExperiment(Experiment):
@@ -29,6 +29,7 @@ class AutoencoderExperiment(Experiment):
         name: {"hidden": "256,32", "lr": 1e-3, "epochs": 5} for name in ("mnist", "fashion-mnist")
     }
     data_sets = ("digits", "mnist", "fashion-mnist")
+    options = ("tied", "noise")
 
     net: Autoencoder
 
@@ -91,7 +92,7 @@ class AutoencoderExperiment(Experiment):
         """Yield for each row its squared error and its code."""
         with tg.no_grad():
             codes = self.net.encode(rows)
-            back = self.net.decode(codes).numpy()
+            back = finite_rows(self.net.decode(codes))
         yield ",".join(["row", "error", *(f"code{j}" for j in range(1, codes.shape[1] + 1))])
         for i, (error, code) in enumerate(zip(np.square(back - rows).sum(axis=1), codes.numpy(), strict=True)):
             yield ",".join([f"{i}", f"{error:.4f}", *(f"{y:.4f}" for y in code)])

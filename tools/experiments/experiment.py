@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,15 +13,41 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import nn, optim
-from tinygraph.errors import ArgumentError
+from tinygraph.errors import ArgumentError, DataError
 
 OPTIMIZERS = ("sgd", "adam")
+LARGEST = 2**31 - 1  # number of nodes
+KINDS: dict[str, tuple[Any, str]] = {  # of settings: Python's type, and its words
+    "str": (str, "a text"),
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": (bool, "true or false"),
+}
+
+
+def finite_rows(outputs: tg.Tensor) -> np.ndarray:
+    """Return what a network computed for rows of input, shape (n, ...), as a NumPy array.
+
+    Raises
+    ------
+    DataError
+        If a value is NaN or infinite, so that it decides nothing.
+    """
+    host = outputs.numpy()
+    wrong = np.flatnonzero(~np.isfinite(host).reshape(len(host), -1).all(axis=1))
+    if wrong.size:
+        raise DataError(
+            f"row {wrong[0]}: the network's output is not finite, so nothing is decided: are the input's values in the "
+            "range of the training set's?"
+        )
+    return host
 
 
 def class_lines(probabilities: tg.Tensor) -> Iterator[str]:
     """Yield lines of CSV with the class that each row of probabilities (n, classes) decides on."""
+    rows = finite_rows(probabilities)
     yield "row,class,probability"
-    for i, p in enumerate(probabilities.numpy()):
+    for i, p in enumerate(rows):
         yield f"{i},{int(np.argmax(p))},{p.max():.4f}"
 
 
@@ -47,6 +73,11 @@ class Settings:
     backend: str = "numpy"
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            kind = KINDS[str(f.type)]
+            value = getattr(self, f.name)
+            if not isinstance(value, kind[0]) or (isinstance(value, bool) and kind[0] is not bool):
+                raise ArgumentError(f"{f.name.replace('_', '-')}: expected {kind[1]}, got {value!r:.60}")
         if self.epochs < 1:
             raise ArgumentError(f"epochs: expected a whole number of at least 1, got {self.epochs}")
         if self.batch_size < 1:
@@ -58,12 +89,13 @@ class Settings:
     @property
     def hidden_sizes(self) -> list[int]:
         """The numbers of hidden nodes, from text such as ``64,32``."""
-        try:
-            return [int(n) for n in self.hidden.split(",") if n.strip()]
-        except ValueError:
+        sizes = [n.strip() for n in self.hidden.split(",") if n.strip()]
+        if not all(n.isdecimal() and len(n) < 12 and 0 < int(n) <= LARGEST for n in sizes):
             raise ArgumentError(
-                f"hidden: expected whole numbers separated by commas, such as 64,32, got {self.hidden!r}"
-            ) from None
+                f"hidden: expected whole numbers from 1 to {LARGEST} separated by commas, such as 64,32, got "
+                f"{self.hidden!r:.60}"
+            )
+        return [int(n) for n in sizes]
 
 
 class Experiment(ABC):
@@ -84,6 +116,8 @@ class Experiment(ABC):
         As `tinygraph.fit` takes them; `validation` may be None.
     patience : int or None
         After how many passes without a better validation error to stop, as `tinygraph.fit` takes it.
+    options : tuple of str
+        Which of the settings `head`, `tied` and `noise` it has.
     held_out : str
         What `validation` is called in the curves.
     n_features : int
@@ -93,6 +127,7 @@ class Experiment(ABC):
     defaults: ClassVar[Settings]
     defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {}
     data_sets: ClassVar[tuple[str, ...]]
+    options: ClassVar[tuple[str, ...]] = ()
 
     net: nn.Module
     loss: Callable[..., tg.Tensor]
@@ -138,8 +173,8 @@ class Experiment(ABC):
             return optim.Adam(learning, self.settings.lr)
         return optim.SGD(learning, self.settings.lr, self.settings.momentum)
 
-    def train(self, checkpoint: Path) -> tg.History:
-        """Train the network; with a `checkpoint` that exists, go on from it."""
+    def train(self, checkpoint: Path, allow_changes: Collection[str] = ()) -> tg.History:
+        """Train the network; with a `checkpoint` that exists, go on from it, see `tinygraph.fit`."""
         s = self.settings
         return tg.fit(
             self.net,
@@ -152,6 +187,7 @@ class Experiment(ABC):
             validation=self.validation,
             early_stopping=self.patience,
             checkpoint=checkpoint,
+            allow_changes=allow_changes,
             seed=s.seed,
         )
 

@@ -13,7 +13,7 @@ from tinygraph import data, losses, metrics
 from tinygraph.backend import generator
 from tinygraph.models import multitask
 from tinygraph.models.multitask import Multitask
-from tinygraph.tools.experiments.experiment import Experiment, Settings
+from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
 
 ATTRIBUTES = {  # which digits have it
     "even": (0, 2, 4, 6, 8),
@@ -95,7 +95,7 @@ class MultitaskExperiment(Experiment):
     def decisions(self, rows: np.ndarray) -> Iterator[str]:
         """Yield for each row how likely it has every attribute, the first of each pair (65.155)."""
         with tg.no_grad():
-            present = self.net.predict(rows).numpy()[:, :, 0]
+            present = finite_rows(self.net.predict(rows))[:, :, 0]
         yield ",".join(["row", *ATTRIBUTES])
         for i, p in enumerate(present):
             yield ",".join([f"{i}", *(f"{v:.4f}" for v in p)])

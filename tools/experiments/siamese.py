@@ -15,7 +15,7 @@ from tinygraph import data, losses, metrics
 from tinygraph.data.dataset import Dataset, Pair
 from tinygraph.models import Siamese, siamese
 from tinygraph.models.siamese import one_shot_accuracy, pixel_similarity
-from tinygraph.tools.experiments.experiment import Experiment, Settings
+from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
 
 NEW = (7, 8, 9)  # digits that are not learned
 TEST_PAIRS, EPISODES = 4000, 2000
@@ -55,6 +55,7 @@ class SiameseExperiment(Experiment):
         "omniglot": {"hidden": "512,128", "epochs": 40, "batch_size": 64, "lr": 1e-3, "noise": 0.0}
     }
     data_sets = tuple(TASKS)
+    options = ("head", "noise")
     held_out = "classes not learned"
 
     net: Siamese
@@ -150,7 +151,7 @@ class SiameseExperiment(Experiment):
     def decisions(self, rows: np.ndarray) -> Iterator[str]:
         """Yield for each row, two images side by side, their score and 1 if they are taken for the same, else 0."""
         with tg.no_grad():
-            scores = self.net.predict(rows.reshape(len(rows), 2, -1)).numpy()
+            scores = finite_rows(self.net.predict(rows.reshape(len(rows), 2, -1)))
         threshold = self.threshold()
         yield "row,score,same"
         for i, score in enumerate(scores):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from tinygraph.backend import generator
 from tinygraph.data import one_hot
 from tinygraph.data.dataset import Pair
 from tinygraph.models import FullyConnected, Transfer, fully_connected, transfer
-from tinygraph.tools.experiments.experiment import Experiment, Settings
+from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
 
 FIRST_NEW, SAMPLES, SUBSETS = 5, 10, 10
 PASSES, BATCH = 80, 10
@@ -38,6 +38,7 @@ class TransferExperiment(Experiment):
     defaults = Settings("transfer", "digits", hidden="256", optimizer="adam", epochs=5, lr=1e-3)
     defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {"mnist": {"hidden": "512", "noise": 0.3}}
     data_sets = ("digits", "mnist")
+    options = ("noise",)
     held_out = "test, 0 to 4"
 
     net: Transfer
@@ -85,7 +86,7 @@ class TransferExperiment(Experiment):
             "of 5 to 9"
         )
 
-    def train(self, checkpoint: Path) -> tg.History:
+    def train(self, checkpoint: Path, allow_changes: Collection[str] = ()) -> tg.History:
         """Train the source, going on from `checkpoint` if it exists, and tune the network on the first choice."""
         s = self.settings
         history = tg.fit(
@@ -98,6 +99,7 @@ class TransferExperiment(Experiment):
             l2=s.l2,
             validation=self.validation,
             checkpoint=checkpoint,
+            allow_changes=allow_changes,
             seed=s.seed,
         )
         tuned = self._transferred(0)
@@ -162,7 +164,7 @@ class TransferExperiment(Experiment):
     def decisions(self, rows: np.ndarray) -> Iterator[str]:
         """Yield for each row the new digit decided on and the probability given to it."""
         with tg.no_grad():
-            probabilities = self.net.predict(rows).numpy()
+            probabilities = finite_rows(self.net.predict(rows))
         yield "row,class,probability"
         for i, p in enumerate(probabilities):
             yield f"{i},{FIRST_NEW + int(np.argmax(p))},{p.max():.4f}"

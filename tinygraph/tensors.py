@@ -287,6 +287,12 @@ class Tensor:
         memo[id(self)] = copy
         return copy
 
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        """Take what was pickled, at a place of its own in this process's order of creation."""
+        for name, value in state[1].items():
+            setattr(self, name, value)
+        self.index, self.modified = next_index(), min(self.modified, 0)
+
     def to(self, backend: str | Backend) -> Tensor:
         """Return a leaf with the same value on `backend` (this tensor, if it lives there already)."""
         target = get_backend(backend)

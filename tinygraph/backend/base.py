@@ -67,8 +67,10 @@ class Backend:
     xp: Any
     array_type: type
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
-        return self  # a copied network lives where the original does
+    def __reduce__(self) -> tuple[Callable[[str], Backend], tuple[str]]:
+        from . import get_backend
+
+        return get_backend, (self.name,)  # copied and sent as its name: a process has one backend of a name
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         """Return `value` (host array, number, nested list or own array) as an array of this backend."""

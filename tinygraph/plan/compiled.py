@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Collection
 from functools import update_wrapper
 from types import MethodType
 from typing import Any, cast
+from weakref import WeakSet
 
 import numpy as np
 
@@ -22,6 +25,19 @@ from .trace import Output, Trace
 from .trees import fixed, flatten, unflatten
 
 MOST_PLANS = 64  # that a compiled function keeps
+
+
+_all: WeakSet[Compiled] = WeakSet()
+
+
+def _unlock() -> None:
+    """Give every compiled function a new lock: in a child process nobody is left to release the old one."""
+    for compiled in list(_all):
+        compiled._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 class Compiled(Unguarded):
@@ -42,6 +58,18 @@ class Compiled(Unguarded):
         self._entries: list[CacheEntry] = []
         self._lock = threading.RLock()
         self._generation = -1  # of the seed of random masks, as last seen
+        _all.add(self)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Return what a copy is made of, in this process or another: the function and how it is compiled, no plans.
+
+        A compiled function that its module knows by its name, such as a decorated one, is sent as that name.
+        """
+        name = str(getattr(self, "__qualname__", ""))
+        found: Any = sys.modules.get(getattr(self, "__module__", None) or "")
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else (Compiled, (self.function, self.check, self.passes))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Return the compiled function as a method of `instance`."""

@@ -135,8 +135,9 @@ class Trace:
         self.instructions.append(instruction)
         output = instruction.output
         if op.view:
-            first = id(inputs[0].data)
-            base = self._views[values[0]][0] if values[0] in self._views else first
+            base = id(inputs[0].data)
+            if inputs[0].data.__class__ is Unknown and values[0] in self._views:
+                base = self._views[values[0]][0]
             self._views[output] = base, len(self.instructions)
         return Unknown(output, self)
 
@@ -155,7 +156,7 @@ class Trace:
             value = self._first_sight(t)
         elif value in self._leaves and t.op is None:
             self._leaves[value].append(weakref.ref(t))
-        if value in self._views:
+        if data.__class__ is Unknown and value in self._views:  # a leaf that took a view has memory of its own
             base, made = self._views[value]
             if self._assigned.get(base, -1) >= made:
                 raise CompileError(

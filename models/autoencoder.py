@@ -10,8 +10,9 @@ import numpy as np
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import Dense, Module, Sequential
 from tinygraph.nn.layers import Activation, find_activation, initial_bias
+from tinygraph.operators import Operand
 from tinygraph.ops import bernoulli, bias, mask, matmul
-from tinygraph.tensors import Operand, Tensor
+from tinygraph.tensors import Tensor
 
 from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 

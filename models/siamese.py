@@ -10,12 +10,14 @@ import numpy as np
 
 from tinygraph.data import one_shot_episodes
 from tinygraph.errors import ArgumentError, ShapeError
+from tinygraph.leaves import as_tensor
+from tinygraph.mode import no_grad
 from tinygraph.nn import Dense, Dropout, Module, Sequential
 from tinygraph.nn.layers import Activation
 from tinygraph.nn.module import choose
 from tinygraph.ops import abs as absolute
 from tinygraph.ops import concatenate, cosine_similarity
-from tinygraph.tensors import Tensor, as_tensor, no_grad
+from tinygraph.tensors import Tensor
 
 from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from tinygraph.data.checks import whole_number
 from tinygraph.errors import ArgumentError
+from tinygraph.mode import no_grad
 from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
 from tinygraph.nn.layers import Activation
-from tinygraph.tensors import Operand, Tensor, no_grad
+from tinygraph.operators import Operand
+from tinygraph.tensors import Tensor
 
 from .fully_connected import FullyConnected
 from .layer_options import LayerOptions, activation_per_layer, list_of_sizes

@@ -25,6 +25,8 @@ from .derivatives import *
 from .errors import *
 from .gradient_check import *
 from .graphs import *
+from .leaves import *
+from .mode import *
 from .op import *
 from .ops import *
 from .plan import Plan as Plan

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .errors import AnomalyError
+from .errors import AnomalyError, CompileError
 from .op import Op
-from .tensors import Tensor, mode
+from .tensors import Tensor
+from .watchers import Watcher, watching
 
 __all__ = ["detect_anomaly"]
 
@@ -21,21 +22,23 @@ def detect_anomaly() -> Iterator[None]:
     Raises
     ------
     AnomalyError
-        Inside the block; its text names the op, the module, the shapes and the first bad entry.
+        Inside the block; its text names the op, the module, the shapes and the first bad element.
+    CompileError
+        If the block stands inside a compiled function. Around a call of one it makes the call an eager one.
     """
-    outer = mode.observer
+    with watching(_Finite()):
+        yield
 
-    def check(op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-        if outer is not None:
-            outer(op, inputs, y)
+
+class _Finite(Watcher):
+    def made(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+        if not isinstance(y.data, y.backend.array_type):
+            raise CompileError(
+                "detect_anomaly: inside a compiled function, where nothing is computed while it is recorded; put the "
+                "with block around its call, which is then computed operation by operation"
+            )
         if y.dtype.kind == "f" and not _is_finite(y):
             raise AnomalyError(_anomaly(op, inputs, y))
-
-    mode.observer = check
-    try:
-        yield
-    finally:
-        mode.observer = outer
 
 
 def _is_finite(t: Tensor) -> bool:
@@ -43,7 +46,7 @@ def _is_finite(t: Tensor) -> bool:
 
 
 def _anomaly(op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> str:
-    """Return the words for the first entry of `y` that is not finite."""
+    """Return the words for the first element of `y` that is not finite."""
     host = y.backend.to_host(y.data)
     bad = np.argwhere(~np.isfinite(host))
     place = tuple(bad[0].tolist())
@@ -52,5 +55,5 @@ def _anomaly(op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> str:
     cause = "from finite inputs" if all(map(_is_finite, inputs)) else "from inputs that were not finite already"
     return (
         f"{op.label}{where} of inputs {shapes} gave {host[place]} at {list(place)} ({len(bad)} of {host.size} "
-        f"entries not finite), {cause}"
+        f"elements not finite), {cause}"
     )

@@ -10,10 +10,13 @@ from heapq import heappop, heappush
 from operator import attrgetter
 
 from .errors import ArgumentError, DTypeError, GradientError, GraphError, ShapeError
+from .leaves import filled_like, matching
+from .mode import mode, no_grad
 from .op import Op
+from .operators import Operand, offers
 from .ops.elementwise import add
 from .ops.reduce import sum_to
-from .tensors import Operand, Tensor, describe, filled_like, matching, mode, no_grad, offers
+from .tensors import Tensor, describe
 
 __all__ = ["grad"]
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from .autodiff import depending_on, grad, grad_or_zero
 from .errors import ArgumentError, DTypeError
+from .leaves import as_tensor, filled_like, matching
+from .mode import enable_grad
+from .mode import mode as state
 from .ops.activation import identity
 from .ops.elementwise import add
 from .ops.reduce import sum as total
 from .ops.shape import reshape, stack
-from .tensors import Tensor, as_tensor, describe, enable_grad, filled_like, matching
-from .tensors import mode as state
+from .tensors import Tensor, describe
 
 __all__ = ["hessian_diagonal", "hvp", "jacobian", "jvp"]
 

@@ -11,9 +11,10 @@ import numpy as np
 from .autodiff import ancestors, grad_or_zero
 from .backend import current, generator
 from .errors import ArgumentError, GradientError
+from .leaves import filled_like
 from .ops.random import preserved_streams
 from .ops.reduce import sum as total
-from .tensors import Tensor, filled_like
+from .tensors import Tensor
 
 __all__ = ["gradcheck"]
 

@@ -21,9 +21,13 @@ from . import render as drawing
 from .autodiff import ancestors, grad
 from .backend import current
 from .errors import ArgumentError, GraphError, RenderError
+from .leaves import filled_like
+from .mode import mode
 from .op import Op
 from .ops.random import preserved_streams
-from .tensors import Scope, Tensor, filled_like, mode
+from .ops.state import preserved
+from .structure import Scope
+from .tensors import Tensor
 
 __all__ = ["Graph", "graph"]
 
@@ -313,19 +317,14 @@ class _Record:
 @contextmanager
 def _looking(target: Any) -> Iterator[None]:
     """Return a ``with`` block that records, whatever goes on around it, and leaves all state as it was."""
-    outer = mode.recording, mode.scope, mode.observer
-    state = [t for _, t in target.named_tensors() if t.role is None] if hasattr(target, "named_tensors") else []
-    before = [(t, t.data.copy(), t.modified) for t in state]
-    mode.recording, mode.scope, mode.observer = True, None, None
+    outer = mode.recording, mode.scope, mode.watchers
+    mode.recording, mode.scope, mode.watchers = True, None, ()
     try:
-        with preserved_streams():
+        state = [t for _, t in target.named_tensors() if t.role is None] if hasattr(target, "named_tensors") else []
+        with preserved(state), preserved_streams():
             yield
     finally:
-        mode.recording, mode.scope, mode.observer = outer
-        for t, data, modified in before:
-            if t.modified != modified:
-                t.backend.xp.copyto(t.data, data)
-                t.modified = modified
+        mode.recording, mode.scope, mode.watchers = outer
 
 
 def _tensors(value: Any, what: str) -> list[Tensor]:

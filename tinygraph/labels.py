@@ -9,8 +9,10 @@ import numpy as np
 
 from .data.checks import SUM_TOLERANCE, check_finite, one_hot, task_labels
 from .errors import DataError, ShapeError
+from .leaves import as_tensor
+from .operators import Operand
 from .ops.shape import reshape, stack
-from .tensors import Operand, Tensor, as_tensor
+from .tensors import Tensor
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ import numpy as np
 
 from .errors import ArgumentError, GraphError, ShapeError
 from .labels import BINARY, CLASSES, REAL, SIGNS, TASKS, Labels, number_of_tasks
+from .leaves import as_tensor
 from .nn import Module
+from .operators import Operand
 from .ops.activation import softplus
 from .ops.elementwise import abs as absolute
 from .ops.elementwise import add, equal, square, where
@@ -24,7 +26,7 @@ from .ops.loss import squared_error as squared_error_op
 from .ops.reduce import norm
 from .ops.reduce import sum as total
 from .ops.shape import reshape
-from .tensors import Operand, Tensor, as_tensor
+from .tensors import Tensor
 
 P = ParamSpec("P")
 

@@ -10,8 +10,9 @@ import numpy as np
 from .backend import get_backend
 from .data.checks import SUM_TOLERANCE, numbers, task_labels
 from .errors import DataError
+from .mode import no_grad
 from .nn.outputs import wrong_classes, wrong_entries
-from .tensors import Tensor, no_grad
+from .tensors import Tensor
 
 
 def _host(values: Any, what: str) -> np.ndarray:

@@ -1,23 +1,25 @@
-"""`Op`: an operation as its forward computation and its local backward rule; `operation` declares one by its rule."""
+"""`Op`: an operation as its forward computation and its local backward rule."""
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar
 
 from .backend import Array
-from .errors import DTypeError, ShapeError, TinygraphError
-from .tensors import Operand, Tensor, as_tensor, describe, mixed_backends, mode, next_index, offers
+from .errors import DTypeError, TinygraphError
+from .leaves import as_tensor, mixed_backends
+from .mode import mode
+from .operators import Operand
+from .tensors import Tensor, describe, next_index
 
 __all__ = ["Op"]
 
 Gradients = tuple[Tensor | Callable[[], Tensor] | None, ...]
-P = ParamSpec("P")
-F = TypeVar("F", bound=Callable[..., Any])
+
+
+_new = object.__new__
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,19 @@ class Op:
             self.check(*inputs)
         except TinygraphError as error:
             raise _located(error) from None
-        if mode.tracer is None:
+        watchers = mode.watchers
+        for watcher in watchers:
+            data = watcher.computes(self, inputs)
+            if data is not None:
+                break
+        else:
             data = self.forward(backend.xp, *arrays)
             if data.__class__ is not backend.array_type:  # NumPy returns scalars where no axis is left
                 data = backend.asarray(data)
-        else:
-            data = mode.tracer.applies(self, inputs)
         if data.dtype is not arrays[0].dtype:
             check_result(self, inputs, data)
 
-        y: Tensor = _new(Tensor)
+        y: Tensor = _new(Tensor)  # its own ``__init__`` would cost a call
         y.data = data
         y.backend = backend
         y.name = y.role = y._grad = None
@@ -123,12 +128,9 @@ class Op:
             y.op = None
             y.inputs = ()
             y.requires_grad = False
-        if mode.observer is not None:
-            mode.observer(self, inputs, y)
+        for watcher in watchers:
+            watcher.made(self, inputs, y)
         return y
-
-
-_new = object.__new__
 
 
 def _located(error: TinygraphError) -> TinygraphError:
@@ -173,132 +175,3 @@ def check_result(op: Op, inputs: tuple[Tensor, ...], data: Array) -> None:
             raise DTypeError(
                 f"{op.label}: {t.data.dtype} went in and {data.dtype} came out; forward must keep the dtype"
             )
-
-
-def check_broadcast(op: Op, inputs: tuple[Tensor, ...]) -> None:
-    """Raise an error if the shapes of the inputs do not broadcast (see NumPy's rules)."""
-    shapes = [t.data.shape for t in inputs]
-    rank = max(map(len, shapes))
-    for axis in range(1, rank + 1):
-        lengths = {s[-axis] for s in shapes if len(s) >= axis} - {1}
-        if len(lengths) > 1:
-            said = " and ".join(map(str, sorted(lengths)))
-            raise ShapeError(
-                f"{op.label}: shapes do not broadcast: {' and '.join(map(str, shapes))}; "
-                f"axis {-axis} has {said}, but lengths must be equal or 1"
-            )
-
-
-def check_floating(op: Op, inputs: tuple[Tensor, ...]) -> None:
-    """Raise an error if no input is floating."""
-    if not any(t.data.dtype.kind == "f" for t in inputs):
-        raise DTypeError(
-            f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
-        )
-
-
-class ElementwiseOp(Op):
-    """An operation on matching entries of its inputs, whose shapes broadcast."""
-
-    def check(self, *inputs: Tensor) -> None:
-        """Raise an error if dtypes differ or shapes do not broadcast."""
-        data = inputs[0].data
-        dtype, shape = data.dtype, data.shape
-        for t in inputs:
-            data = t.data
-            if data.dtype is not dtype:
-                check_dtypes(self, inputs)
-            if data.shape != shape and data.shape:
-                check_broadcast(self, inputs)
-
-
-class FloatingOp(ElementwiseOp):
-    """An elementwise operation whose result is not a whole number even for whole numbers."""
-
-    def check(self, *inputs: Tensor) -> None:
-        """Raise an error if dtypes differ or are not floating, or shapes do not broadcast."""
-        if inputs[0].data.dtype.kind != "f":
-            check_floating(self, inputs)
-        if len(inputs) > 1:
-            ElementwiseOp.check(self, *inputs)
-
-
-class Function(Protocol[P]):
-    """The public function of a declared operation, which applies `op` to its operands."""
-
-    op: Op
-    __name__: str
-
-    def __call__(self, *operands: P.args, **by_name: P.kwargs) -> Tensor:
-        """Return the operation's output."""
-
-
-def operation(
-    rule: str, base: type[Op] = ElementwiseOp, *, forward: str | Callable[..., Array] | None = None, **members: Any
-) -> Callable[[Callable[Concatenate[Tensor, Tensor, P], Gradients]], Function[P]]:
-    """Declare an operation without fields by its gradient.
-
-    The decorated function is `Op.backward`. Its name (without leading underscores), docstring and operands are those
-    of the public function, which takes its place::
-
-        @operation("da = dy b, db = dy a")
-        def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-            '''Return ``a * b``, entry by entry.'''
-            return lambda: dy * b, lambda: dy * a
-
-    Parameters
-    ----------
-    rule : str
-        The gradient in words.
-    base : type of Op
-        Says what is checked before anything is computed.
-    forward : str or callable
-        The name of a function of the backend's ``xp``, by default the operation's own; or a function called as
-        ``forward(xp, *arrays, out=None)``.
-    **members
-        Further members of the class: ``check``, ``view``, ``differentiable``.
-    """
-
-    def declare(backward: Callable[Concatenate[Tensor, Tensor, P], Gradients]) -> Function[P]:
-        name = backward.__name__.lstrip("_")
-        operands = ", ".join(list(inspect.signature(backward).parameters)[2:])
-        # Written as source, as dataclasses write theirs: a call costs what it would if it were written out, and
-        # signature and errors name the operands.
-        compute: Any = forward
-        if not callable(compute):
-            compute = eval(f"lambda xp, {operands}, out=None: xp.{forward or name}({operands}, out=out)")
-        own = {
-            "__module__": backward.__module__,
-            "__reduce__": lambda op: f"{backward.__name__}.op",  # pickled as a name
-            "name": name,
-            "rule": rule,
-            "forward": staticmethod(compute),
-            "backward": staticmethod(backward),
-        }
-        kind = type(name.title().replace("_", ""), (base,), own | members)
-        function: Any = eval(f"lambda {operands}: op({operands})", {"op": kind()})
-        function.__name__ = function.__qualname__ = backward.__name__
-        function.__module__, function.__doc__ = backward.__module__, backward.__doc__
-        function.__annotations__ = dict.fromkeys(operands.split(", "), Operand) | {"return": Tensor}
-        function.op = function.__globals__["op"]
-        made: Function[P] = applies(function.op)(function)
-        return made
-
-    return declare
-
-
-@lru_cache(maxsize=4096, typed=True)
-def instance(kind: type[Op], *fields: Any) -> Op:
-    """Return ``kind(*fields)``, made once: making a frozen dataclass takes as long as applying it to few entries."""
-    return kind(*fields)
-
-
-def applies(op: Op | type[Op]) -> Callable[[F], F]:
-    """Make a function the one that applies an operation: its docstring gains the rule, Tensor's methods find it."""
-
-    def publish(function: F) -> F:
-        note = f"Notes\n-----\nLocal backward rule: ``{op.rule}``."
-        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{note}"
-        return offers(function)
-
-    return publish

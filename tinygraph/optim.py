@@ -13,10 +13,12 @@ import numpy as np
 
 from .backend import Backend
 from .errors import ArgumentError
+from .mode import no_grad
+from .operators import Operand
 from .ops.elementwise import clip, maximum, sqrt, square, subtract_scaled
 from .ops.reduce import norm
 from .ops.shape import concatenate, reshape
-from .tensors import Operand, Tensor, no_grad
+from .tensors import Tensor
 
 
 class Optimizer:

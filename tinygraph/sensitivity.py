@@ -13,11 +13,12 @@ import numpy as np
 
 from .autodiff import ancestors, grad
 from .errors import ArgumentError, GraphError, ShapeError
-from .nn import Module, Scope
+from .mode import no_grad
+from .nn import Module
 from .nn.signals import name_signals
 from .ops.reduce import norm
 from .ops.shape import stack
-from .tensors import Tensor, no_grad
+from .tensors import Tensor
 
 __all__ = ["gradient_norms", "own_sensitivities", "sensitivities"]
 
@@ -166,7 +167,7 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
 
 def _signals(what: str, losses: Sequence[Tensor], net: Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Return, under the name of each z in the graph of `losses`, z and the input of the activation."""
-    named = name_signals(ancestors(losses), net)
+    named = name_signals(ancestors(losses), net.named_modules())
     found = {}
     for name, z in named.items():
         path, dot, signal = name.rpartition(".")
@@ -192,7 +193,7 @@ def _samples(t: Tensor) -> int:
 
 def _weight(name: str, z: Tensor) -> Tensor:
     """Return the weights that lead to `z`."""
-    module = z.scope.module if isinstance(z.scope, Scope) else None
+    module = None if z.scope is None else z.scope.module
     weights = [] if module is None else [t for t in vars(module).values() if isinstance(t, Tensor)]
     found = next((t for t in weights if t.role == "weight"), None)
     if found is None:

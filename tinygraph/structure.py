@@ -1,3 +1,25 @@
-"""How often attributes of modules have changed, so that compiled functions know when to look at modules again."""
+"""What the layers below `nn` know of modules: the calls in which tensors are made, and that attributes have changed."""
 
-changes = 0
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+changes = 0  # of attributes of modules, counted so that compiled functions know when to look at modules again
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """One call of a module; the tensors made during the call carry it."""
+
+    module: object
+    """What was called."""
+    path: str
+    """The names of the modules from the outermost inwards, joined by dots; "" for the outermost."""
+    kind: str
+    """The class of the module."""
+    parent: Scope | None
+    """The call during which this one happened; None for the outermost."""
+    call: int
+    """1 for the first call of this module during the outermost call, 2 for the second, ..."""
+    calls: dict[object, int]
+    """How many times each module has been called during the outermost call."""

@@ -14,7 +14,7 @@ import tinygraph as tg
 from tinygraph import data, losses, nn, optim
 from tinygraph.errors import ArgumentError
 from tinygraph.models import autoencoder, fully_connected, transfer
-from tinygraph.tensors import mode
+from tinygraph.watchers import Watcher, watching
 
 
 @pytest.fixture
@@ -24,13 +24,15 @@ def trained():
 
 def ops_of(function):
     """The names of the ops that run during a call, with the modules they belong to."""
-    made = []
-    mode.observer = lambda op, inputs, y: made.append((op.name, y.scope.path if y.scope else ""))
-    try:
+    found = []
+
+    class Ops(Watcher):
+        def made(self, op, inputs, y):
+            found.append((op.name, y.scope.path if y.scope else ""))
+
+    with watching(Ops()):
         function()
-    finally:
-        mode.observer = None
-    return made
+    return found
 
 
 FIGURE = [6, 5, 4, 4, 2]  # Figure 65.14: three hidden layers

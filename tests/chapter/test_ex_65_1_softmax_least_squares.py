@@ -11,6 +11,7 @@ from chapter import listings
 import tinygraph as tg
 from tinygraph import losses
 from tinygraph.models import fully_connected
+from tinygraph.watchers import Watcher, watching
 
 
 def test_the_derivatives_of_the_softmax(rng):
@@ -51,12 +52,12 @@ def test_the_boundary_value_by_sums_and_as_a_product(rng):
 
 def test_no_array_of_the_size_of_the_jacobian_is_made():
     sizes = []
-    from tinygraph.tensors import mode
+
+    class Sizes(Watcher):
+        def made(self, op, inputs, y):
+            sizes.append(y.size)
 
     x = tg.tensor(np.zeros((1, 1000)), requires_grad=True)
-    mode.observer = lambda op, inputs, y: sizes.append(y.size)
-    try:
+    with watching(Sizes()):
         losses.squared_error(tg.softmax(x), np.eye(1, 1000)).backward()
-    finally:
-        mode.observer = None
     assert max(sizes) == 1000

@@ -11,8 +11,8 @@ import pytest
 import tinygraph as tg
 from tinygraph import losses, nn
 from tinygraph.graphs import graph
+from tinygraph.mode import mode
 from tinygraph.models import fully_connected
-from tinygraph.tensors import mode
 
 pytestmark = pytest.mark.host
 

@@ -14,7 +14,7 @@ FLOORS = [
     {"tinygraph.errors"},
     {"tinygraph.files"},
     {"tinygraph.backend"},
-    {"tinygraph.tensors", "tinygraph.op", "tinygraph.structure"},
+    {f"tinygraph.{name}" for name in ("structure", "mode", "operators", "tensors", "leaves", "op", "watchers")},
     {"tinygraph.ops", "tinygraph.data"},
     {
         "tinygraph.anomaly",

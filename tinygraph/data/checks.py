@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.conversion import find_dtype
 from ..errors import ArgumentError, DataError, DTypeError
-from ..tensors import find_dtype
 
 SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
 

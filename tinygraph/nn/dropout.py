@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..errors import ArgumentError
+from ..leaves import as_tensor
+from ..operators import Operand
 from ..ops.random import bernoulli, mask
-from ..tensors import Operand, Tensor, as_tensor
+from ..tensors import Tensor
 from .module import Module
 
 

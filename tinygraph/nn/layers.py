@@ -9,13 +9,15 @@ import numpy as np
 
 from ..backend import generator
 from ..errors import ArgumentError, ShapeError
+from ..leaves import parameter
+from ..operators import Operand
 from ..ops import activation as activations
 from ..ops.indexing import take
 from ..ops.neighborhood import Neighborhoods, neighborhood_matmul
 from ..ops.products import bias as subtract_bias
 from ..ops.products import matmul
 from ..ops.shape import concatenate
-from ..tensors import Operand, Tensor, parameter
+from ..tensors import Tensor
 from .init import INITIALIZERS
 from .module import Module, choose
 

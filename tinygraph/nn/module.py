@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -12,49 +13,17 @@ import numpy as np
 from .. import structure
 from ..backend import Backend, get_backend
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..leaves import as_tensor
+from ..mode import enable_grad, mode
 from ..op import Op
+from ..operators import Operand
 from ..ops.random import preserved_streams
-from ..tensors import Operand, Tensor, as_tensor, mode
+from ..ops.state import preserved
+from ..structure import Scope
+from ..tensors import Tensor
+from ..watchers import Watcher, watching
 from .outputs import OUTPUTS, Output
 from .signals import name_signals
-
-
-class Scope:
-    """One call of a module; the tensors made during the call carry it.
-
-    Attributes
-    ----------
-    module : Module
-        What was called.
-    parent : Scope or None
-        The call during which this one happened; None for the outermost.
-    call : int
-        1 for the first call of this module during the outermost call, 2 for the second, ...
-    """
-
-    __slots__ = ("_calls", "call", "module", "parent")
-
-    parent: Scope | None
-    call: int
-
-    def __init__(self, module: Module, parent: Any) -> None:
-        self.module = module
-        self.parent = parent
-        self._calls: dict[Module, int] = {} if parent is None else parent._calls
-        self.call = self._calls[module] = self._calls.get(module, 0) + 1
-
-    @property
-    def path(self) -> str:
-        """The names of the modules from the outermost to this one, joined by dots; "" for the outermost."""
-        if self.parent is None:
-            return ""
-        name = self.module.__dict__.get("_label") or self.kind
-        return f"{self.parent.path}.{name}" if self.parent.parent is not None else name
-
-    @property
-    def kind(self) -> str:
-        """The class of the module."""
-        return type(self.module).__name__
 
 
 def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
@@ -64,6 +33,16 @@ def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ArgumentError(f"{what} {name!r} is not known; known: {', '.join(table)}{hint}")
     return table[name]
+
+
+class _Results(Watcher):
+    """The results of operations, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+
+    def made(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+        self.tensors.append(y)
 
 
 class Module:
@@ -118,10 +97,10 @@ class Module:
                 inputs = self._as_tensors(inputs)
                 break
         outer = mode.scope
-        mode.scope = Scope(self, outer)
-        if mode.tracer is not None:
-            inputs = mode.tracer.enters(self, inputs, next(iter(self.parameters()), None))
+        mode.scope = _scope(self, outer)
         try:
+            for watcher in mode.watchers:
+                inputs = watcher.enters(self, inputs)
             return self.forward(*inputs, **options)
         finally:
             mode.scope = outer
@@ -223,7 +202,7 @@ class Module:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of parameters and other state by dotted path; later training does not change them."""
-        return {name: Tensor(t.data.copy(), t.backend, name=t.name) for name, t in self.named_tensors()}
+        return {name: copy.deepcopy(t.detach()) for name, t in self.named_tensors()}
 
     def load_state_dict(self, state: Mapping[str, Operand], strict: bool = True) -> None:
         """Write values into parameters and other state, in place.
@@ -267,36 +246,20 @@ class Module:
         dict of str to tensor
             "y1" is the input ("y1#1", "y1#2" of several); "z2", "y2", ..., "zL" in order of computation, as the
             chapter numbers the layers (see `tinygraph.nn.signals.name_signals` for normalised signals, "v2", and for
-            shared modules); where the
-            network has an output activation, "yL" is the prediction.
+            shared modules); where the network has an output activation, "yL" is the prediction.
         """
         points = self._as_tensors(inputs)
-        state = [(t, t.data.copy(), t.modified) for _, t in self.named_tensors() if t.role is None]
-        observer, recording = mode.observer, mode.recording
-        made: list[Tensor] = []
-
-        def note(op: Op, operands: tuple[Tensor, ...], y: Tensor) -> None:
-            made.append(y)
-            if observer is not None:
-                observer(op, operands, y)
-
-        mode.observer, mode.recording = note, True
-        try:
-            with preserved_streams():
-                result = self(*points)
+        results = _Results()
+        state = preserved(t for _, t in self.named_tensors() if t.role is None)
+        with state, preserved_streams(), watching(results), enable_grad():
+            result = self(*points)
             outcome = None if self.output is None else self._output().activation(result)
-        finally:
-            mode.observer, mode.recording = observer, recording
-            for t, data, modified in state:
-                if t.modified != modified:
-                    t.backend.xp.copyto(t.data, data)
-                    t.modified = modified
         named = {f"y1#{i}" if len(points) > 1 else "y1": t for i, t in enumerate(points, 1)}
-        named |= name_signals([*points, *made], self)
+        named |= name_signals([*points, *results.tensors], self.named_modules())
         last = next(reversed(named))
         if outcome is not None and last.startswith(("z", "v")):
             named[f"y{last[1:]}"] = outcome
-        return named if recording else {name: t.detach() for name, t in named.items()}
+        return named if mode.recording else {name: t.detach() for name, t in named.items()}
 
     # -- answers --------------------------------------------------------------------------------------
 
@@ -354,6 +317,16 @@ class Module:
     def describe(self) -> str:
         """Return the facts shown in brackets by ``repr``."""
         return f"output={self.output!r}" if self.output else ""
+
+
+def _scope(module: Module, outer: Scope | None) -> Scope:
+    """Return the scope of a call of `module` during the call `outer`."""
+    kind = type(module).__name__
+    if outer is None:
+        return Scope(module, "", kind, None, 1, {module: 1})
+    name = module.__dict__.get("_label") or kind
+    call = outer.calls[module] = outer.calls.get(module, 0) + 1
+    return Scope(module, f"{outer.path}.{name}" if outer.path else name, kind, outer, call, outer.calls)
 
 
 def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Tensor]]:

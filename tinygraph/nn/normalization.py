@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
+from ..leaves import as_tensor, parameter, tensor
+from ..mode import no_grad
+from ..operators import Operand
 from ..ops.elementwise import sqrt
 from ..ops.normalize import batch_norm
 from ..ops.reduce import mean, var
-from ..tensors import Operand, Tensor, as_tensor, no_grad, parameter, tensor
+from ..tensors import Tensor
 from .layers import initial_bias
 from .module import Module
 

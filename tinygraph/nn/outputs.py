@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..operators import Operand
 from ..ops.activation import elu, identity, leaky_relu, relu, scaled_tanh, sigmoid, softmax, softplus, tanh
 from ..ops.elementwise import equal, greater, greater_equal, not_equal, where
 from ..ops.reduce import argmax, sum
-from ..tensors import Operand, Tensor
+from ..tensors import Tensor
 
 
 def wrong_entries(decision: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

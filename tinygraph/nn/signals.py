@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..structure import Scope
 from ..tensors import Tensor
 
-if TYPE_CHECKING:
-    from .module import Module
 
-
-def name_signals(tensors: Iterable[Tensor], net: Module) -> dict[str, Tensor]:
-    """Return the signals of `net` among `tensors`, by name, in order of computation.
+def name_signals(tensors: Iterable[Tensor], modules: Iterable[tuple[str, Any]]) -> dict[str, Tensor]:
+    """Return the signals of a network among `tensors`, by name, in order of computation.
 
     Layers are numbered as in the chapter: the input is layer 1, and a signal z that is computed from a z of
     layer l belongs to layer l + 1.
@@ -21,7 +19,8 @@ def name_signals(tensors: Iterable[Tensor], net: Module) -> dict[str, Tensor]:
     ----------
     tensors : iterable of Tensor
         Recorded, inputs before what is made from them.
-    net : Module
+    modules : iterable of (str, Module)
+        Those of the network, with their paths, as `Module.named_modules` yields them.
 
     Returns
     -------
@@ -30,7 +29,7 @@ def name_signals(tensors: Iterable[Tensor], net: Module) -> dict[str, Tensor]:
         makes of z2 (65.183). Where a module was called several times the names have its path and count the
         calls, "branch.z2#1"; where two modules share a layer number they have the paths, "heads.0.z3".
     """
-    paths = {module: path for path, module in net.named_modules()}
+    paths = {module: path for path, module in modules}
     layer: dict[Tensor, int] = {}  # of the last z that a tensor was computed from
     last: dict[Tensor, Tensor | None] = {}  # that z
     followers: dict[tuple[str, Tensor], Tensor] = {}  # the y, or the v, of a z
@@ -65,10 +64,10 @@ def name_signals(tensors: Iterable[Tensor], net: Module) -> dict[str, Tensor]:
     return dict(sorted(named.items(), key=lambda item: item[1].index))
 
 
-def _chain(t: Tensor) -> list[Any]:
+def _chain(t: Tensor) -> list[Scope]:
     """Return the module calls in which a tensor was made, the outermost first."""
-    chain: list[Any] = []
-    scope: Any = t.scope
+    chain: list[Scope] = []
+    scope = t.scope
     while scope is not None:
         chain.append(scope)
         scope = scope.parent

@@ -12,9 +12,11 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ArgumentError
-from ..op import FloatingOp, Gradients, Op, applies, check_floating, instance, operation
-from ..tensors import Operand, Tensor
+from ..op import Gradients, Op
+from ..operators import Operand
+from ..tensors import Tensor
 from .axes import check_axis
+from .declare import FloatingOp, applies, check_floating, instance, operation
 from .elementwise import exp, gate, where
 from .reduce import sum
 

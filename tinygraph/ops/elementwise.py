@@ -14,8 +14,11 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import ArgumentError
-from ..op import ElementwiseOp, FloatingOp, Gradients, Op, applies, operation
-from ..tensors import Operand, Tensor, as_tensor
+from ..leaves import as_tensor
+from ..op import Gradients, Op
+from ..operators import Operand
+from ..tensors import Tensor
+from .declare import ElementwiseOp, FloatingOp, applies, operation
 
 __all__ = ["abs", "add", "astype", "clip", "divide", "divide_or_zero", "equal", "erf", "exp", "gate", "greater"]
 __all__ += ["greater_equal", "less", "less_equal", "log", "maximum", "minimum", "multiply", "negative", "not_equal"]

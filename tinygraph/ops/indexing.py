@@ -11,9 +11,12 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
-from ..op import Gradients, Op, applies
-from ..tensors import Operand, Tensor, as_tensor, offers
+from ..leaves import as_tensor
+from ..op import Gradients, Op
+from ..operators import Operand, offers
+from ..tensors import Tensor
 from .axes import Shape, normalize_axis
+from .declare import applies
 
 __all__ = ["take"]
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..op import FloatingOp, Gradients, Op, check_dtypes, check_floating, operation
-from ..tensors import Operand, Tensor
+from ..op import Gradients, Op, check_dtypes
+from ..operators import Operand
+from ..tensors import Tensor
 from .activation import log_softmax, sigmoid, softmax
+from .declare import FloatingOp, check_floating, operation
 from .elementwise import multiply, negative
 from .reduce import sum
 

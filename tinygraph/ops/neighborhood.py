@@ -14,8 +14,10 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import DataError, ShapeError
-from ..op import Gradients, Op, applies, check_dtypes
-from ..tensors import Operand, Tensor
+from ..op import Gradients, Op, check_dtypes
+from ..operators import Operand
+from ..tensors import Tensor
+from .declare import applies
 
 __all__ = ["Neighborhoods", "neighborhood_matmul"]
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..op import Gradients, Op, applies, check_dtypes, check_floating
-from ..tensors import Operand, Tensor
+from ..op import Gradients, Op, check_dtypes
+from ..operators import Operand
+from ..tensors import Tensor
+from .declare import applies, check_floating
 from .elementwise import power, square
 from .reduce import mean, sum
 

@@ -7,8 +7,11 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..op import ElementwiseOp, Gradients, Op, applies, check_dtypes, operation
-from ..tensors import Operand, Tensor, as_tensor
+from ..leaves import as_tensor
+from ..op import Gradients, Op, check_dtypes
+from ..operators import Operand
+from ..tensors import Tensor
+from .declare import ElementwiseOp, applies, operation
 from .elementwise import negative
 from .reduce import sum_to
 from .shape import reshape

@@ -15,10 +15,14 @@ import numpy as np
 
 from ..backend import Array, Backend, current
 from ..backend.random import stream_seed
-from ..errors import ArgumentError, CompileError
-from ..op import Gradients, Op, applies, operation
-from ..tensors import Operand, Tensor, mode, no_grad
+from ..errors import ArgumentError
+from ..mode import no_grad
+from ..op import Gradients, Op
+from ..operators import Operand
+from ..tensors import Tensor, next_index
+from .declare import applies, operation
 from .elementwise import add
+from .state import preserved
 
 __all__ = ["bernoulli", "mask"]
 
@@ -60,9 +64,9 @@ def _stream(backend: Backend) -> _Stream:
         stream = _Stream(key, Tensor(step, backend), generation)
         _streams[backend] = stream
     elif stream.generation != generation:
-        if mode.tracer is not None:
-            raise CompileError("manual_seed: called inside a compiled function, which it cannot be part of")
-        stream.key.assign_(np.array([seed, 0], np.uint64))
+        # written at once, inside a compiled function too: this is not what the function does at every call
+        backend.xp.copyto(stream.key.data, backend.asarray(np.array([seed, 0], np.uint64)))
+        stream.key.modified = next_index()
         stream.generation = generation
     return stream
 
@@ -78,14 +82,11 @@ def preserved_streams() -> Iterator[None]:
     """Return a ``with`` block after which the streams of masks go on as if it had not been."""
     _stream(current())  # begun here, so that what happens inside is the same the first time as later
     reseed_streams()
-    before = [(stream.key, stream.key.data.copy(), stream.key.modified) for stream in _streams.values()]
     known = set(_streams)
     try:
-        yield
+        with preserved([stream.key for stream in _streams.values()]):
+            yield
     finally:
-        for key, data, modified in before:
-            key.backend.xp.copyto(key.data, data)
-            key.modified = modified
         for backend in set(_streams) - known:  # its stream was begun inside
             del _streams[backend]
 

@@ -14,9 +14,12 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..op import Gradients, Op, applies, check_floating, instance
-from ..tensors import Axis, Operand, Tensor, as_tensor, offers
+from ..leaves import as_tensor
+from ..op import Gradients, Op
+from ..operators import Axis, Operand, offers
+from ..tensors import Tensor
 from .axes import Shape, check_axis, normalize_axes
+from .declare import applies, check_floating, instance
 from .elementwise import divide_or_zero, equal, square
 from .shape import reshape
 

@@ -12,9 +12,12 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import ArgumentError, ShapeError
-from ..op import Gradients, Op, applies, check_dtypes, instance
-from ..tensors import Operand, Tensor, as_tensor
+from ..leaves import as_tensor
+from ..op import Gradients, Op, check_dtypes
+from ..operators import Operand
+from ..tensors import Tensor
 from .axes import Shape, normalize_axis
+from .declare import applies, instance
 from .indexing import Index
 
 __all__ = ["concatenate", "pad", "reshape", "split", "stack", "transpose"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..errors import ShapeError
-from ..tensors import Operand, Tensor, as_tensor
+from ..leaves import as_tensor
+from ..operators import Operand
+from ..tensors import Tensor
 from .elementwise import divide_or_zero
 from .reduce import norm
 from .reduce import sum as total

@@ -16,12 +16,13 @@ import numpy as np
 from ..backend import Backend, current
 from ..backend.random import seeding
 from ..errors import ArgumentError, CompileError, GraphError
+from ..mode import mode
 from ..ops.random import reseed_streams
-from ..tensors import INSIDE_PLAN, InsidePlan, Tensor, mode, next_index
+from ..tensors import Tensor, describe, next_index
 from .guards import Guards, Unguarded
 from .passes import NAMES
 from .plan import Plan
-from .trace import Output, Trace
+from .trace import InsidePlan, Output, Trace
 from .trees import fixed, flatten, unflatten
 
 MOST_PLANS = 64  # that a compiled function keeps
@@ -89,7 +90,7 @@ class Compiled(Unguarded):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns, computed by a plan if one fits, recorded otherwise."""
-        if mode.tracer is not None or mode.observer is not None:  # in another one, or every operation is watched
+        if mode.watchers:  # in another one, or every operation is watched
             return self.function(*args, **kwargs)
         with self._lock:
             if seeding.generation != self._generation:
@@ -188,7 +189,11 @@ class CacheEntry:
         handed_out = {leaf for leaf, _ in trace.grad_outputs}
         self.grads = [(position.get(t, t), access.before) for t, access in trace.grads.items() if access.read_first]
         self.grad_targets = [position.get(t, t) for t, _ in trace.grad_outputs]
-        self.hidden = [(position.get(t, t), INSIDE_PLAN[t._grad is None]) for t in trace.grads if t not in handed_out]
+        self.hidden = [
+            (position.get(t, t), InsidePlan(describe(t), dropped=t._grad is None))
+            for t in trace.grads
+            if t not in handed_out
+        ]
         self.argument_values = list(enumerate(trace.arguments))
         self.grad_values = [(position.get(t, t), v) for t, v in trace.grad_values]
         program = trace.program()
@@ -263,7 +268,7 @@ def _array_of(x: Any, backend: Backend, dtype: np.dtype[Any]) -> Any:
     return x if isinstance(x, backend.array_type) else backend.asarray(np.asarray(x, dtype))
 
 
-def _same_grad(grad: Tensor | InsidePlan | None, before: Tensor | InsidePlan | None) -> bool:
+def _same_grad(grad: Tensor | GraphError | None, before: Tensor | GraphError | None) -> bool:
     """Whether a function that reads a gradient first finds it as it did when it was recorded: there, or not."""
     if isinstance(before, Tensor):
         return isinstance(grad, Tensor)

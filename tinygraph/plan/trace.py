@@ -12,15 +12,37 @@ import numpy as np
 
 from ..backend import Array, Backend, current
 from ..backend.random import seeding
-from ..errors import CompileError
+from ..errors import CompileError, GraphError
+from ..mode import mode
 from ..op import Op
 from ..ops.elementwise import astype
 from ..ops.reduce import BroadcastTo
-from ..tensors import CONSTANT, INSIDE_PLAN, InsidePlan, Tensor, describe, mode
+from ..tensors import CONSTANT, Tensor, describe
+from ..watchers import Watcher, watching
 from .abstract import Unknown, evaluate
 from .program import Instruction, Program, Value, is_ours
 from .purity import Draws
 from .trees import flatten, paths, unflatten
+
+
+class InsidePlan(GraphError):
+    """In the place of a gradient that a compiled function computed and did not give out: what reading it raises.
+
+    Attributes
+    ----------
+    dropped : bool
+        Whether the function set it to None afterwards, so the next `backward` inside starts anew.
+    """
+
+    def __init__(self, leaf: str, dropped: bool) -> None:
+        super().__init__(
+            f"grad: the gradient of {leaf} stayed inside a compiled function that calls zero_grad; return it from "
+            "there to see it, or call zero_grad() to start anew"
+        )
+        self.leaf, self.dropped = leaf, dropped
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return InsidePlan, (self.leaf, self.dropped)
 
 
 @dataclass
@@ -29,17 +51,17 @@ class GradAccess:
 
     Attributes
     ----------
-    before : Tensor, InsidePlan or None
+    before : Tensor, GraphError or None
         What it was at the start.
     read_first : bool
         Whether it was read before it was set: the function adds to the gradient there was.
     """
 
-    before: Tensor | InsidePlan | None
+    before: Tensor | GraphError | None
     read_first: bool
 
 
-class Trace:
+class Trace(Watcher):
     """The recording of one run; made for one run and thrown away after it."""
 
     def __init__(self) -> None:
@@ -75,12 +97,9 @@ class Trace:
         given = [self._arguments(x, name) for name, x in zip(names, args, strict=True)]
         named = {name: self._arguments(x, name) for name, x in kwargs.items()}
         self._draws = Draws(inspect.unwrap(function))
-        mode.tracer, mode.observer = self, self._note
-        try:
+        with watching(self):
             result = function(*given, **named)
             self._draws.check()
-        finally:
-            mode.tracer = mode.observer = None
         self._outcome(result)
 
     def _arguments(self, tree: Any, name: str) -> Any:
@@ -117,7 +136,7 @@ class Trace:
 
     # -- what the run tells -----------------------------------------------------------------------------
 
-    def applies(self, op: Op, inputs: tuple[Tensor, ...]) -> Unknown:
+    def computes(self, op: Op, inputs: tuple[Tensor, ...]) -> Unknown:
         """Record one operation; return what stands for the array of its result."""
         if op.name in ("index", "index_add") and any(t.dtype.kind == "b" for t in inputs[1:]):
             raise CompileError(
@@ -141,7 +160,8 @@ class Trace:
             self._views[output] = base, len(self.instructions)
         return Unknown(output, self)
 
-    def _note(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+    def made(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+        """Note a result, to see at the end who keeps it and what it is called."""
         self._made.append((weakref.ref(y), y.data.value))
 
     def value(self, t: Tensor) -> Value:
@@ -196,18 +216,21 @@ class Trace:
             "baked into the compiled function: return the tensor and read it outside, or choose with tg.where"
         )
 
-    def makes(self) -> None:
+    def copies(self) -> None:
         """Refuse to make a leaf of host values."""
         raise CompileError(
             "compile: tg.tensor or tg.parameter inside the compiled function would be the same in every call; "
             "make it outside, or pass it as an argument"
         )
 
-    def adopts(self, array: Any, t: Tensor) -> None:
-        """Note a host array that became a leaf; it must belong to someone who keeps it."""
-        self._adopted.append((weakref.ref(array), self.value(t)))
+    def shares(self, source: Any, leaf: Tensor) -> None:
+        """Note memory that got a leaf more: that of a tensor, or of a host array, which somebody must keep."""
+        if isinstance(source, Tensor):
+            self.value(source)
+        else:
+            self._adopted.append((weakref.ref(source), self.value(leaf)))
 
-    def assigns(self, t: Tensor, source: Tensor) -> None:
+    def assigns(self, t: Tensor, source: Tensor) -> bool:
         """Record that a leaf takes the value of another tensor."""
         place = id(t.data)
         old, value = self.value(t), self.value(source)
@@ -227,10 +250,7 @@ class Trace:
         self._values[place] = value
         self._stores[place] = weakref.ref(t), value
         self._assigned[place] = len(self.instructions)
-
-    def shares(self, t: Tensor) -> None:
-        """Note a leaf whose memory another tensor is about to share."""
-        self.value(t)
+        return True
 
     def reads_grad(self, t: Tensor) -> None:
         """Note that a gradient is read; one that was there before is an argument like any other."""
@@ -250,12 +270,13 @@ class Trace:
         if t not in self.grads:
             self.grads[t] = GradAccess(t._grad, read_first=False)
 
-    def enters(self, module: Any, inputs: tuple[Any, ...], like: Tensor | None) -> tuple[Any, ...]:
+    def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Note a module, and give it plain arguments as it would make them itself."""
         scope: Any = mode.scope
         while scope is not None and scope.module not in self.modules:
             self.modules[scope.module] = None
             scope = scope.parent
+        like = next(iter(module.parameters()), None)
         return inputs if like is None else tuple(self._like(x, like) for x in inputs)
 
     def _like(self, x: Any, like: Tensor) -> Any:
@@ -298,7 +319,7 @@ class Trace:
         """
         for leaf, access in self.grads.items():
             if not (isinstance(leaf._grad, Tensor) and access.read_first):
-                leaf._grad = INSIDE_PLAN[leaf._grad is None]
+                leaf._grad = InsidePlan(describe(leaf), dropped=leaf._grad is None)
         handed_out = {id(leaf._grad) for leaf in self.grads}
         for reference, _ in reversed(self._made):  # what was made first may live only as an input of the last
             t = reference()

@@ -9,9 +9,10 @@ import numpy as np
 
 from .. import losses
 from ..backend import current
+from ..mode import no_grad
 from ..nn import Module, Output
 from ..ops.elementwise import sign
-from ..tensors import Tensor, no_grad
+from ..tensors import Tensor
 from .sleeping import awake_weights
 from .tally import Tally
 

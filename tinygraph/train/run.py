@@ -11,9 +11,10 @@ import numpy as np
 from ..checkpoint import read_arrays, require_finite, write_arrays
 from ..errors import DataError
 from ..files import PathLike
+from ..leaves import as_tensor
 from ..ops.random import set_stream_state, stream_state
 from ..optim import Optimizer
-from ..tensors import Tensor, as_tensor
+from ..tensors import Tensor
 from .history import COLUMNS, History
 from .identity import check_same
 from .objective import Objective

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..data import Batches, check_finite
 from ..errors import ArgumentError, DataError
-from ..tensors import Tensor, no_grad
+from ..mode import no_grad
+from ..tensors import Tensor
 from .objective import Objective
 
 MAX_MEMORY_FRACTION = 0.5  # of a device's free memory, that a data set may take

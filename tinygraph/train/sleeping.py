@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..autodiff import ancestors
-from ..op import ElementwiseOp
+from ..ops.declare import ElementwiseOp
 from ..ops.normalize import BatchNorm
 from ..ops.products import MatMul
 from ..ops.random import mask

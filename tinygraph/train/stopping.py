@@ -10,8 +10,8 @@ from ..data import Batches
 from ..data.checks import whole_number
 from ..errors import ArgumentError
 from ..nn import Module
+from ..operators import Operand
 from ..ops.random import preserved_streams
-from ..tensors import Operand
 from .history import History
 from .objective import Objective
 from .samples import EVALUATION_BATCH

@@ -9,10 +9,12 @@ import numpy as np
 
 from ..backend import Backend
 from ..errors import DataError
+from ..leaves import as_tensor
+from ..mode import no_grad
 from ..nn import Output
 from ..ops.elementwise import less, where
 from ..ops.reduce import sum
-from ..tensors import Tensor, as_tensor, no_grad
+from ..tensors import Tensor
 
 
 class Tally:

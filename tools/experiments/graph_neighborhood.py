@@ -11,9 +11,10 @@ import numpy as np
 import tinygraph as tg
 from tinygraph import data, losses, nn, optim
 from tinygraph.errors import ArgumentError, DataError
+from tinygraph.leaves import as_tensor
 from tinygraph.models import fully_connected, graph_neighborhood
 from tinygraph.ops import reshape, take
-from tinygraph.tensors import Tensor, as_tensor
+from tinygraph.tensors import Tensor
 from tinygraph.tools.experiments.experiment import Experiment, Settings, class_lines
 
 

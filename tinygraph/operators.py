@@ -1,0 +1,149 @@
+"""`Operators`: what Tensor does by functions of higher layers, each found by its name when it is called.
+
+So `+` and `sum` stand on the tensor, the operations behind them import `Tensor`, and nothing imports upwards.
+"""
+
+# mypy: no-warn-return-any
+# what is found by its name has no type of its own
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+Operand = Any  # a Tensor, a NumPy array, a number, or nested lists of numbers
+Axis = int | tuple[int, ...] | None
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+functions: dict[str, Callable[..., Any]] = {}  # by name
+
+
+def offers(function: F) -> F:
+    """Let Tensor's operators and methods find a function of a higher layer by its name."""
+    functions[function.__name__] = function
+    return function
+
+
+def _infix(name: str) -> Callable[[T, Operand], T]:
+    """Return the method of an operator."""
+    return lambda a, b: functions[name](a, b)
+
+
+def _reflected(name: str) -> Callable[[T, Operand], T]:
+    """Return the method of an operator for a tensor on its right."""
+    return lambda a, b: functions[name](b, a)
+
+
+class Operators:
+    """The operators and methods of a tensor that are operations."""
+
+    __slots__ = ()
+
+    __array_ufunc__ = None  # NumPy arrays then leave `array + tensor` to __radd__
+    __array_priority__ = 1000
+    __add__, __radd__ = _infix("add"), _reflected("add")
+    __sub__, __rsub__ = _infix("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _infix("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _infix("divide"), _reflected("divide")
+    __pow__, __rpow__ = _infix("power"), _reflected("power")
+    __matmul__, __rmatmul__ = _infix("matmul"), _reflected("matmul")
+    __lt__, __gt__ = _infix("less"), _infix("greater")
+    __le__, __ge__ = _infix("less_equal"), _infix("greater_equal")
+
+    def __neg__(self) -> Self:
+        return functions["negative"](self)
+
+    def __pos__(self) -> Self:
+        return self
+
+    def __abs__(self) -> Self:
+        return functions["abs"](self)
+
+    def __eq__(self, other: object) -> Self:  # type: ignore[override]
+        return functions["equal"](self, other) if _is_operand(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Self:  # type: ignore[override]
+        return functions["not_equal"](self, other) if _is_operand(other) else NotImplemented
+
+    __hash__ = object.__hash__  # a tensor is a node of a graph: as a key it is itself, whatever its value
+
+    def __getitem__(self, key: Any) -> Self:
+        return functions["getitem"](self, key)
+
+    @property
+    def T(self) -> Self:
+        """The transpose: all axes in reverse order."""
+        return functions["transpose"](self)
+
+    def transpose(self, *axes: int) -> Self:
+        """Return the tensor with its axes in the order `axes` (none: reversed)."""
+        return functions["transpose"](self, axes or None)
+
+    def reshape(self, *shape: int | Sequence[int]) -> Self:
+        """Return the same elements in another shape, given as ``reshape(2, 3)`` or ``reshape((2, 3))``."""
+        return functions["reshape"](self, shape[0] if len(shape) == 1 else shape)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """Return the sum over `axis`; see `tinygraph.sum`."""
+        return functions["sum"](self, axis, keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """Return the mean over `axis`; see `tinygraph.mean`."""
+        return functions["mean"](self, axis, keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """Return the maximum over `axis`; see `tinygraph.max`."""
+        return functions["max"](self, axis, keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """Return the minimum over `axis`; see `tinygraph.min`."""
+        return functions["min"](self, axis, keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Self:
+        """Return the variance over `axis`; see `tinygraph.var`."""
+        return functions["var"](self, axis, keepdims, ddof)
+
+    def argmax(self, axis: int = -1) -> Self:
+        """Return the positions of the largest elements along `axis`; see `tinygraph.argmax`."""
+        return functions["argmax"](self, axis)
+
+    def astype(self, dtype: Any) -> Self:
+        """Return the tensor converted to `dtype`; a gradient is converted back."""
+        return functions["astype"](self, dtype)
+
+    def assign_(self, value: Operand) -> Self:
+        """Write `value` into this leaf's own memory; the only way a tensor's value changes.
+
+        A graph recorded before and read by `backward` afterwards is then refused, not silently wrong.
+
+        Parameters
+        ----------
+        value : tensor, array or number
+            Of this tensor's shape and dtype, or a number.
+
+        Raises
+        ------
+        GraphError
+            If an operation made this tensor.
+        ShapeError, DTypeError, BackendError
+            If `value` does not fit.
+        """
+        return functions["assign_"](self, value)
+
+    def backward(self, dy: Operand = None) -> None:
+        """Add the gradient of this tensor to `grad` of every leaf that requires one.
+
+        Parameters
+        ----------
+        dy : tensor or array, optional
+            The gradient with respect to this tensor, of its shape; 1 for a tensor with one element.
+        """
+        functions["backward"](self, dy)
+
+
+def _is_operand(value: object) -> bool:
+    """Whether `value` can stand beside a tensor in an operation; None and strings, say, cannot."""
+    return isinstance(value, Operators | np.ndarray | np.generic | int | float | list | tuple)

@@ -1,0 +1,148 @@
+"""How an operation is declared: its kind, by what is checked before it is computed, and its public function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from ..backend import Array
+from ..errors import DTypeError, ShapeError
+from ..op import Gradients, Op, check_dtypes
+from ..operators import Operand, offers
+from ..tensors import Tensor
+
+__all__ = ["ElementwiseOp", "FloatingOp", "applies", "operation"]
+
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def check_broadcast(op: Op, inputs: tuple[Tensor, ...]) -> None:
+    """Raise an error if the shapes of the inputs do not broadcast (see NumPy's rules)."""
+    shapes = [t.data.shape for t in inputs]
+    rank = max(map(len, shapes))
+    for axis in range(1, rank + 1):
+        lengths = {s[-axis] for s in shapes if len(s) >= axis} - {1}
+        if len(lengths) > 1:
+            said = " and ".join(map(str, sorted(lengths)))
+            raise ShapeError(
+                f"{op.label}: shapes do not broadcast: {' and '.join(map(str, shapes))}; "
+                f"axis {-axis} has {said}, but lengths must be equal or 1"
+            )
+
+
+def check_floating(op: Op, inputs: tuple[Tensor, ...]) -> None:
+    """Raise an error if no input is floating."""
+    if not any(t.data.dtype.kind == "f" for t in inputs):
+        raise DTypeError(
+            f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
+        )
+
+
+class ElementwiseOp(Op):
+    """An operation on matching entries of its inputs, whose shapes broadcast."""
+
+    def check(self, *inputs: Tensor) -> None:
+        """Raise an error if dtypes differ or shapes do not broadcast."""
+        data = inputs[0].data
+        dtype, shape = data.dtype, data.shape
+        for t in inputs:
+            data = t.data
+            if data.dtype is not dtype:
+                check_dtypes(self, inputs)
+            if data.shape != shape and data.shape:
+                check_broadcast(self, inputs)
+
+
+class FloatingOp(ElementwiseOp):
+    """An elementwise operation whose result is not a whole number even for whole numbers."""
+
+    def check(self, *inputs: Tensor) -> None:
+        """Raise an error if dtypes differ or are not floating, or shapes do not broadcast."""
+        if inputs[0].data.dtype.kind != "f":
+            check_floating(self, inputs)
+        if len(inputs) > 1:
+            ElementwiseOp.check(self, *inputs)
+
+
+class Function(Protocol[P]):
+    """The public function of a declared operation, which applies `op` to its operands."""
+
+    op: Op
+    __name__: str
+
+    def __call__(self, *operands: P.args, **by_name: P.kwargs) -> Tensor:
+        """Return the operation's output."""
+
+
+def operation(
+    rule: str, base: type[Op] = ElementwiseOp, *, forward: str | Callable[..., Array] | None = None, **members: Any
+) -> Callable[[Callable[Concatenate[Tensor, Tensor, P], Gradients]], Function[P]]:
+    """Declare an operation without fields by its gradient.
+
+    The decorated function is `Op.backward`. Its name (without leading underscores), docstring and operands are those
+    of the public function, which takes its place::
+
+        @operation("da = dy b, db = dy a")
+        def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+            '''Return ``a * b``, entry by entry.'''
+            return lambda: dy * b, lambda: dy * a
+
+    Parameters
+    ----------
+    rule : str
+        The gradient in words.
+    base : type of Op
+        Says what is checked before anything is computed.
+    forward : str or callable
+        The name of a function of the backend's ``xp``, by default the operation's own; or a function called as
+        ``forward(xp, *arrays, out=None)``.
+    **members
+        Further members of the class: ``check``, ``view``, ``differentiable``.
+    """
+
+    def declare(backward: Callable[Concatenate[Tensor, Tensor, P], Gradients]) -> Function[P]:
+        name = backward.__name__.lstrip("_")
+        operands = ", ".join(list(inspect.signature(backward).parameters)[2:])
+        # Written as source, as dataclasses write theirs: a call costs what it would if it were written out, and
+        # signature and errors name the operands.
+        compute: Any = forward
+        if not callable(compute):
+            compute = eval(f"lambda xp, {operands}, out=None: xp.{forward or name}({operands}, out=out)")
+        own = {
+            "__module__": backward.__module__,
+            "__reduce__": lambda op: f"{backward.__name__}.op",  # pickled as a name
+            "name": name,
+            "rule": rule,
+            "forward": staticmethod(compute),
+            "backward": staticmethod(backward),
+        }
+        kind = type(name.title().replace("_", ""), (base,), own | members)
+        function: Any = eval(f"lambda {operands}: op({operands})", {"op": kind()})
+        function.__name__ = function.__qualname__ = backward.__name__
+        function.__module__, function.__doc__ = backward.__module__, backward.__doc__
+        function.__annotations__ = dict.fromkeys(operands.split(", "), Operand) | {"return": Tensor}
+        function.op = function.__globals__["op"]
+        made: Function[P] = applies(function.op)(function)
+        return made
+
+    return declare
+
+
+@lru_cache(maxsize=4096, typed=True)
+def instance(kind: type[Op], *fields: Any) -> Op:
+    """Return ``kind(*fields)``, made once: making a frozen dataclass takes as long as applying it to few entries."""
+    return kind(*fields)
+
+
+def applies(op: Op | type[Op]) -> Callable[[F], F]:
+    """Make a function the one that applies an operation: its docstring gains the rule, Tensor's methods find it."""
+
+    def publish(function: F) -> F:
+        note = f"Notes\n-----\nLocal backward rule: ``{op.rule}``."
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{note}"
+        return offers(function)
+
+    return publish

@@ -1,0 +1,62 @@
+"""`Watcher`: who is told what happens to tensors, as an anomaly check or the recording of a compiled function is."""
+
+# ruff: noqa: D401 -- a method that is called when something happens says when
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .backend import Array
+from .mode import mode
+from .op import Op
+from .tensors import Tensor
+
+
+class Watcher:
+    """Methods called with what the current thread does to tensors inside ``with watching(...)``.
+
+    A subclass overrides those it needs. Of several the innermost is asked first. Where one answers `computes` or
+    `assigns`, its answer stands for what would have been done, and those around it are not asked.
+    """
+
+    def computes(self, op: Op, inputs: tuple[Tensor, ...]) -> Array | None:
+        """Called before an operation is computed; return what stands for the array of its result, or None."""
+
+    def made(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+        """Called with the result `y` of an operation."""
+
+    def assigns(self, t: Tensor, source: Tensor) -> bool:
+        """Called when the leaf `t` is to take the value of `source`; return whether it has."""
+        return False
+
+    def reads(self, t: Tensor, how: str) -> None:
+        """Called when the value of `t` is read on the host by the method `how`."""
+
+    def copies(self) -> None:
+        """Called when `tensor` or `parameter` is to make a leaf of a copy of numbers."""
+
+    def shares(self, source: Tensor | Array, leaf: Tensor) -> None:
+        """Called with a leaf that shares the memory of a tensor it was detached from, or of an array given for it."""
+
+    def reads_grad(self, t: Tensor) -> None:
+        """Called when the attribute `grad` of `t` is read."""
+
+    def writes_grad(self, t: Tensor) -> None:
+        """Called when the attribute `grad` of `t` is about to be set."""
+
+    def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Called when a module's forward pass begins, inside its scope; return the inputs it is given."""
+        return inputs
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Return a ``with`` block in which `watcher` is among those who watch the current thread."""
+    outer = mode.watchers
+    mode.watchers = (watcher, *outer)
+    try:
+        yield
+    finally:
+        mode.watchers = outer

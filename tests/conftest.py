@@ -58,5 +58,22 @@ def backend(request):
 
 
 @pytest.fixture
+def tinygraph(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder, without data; return its exit status, output and error output."""
+    from tinygraph.tools import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TINYGRAPH_DATA_DIR", raising=False)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(a) for a in arguments])
+        said = capsys.readouterr()
+        return left.value.code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(65)

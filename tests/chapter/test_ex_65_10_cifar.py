@@ -12,25 +12,28 @@ import numpy as np
 import pytest
 from chapter import listings
 from chapter.images import (
-    SHARED,
+    MU,
+    RHO,
     centred,
     difference_after_a_pass,
+    difference_with_dropout,
     empirical_error_rate,
+    few,
     mean_feature_vector,
+    network,
     percentage_of,
 )
 from chapter.ways import TOLERANCE
+from data_files import SHARED
 
 import tinygraph as tg
 from tinygraph import data, losses
-from tinygraph.models import fully_connected
 
 pytestmark = pytest.mark.host
 FOLDER = SHARED / "cifar10-subset"
 needs_cifar = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the files of the CIFAR-10 subset")
-SIZES, MU, RHO = [3072, 2048, 2048, 10], 0.001, 0.0001
+SIZES = [3072, 2048, 2048, 10]
 SMALLER = [3072, 6, 5, 10]  # with hidden layers that plain loops go through in a moment
-SLEEP = {1: 0.1, 2: 0.5, 3: 0.5}
 FILES = ("cifar10_train_first4000.bin.gz", "cifar10_test_first1000.bin.gz")
 RECORD = 1 + 3 * 32 * 32
 
@@ -38,14 +41,6 @@ RECORD = 1 + 3 * 32 * 32
 @pytest.fixture(scope="module")
 def cifar():
     return data.load("cifar10", SHARED, center="each")
-
-
-def network(**options):
-    return fully_connected(SMALLER, "relu", "softmax", init_bias="normal", seed=7, dtype=np.float64, **options)
-
-
-def few(part, n=10):
-    return tuple(a[:n].astype(np.float64) for a in part)
 
 
 F = listings.activations(4, "relu", "softmax")
@@ -70,24 +65,17 @@ def test_images_are_scaled_and_centred_around_the_mean_of_their_set(cifar, part)
 @needs_cifar
 @pytest.mark.parametrize("compiled", [False, True])
 def test_passes_over_reshuffled_samples(cifar, compiled):
-    assert difference_after_a_pass(network(), F, few(cifar.train), MU, RHO, 2, compiled) <= TOLERANCE
+    assert difference_after_a_pass(network(SMALLER, "relu"), F, few(cifar.train), 2, compiled) <= TOLERANCE
 
 
 @needs_cifar
 def test_passes_with_dropout(cifar):
-    tg.manual_seed(1)
-    masks = [
-        {l: tg.bernoulli(p, (1, SMALLER[l - 1]), np.float64).numpy()[0].tolist() for l, p in SLEEP.items()}
-        for _ in range(10)
-    ]
-    tg.manual_seed(1)
-    net = network(dropout=list(SLEEP.values()))
-    assert difference_after_a_pass(net, F, few(cifar.train), MU, RHO, masks=masks) <= TOLERANCE
+    assert difference_with_dropout(SMALLER, "relu", few(cifar.train)) <= TOLERANCE
 
 
 @needs_cifar
 def test_the_boundary_value_is_the_difference_65_153(cifar):
-    net = network()
+    net = network(SMALLER, "relu")
     X, Y = few(cifar.train)
     z = net(X)
     (dz,) = tg.grad(losses.cross_entropy(z, Y), [z])
@@ -100,7 +88,7 @@ def test_the_boundary_value_is_the_difference_65_153(cifar):
 
 @needs_cifar
 def test_error_rates_of_both_sets_by_plain_loops(cifar):
-    net = network()
+    net = network(SMALLER, "relu")
     for part in (cifar.train, cifar.test):
         error = tg.evaluate(net, losses.cross_entropy, few(part, 40))[1]
         assert error == pytest.approx(empirical_error_rate(net, F, *few(part, 40)))
@@ -110,7 +98,7 @@ def test_error_rates_of_both_sets_by_plain_loops(cifar):
 @needs_cifar
 def test_a_step_at_the_printed_size(cifar):
     """By plain loops: all signals, all sensitivities, all biases, and a hundred weights of each layer."""
-    net = fully_connected(SIZES, "relu", "softmax", init_bias="normal", seed=7, dtype=np.float64)
+    net = network(SIZES, "relu")
     assert [p.shape for p in net.parameters() if p.role == "weight"] == list(pairwise(SIZES))
     (h,), (gamma,) = few(cifar.train, 1)
     W, theta = listings.parameters(net)

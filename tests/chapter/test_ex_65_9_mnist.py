@@ -11,33 +11,31 @@ import numpy as np
 import pytest
 from chapter import listings
 from chapter.images import (
-    SHARED,
     centred,
     difference_after_a_pass,
+    difference_with_dropout,
     empirical_error_rate,
+    few,
     mean_feature_vector,
+    network,
     percentage_of,
 )
 from chapter.ways import TOLERANCE
+from data_files import SHARED
 
 import tinygraph as tg
 from tinygraph import data, losses
-from tinygraph.models import fully_connected
 
 pytestmark = pytest.mark.host
 needs_mnist = pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason="needs the MNIST files")
-SIZES, MU, RHO = [784, 512, 512, 10], 0.001, 0.0001
-SLEEP = {1: 0.1, 2: 0.5, 3: 0.5}
+SIZES = [784, 512, 512, 10]
+SMALLER = [784, 6, 5, 10]  # with hidden layers that plain loops go through in a moment
 FILES = ("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")
 
 
 @pytest.fixture(scope="module")
 def mnist():
     return data.load("mnist", SHARED, center="each")
-
-
-def network(activation, sizes=SIZES, **options):
-    return fully_connected(sizes, activation, "softmax", init_bias="normal", seed=7, dtype=np.float64, **options)
 
 
 @needs_mnist
@@ -58,9 +56,8 @@ def test_images_are_scaled_and_centred_around_the_mean_of_their_set(mnist, part)
 @needs_mnist
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_steps_of_the_listing_at_the_printed_size(mnist, activation):
-    samples = tuple(part[:2].astype(np.float64) for part in mnist.train)
-    net, f = network(activation), listings.activations(4, activation, "softmax")
-    assert difference_after_a_pass(net, f, samples, MU, RHO) <= TOLERANCE
+    net, f = network(SIZES, activation), listings.activations(4, activation, "softmax")
+    assert difference_after_a_pass(net, f, few(mnist.train, 2)) <= TOLERANCE
 
 
 @needs_mnist
@@ -68,32 +65,22 @@ def test_steps_of_the_listing_at_the_printed_size(mnist, activation):
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_passes_over_reshuffled_samples(mnist, activation, compiled):
     """Smaller hidden layers, so that there can be several passes: 4 over 10 images."""
-    samples = tuple(part[:10].astype(np.float64) for part in mnist.train)
-    net, f = network(activation, [784, 6, 5, 10]), listings.activations(4, activation, "softmax")
-    assert difference_after_a_pass(net, f, samples, MU, RHO, passes=4, compiled=compiled) <= TOLERANCE
+    net, f = network(SMALLER, activation), listings.activations(4, activation, "softmax")
+    assert difference_after_a_pass(net, f, few(mnist.train), 4, compiled) <= TOLERANCE
 
 
 @needs_mnist
 def test_passes_with_dropout(mnist):
-    samples, sizes = tuple(part[:10].astype(np.float64) for part in mnist.train), [784, 6, 5, 10]
-    tg.manual_seed(1)
-    masks = [
-        {l: tg.bernoulli(p, (1, sizes[l - 1]), np.float64).numpy()[0].tolist() for l, p in SLEEP.items()}
-        for _ in range(20)
-    ]
-    tg.manual_seed(1)
-    net = network("sigmoid", sizes, dropout=list(SLEEP.values()))
-    f = listings.activations(4, "sigmoid", "softmax")
-    assert difference_after_a_pass(net, f, samples, MU, RHO, passes=2, masks=masks) <= TOLERANCE
+    assert difference_with_dropout(SMALLER, "sigmoid", few(mnist.train), passes=2) <= TOLERANCE
 
 
 @needs_mnist
 def test_error_rates_of_both_sets_by_plain_loops(mnist):
-    net, f = network("tanh", [784, 6, 5, 10]), listings.activations(4, "tanh", "softmax")
+    net, f = network(SMALLER, "tanh"), listings.activations(4, "tanh", "softmax")
     for X, Y in (mnist.train, mnist.test):
-        few = X[:60].astype(np.float64), Y[:60]
-        error = tg.evaluate(net, losses.cross_entropy, few)[1]
-        assert error == pytest.approx(empirical_error_rate(net, f, *few))
+        samples = few((X, Y), 60)
+        error = tg.evaluate(net, losses.cross_entropy, samples)[1]
+        assert error == pytest.approx(empirical_error_rate(net, f, *samples))
         assert 0 < error < 1
 
 

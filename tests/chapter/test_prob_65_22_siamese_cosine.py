@@ -10,15 +10,12 @@ import math
 import numpy as np
 import pytest
 from chapter import listings
-from chapter.ways import TOLERANCE, WAYS, largest_difference_over_steps
+from chapter.pairs import RHO, SIZES, account, branches, difference_over_steps
+from chapter.ways import TOLERANCE, WAYS
 
 import tinygraph as tg
 from tinygraph import losses, optim
 from tinygraph.models import Cosine, siamese
-
-SIZES = [4, 5, 3]
-STEPS, MU, RHO = 20, 0.2, 0.01
-F = listings.activations(3, "tanh", "sigmoid")
 
 
 def norm(u):
@@ -29,34 +26,13 @@ def cosine(u, v):
     return sum(u_q * v_q for u_q, v_q in zip(u, v, strict=True)) / (norm(u) * norm(v))
 
 
-def step(pairs, labels, W, theta, mu, rho):
-    """One step by a mini-batch of B pairs, with W and theta before it."""
-    L, B = len(W) + 1, len(pairs)
-    branches = []  # y_l and delta_l of both branches, for every pair
-    for (h_1, h_2), gamma in zip(pairs, labels, strict=True):
-        u, _, y_1, z_1 = listings.forward(h_1, W, theta, F)
-        v, _, y_2, z_2 = listings.forward(h_2, W, theta, F)
-        c = cosine(u, v)
-        for own, other, y, z in ((u, v, y_1, z_1), (v, u, y_2, z_2)):
-            slope = listings.slope(F[L], z[L])
-            delta_L = [
-                2 * (c - gamma) * slope[q] * (other[q] / norm(other) - c * own[q] / norm(own)) / norm(own)
-                for q in range(len(own))
-            ]
-            branches.append((y, listings.backward(delta_L, F, z, W)))
-    W_m, theta_m = {}, {}
-    for l in range(1, L):
-        W_m[l] = [
-            [
-                (1 - 2 * mu * rho) * W[l][i][j] - mu / B * sum(delta[l + 1][j] * y[l][i] for y, delta in branches)
-                for j in range(len(theta[l]))
-            ]
-            for i in range(len(W[l]))
-        ]
-        theta_m[l] = [
-            theta[l][j] + mu / B * sum(delta[l + 1][j] for _, delta in branches) for j in range(len(theta[l]))
-        ]
-    return W_m, theta_m
+def accounts(h_1, h_2, gamma, W, theta):
+    """Of one pair, for either branch."""
+    (u, y_1, z_1), (v, y_2, z_2) = branches(h_1, h_2, W, theta)
+    c = cosine(u, v)
+    for own, other, y, z in ((u, v, y_1, z_1), (v, u, y_2, z_2)):
+        dc = [(other[q] / norm(other) - c * own[q] / norm(own)) / norm(own) for q in range(len(own))]
+        yield account([2 * (c - gamma) * slope for slope in dc], y, z, W)
 
 
 def network(embedding="sigmoid"):
@@ -67,14 +43,7 @@ def network(embedding="sigmoid"):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("B", "rho"), [(1, 0.0), (1, RHO), (6, RHO)])
 def test_twenty_steps(way, B, rho, rng):
-    net, h = network(), rng.normal(size=(STEPS, B, 2, 4))
-    pairs = list(zip(h, rng.choice([-1.0, 1.0], size=(STEPS, B)), strict=True))
-
-    def listing(x, y, W, theta):
-        return step(x, y, W, theta, MU, rho)
-
-    optimizer = optim.SGD(net.parameters(), MU)
-    found = largest_difference_over_steps(way, net, losses.squared_error, optimizer, pairs, listing, rho)
+    found = difference_over_steps(way, network(), losses.squared_error, accounts, [-1.0, 1.0], B, rho, rng)
     assert found <= TOLERANCE
 
 

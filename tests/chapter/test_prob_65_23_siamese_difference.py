@@ -8,57 +8,29 @@ with the opposite one.
 import numpy as np
 import pytest
 from chapter import listings
-from chapter.ways import TOLERANCE, WAYS, largest_difference_over_steps
+from chapter.pairs import RHO, SIZES, L, Q, account, branches, difference_over_steps
+from chapter.ways import TOLERANCE, WAYS
 
 import tinygraph as tg
-from tinygraph import losses, optim
+from tinygraph import losses
 from tinygraph.models import AbsoluteDifference, siamese
-
-SIZES = [4, 5, 3]
-L = 3
-STEPS, MU, RHO = 20, 0.2, 0.01
-F = listings.activations(L, "tanh", "sigmoid")
 
 
 def score(h_1, h_2, W, theta):
-    """gamma-hat, r, and y_l and z_l of both branches; W[L] is w_r, a column, and theta[L] has theta_r."""
-    branch = {l: W[l] for l in range(1, L)}
-    u, _, y_1, z_1 = listings.forward(h_1, branch, theta, F)
-    v, _, y_2, z_2 = listings.forward(h_2, branch, theta, F)
-    r = [abs(u[q] - v[q]) for q in range(len(u))]
-    gamma_hat = listings.sigmoid(sum(W[L][q][0] * r[q] for q in range(len(r))) - theta[L][0])
-    return gamma_hat, r, ((u, v, y_1, z_1), (v, u, y_2, z_2))
+    """gamma-hat and r of one pair, and its branches; W[L] is w_r, a column, and theta[L] has theta_r."""
+    both = list(branches(h_1, h_2, W, theta))
+    r = [abs(u_q - v_q) for u_q, v_q in zip(both[0][0], both[1][0], strict=True)]
+    return listings.sigmoid(sum(W[L][q][0] * r[q] for q in range(Q)) - theta[L][0]), r, both
 
 
-def step(pairs, labels, W, theta, mu, rho):
-    """One step by a mini-batch of B pairs, with W and theta before it."""
-    B, Q = len(pairs), len(W[L])
-    branches, nodes = [], []  # y_l and delta_l of both branches, and r and delta of the node, for every pair
-    for (h_1, h_2), gamma in zip(pairs, labels, strict=True):
-        gamma_hat, r, both = score(h_1, h_2, W, theta)
-        delta = gamma_hat - gamma
-        nodes.append((r, delta))
-        for own, other, y, z in both:
-            slope = listings.slope(F[L], z[L])
-            delta_L = [
-                slope[q] * delta * W[L][q][0] * (1 if own[q] > other[q] else -1 if own[q] < other[q] else 0)
-                for q in range(Q)
-            ]
-            branches.append((y, listings.backward(delta_L, F, z, {l: W[l] for l in range(1, L)})))
-    W_m = {L: [[(1 - 2 * mu * rho) * W[L][q][0] - mu / B * sum(d * r[q] for r, d in nodes)] for q in range(Q)]}
-    theta_m = {L: [theta[L][0] + mu / B * sum(d for _, d in nodes)]}
-    for l in range(1, L):
-        W_m[l] = [
-            [
-                (1 - 2 * mu * rho) * W[l][i][j] - mu / B * sum(delta[l + 1][j] * y[l][i] for y, delta in branches)
-                for j in range(len(theta[l]))
-            ]
-            for i in range(len(W[l]))
-        ]
-        theta_m[l] = [
-            theta[l][j] + mu / B * sum(delta[l + 1][j] for _, delta in branches) for j in range(len(theta[l]))
-        ]
-    return W_m, theta_m
+def accounts(h_1, h_2, gamma, W, theta):
+    """Of one pair, for the node and for either branch."""
+    gamma_hat, r, ((u, y_1, z_1), (v, y_2, z_2)) = score(h_1, h_2, W, theta)
+    delta = gamma_hat - gamma
+    yield {L: (r, [delta])}
+    for own, other, y, z in ((u, v, y_1, z_1), (v, u, y_2, z_2)):
+        signs = [1 if own[q] > other[q] else -1 if own[q] < other[q] else 0 for q in range(Q)]
+        yield account([delta * W[L][q][0] * signs[q] for q in range(Q)], y, z, W)
 
 
 def network():
@@ -69,14 +41,7 @@ def network():
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("B", "rho"), [(1, 0.0), (1, RHO), (6, RHO)])
 def test_twenty_steps(way, B, rho, rng):
-    net, h = network(), rng.normal(size=(STEPS, B, 2, 4))
-    pairs = list(zip(h, rng.choice([0.0, 1.0], size=(STEPS, B)), strict=True))
-
-    def listing(x, y, W, theta):
-        return step(x, y, W, theta, MU, rho)
-
-    optimizer = optim.SGD(net.parameters(), MU)
-    found = largest_difference_over_steps(way, net, losses.binary_cross_entropy, optimizer, pairs, listing, rho)
+    found = difference_over_steps(way, network(), losses.binary_cross_entropy, accounts, [0.0, 1.0], B, rho, rng)
     assert found <= TOLERANCE
 
 

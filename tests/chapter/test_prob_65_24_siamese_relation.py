@@ -9,51 +9,27 @@ belong to the first branch and whose others to the second.
 import numpy as np
 import pytest
 from chapter import listings
-from chapter.ways import TOLERANCE, WAYS, largest_difference_over_steps
+from chapter.pairs import RHO, SIZES, L, Q, account, branches, difference_over_steps
+from chapter.ways import TOLERANCE, WAYS
 
 import tinygraph as tg
-from tinygraph import losses, optim
+from tinygraph import losses
 from tinygraph.errors import ArgumentError
 from tinygraph.models import Relation, siamese
 
-SIZES = [4, 5, 3]
-L, Q = 3, 3
-STEPS, MU, RHO = 20, 0.2, 0.01
-F = listings.activations(L, "tanh", "sigmoid")
 
-
-def step(pairs, labels, W, theta, mu, rho):
-    """One step by a mini-batch of B pairs; W[1], ..., W[L-1] are the branch's, those from W[L] on W'_1, W'_2, ..."""
-    B, L_ = len(pairs), len(W) - (L - 1) + 1  # L' layers
-    branch = {l: W[l] for l in range(1, L)}
+def accounts(h_1, h_2, gamma, W, theta):
+    """Of one pair, for the third network and for either branch; W[L], W[L + 1], ... are W'_1, W'_2, ..."""
+    L_ = len(W) - (L - 1) + 1  # L' layers
     third, theta_third = {l: W[L - 1 + l] for l in range(1, L_)}, {l: theta[L - 1 + l] for l in range(1, L_)}
     f_third = listings.activations(L_, "tanh", "sigmoid")
-    passes = []  # by the number of the matrix: the signals that it is fed with, and the sensitivities that it leads to
-    for (h_1, h_2), gamma in zip(pairs, labels, strict=True):
-        u, _, y_1, z_1 = listings.forward(h_1, branch, theta, F)
-        v, _, y_2, z_2 = listings.forward(h_2, branch, theta, F)
-        d = [*u, *v]
-        (gamma_hat,), _, y, z = listings.forward(d, third, theta_third, f_third)
-        delta_end = [2 * (gamma_hat - gamma) * gamma_hat * (1 - gamma_hat)]
-        delta = listings.backward(delta_end, f_third, z, third)
-        passes.append({L - 1 + l: (y[l], delta[l + 1]) for l in range(1, L_)})
-        to_d = [sum(third[1][k][j] * delta[2][j] for j in range(len(delta[2]))) for k in range(2 * Q)]
-        for part, y_l, z_l in ((to_d[:Q], y_1, z_1), (to_d[Q:], y_2, z_2)):
-            slope = listings.slope(F[L], z_l[L])
-            delta_l = listings.backward([slope[q] * part[q] for q in range(Q)], F, z_l, branch)
-            passes.append({l: (y_l[l], delta_l[l + 1]) for l in range(1, L)})
-    W_m, theta_m = {}, {}
-    for l in W:
-        through = [p[l] for p in passes if l in p]
-        W_m[l] = [
-            [
-                (1 - 2 * mu * rho) * W[l][i][j] - mu / B * sum(delta[j] * y[i] for y, delta in through)
-                for j in range(len(theta[l]))
-            ]
-            for i in range(len(W[l]))
-        ]
-        theta_m[l] = [theta[l][j] + mu / B * sum(delta[j] for _, delta in through) for j in range(len(theta[l]))]
-    return W_m, theta_m
+    (u, y_1, z_1), (v, y_2, z_2) = branches(h_1, h_2, W, theta)
+    (gamma_hat,), _, y, z = listings.forward([*u, *v], third, theta_third, f_third)
+    delta = listings.backward([2 * (gamma_hat - gamma) * gamma_hat * (1 - gamma_hat)], f_third, z, third)
+    yield {L - 1 + l: (y[l], delta[l + 1]) for l in range(1, L_)}
+    to_d = [sum(w * d for w, d in zip(row, delta[2], strict=True)) for row in third[1]]
+    yield account(to_d[:Q], y_1, z_1, W)
+    yield account(to_d[Q:], y_2, z_2, W)
 
 
 def network(relation_sizes):
@@ -74,14 +50,7 @@ def network(relation_sizes):
 @pytest.mark.parametrize("relation_sizes", [[], [3], [4, 2]], ids=["L'=2", "L'=3", "L'=4"])
 @pytest.mark.parametrize(("B", "rho"), [(1, 0.0), (1, RHO), (6, RHO)])
 def test_twenty_steps(way, relation_sizes, B, rho, rng):
-    net, h = network(relation_sizes), rng.normal(size=(STEPS, B, 2, 4))
-    pairs = list(zip(h, rng.choice([0.0, 1.0], size=(STEPS, B)), strict=True))
-
-    def listing(x, y, W, theta):
-        return step(x, y, W, theta, MU, rho)
-
-    optimizer = optim.SGD(net.parameters(), MU)
-    found = largest_difference_over_steps(way, net, losses.squared_error, optimizer, pairs, listing, rho)
+    found = difference_over_steps(way, network(relation_sizes), losses.squared_error, accounts, [0.0, 1.0], B, rho, rng)
     assert found <= TOLERANCE
 
 

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from data_files import SHARED
 from hypothesis import example, given
 
 from tinygraph import data
@@ -26,7 +26,6 @@ from tinygraph.errors import ArgumentError, DataError, DTypeError
 
 pytestmark = pytest.mark.host
 
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 needs_mnist = pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason="needs the MNIST files")
 needs_cifar = pytest.mark.skipif(not (SHARED / "cifar10-subset").is_dir(), reason="needs the CIFAR files")
 

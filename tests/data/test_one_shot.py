@@ -1,11 +1,10 @@
 """Pairs drawn anew, verification by scores, one-shot episodes, and Omniglot: against plain loops and the files."""
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import SHARED
 
 import tinygraph as tg
 from tinygraph import data, losses, metrics, optim
@@ -14,7 +13,6 @@ from tinygraph.errors import ArgumentError, DataError
 from tinygraph.models import siamese
 from tinygraph.models.siamese import one_shot_accuracy, pixel_similarity
 
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 OMNIGLOT = SHARED / "omniglot" / "omniglot_background.npz"
 needs_omniglot = pytest.mark.skipif(not OMNIGLOT.is_file(), reason="needs the Omniglot file")
 host = pytest.mark.host

@@ -11,23 +11,9 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.tools import cli, training
+from tinygraph.tools import training
 
 pytestmark = pytest.mark.host
-
-
-@pytest.fixture
-def tinygraph(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder; return its exit status, output and error output."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(a) for a in arguments])
-        said = capsys.readouterr()
-        return left.value.code, said.out, said.err
-
-    return run
 
 
 def test_training_with_no_arguments_writes_everything(tinygraph, tmp_path):

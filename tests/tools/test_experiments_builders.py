@@ -1,58 +1,25 @@
 """Autoencoder, neighbourhoods and multitask on real tasks: their data, their metrics, and what users see of them."""
 
-import json
 import math
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import predict, train
+from data_files import SHARED
 
 import tinygraph as tg
 from tinygraph import data, metrics
 from tinygraph.data.cora import EDGES, NODES, SPLIT, WORDS
 from tinygraph.errors import ArgumentError, DataError
-from tinygraph.tools import cli
 from tinygraph.tools.experiments import multitask as multitask_module
 from tinygraph.tools.experiments import prepare, settings_of
 from tinygraph.tools.experiments.graph_neighborhood import NodeClassifier
 from tinygraph.tools.experiments.multitask import ATTRIBUTES
 
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 needs_cora = pytest.mark.skipif(not (SHARED / "cora" / "cora_planetoid.npz").is_file(), reason="needs the Cora file")
 host = pytest.mark.host
-
-
-@pytest.fixture
-def tinygraph(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder; return its exit status, output and error output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TINYGRAPH_DATA_DIR", raising=False)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(a) for a in arguments])
-        said = capsys.readouterr()
-        return left.value.code, said.out, said.err
-
-    return run
-
-
-def train(tinygraph, *arguments):
-    """Train into the folder ``r``; return the lines for the terminal and the results written."""
-    status, out, err = tinygraph("train", *arguments, "--out", "r")
-    assert (status, err) == (0, "")
-    return out.splitlines(), json.loads(Path("r/run.json").read_text())["results"]
-
-
-def predict(tinygraph, rows):
-    """Return the names of the columns and the numbers of a prediction for `rows`."""
-    np.save("in.npy", rows)
-    status, out, err = tinygraph("predict", "r", "in.npy")
-    assert (status, err) == (0, "")
-    names, *lines = out.splitlines()
-    return names.split(","), np.array([[float(v) for v in line.split(",")] for line in lines])
 
 
 # metrics of several tasks -----------------------------------------------------------------------

@@ -1,53 +1,20 @@
 """The Siamese and transfer experiments from the command line: results, predictions, drawings, mistakes."""
 
-import json
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import predict, train
+from data_files import SHARED
 
 import tinygraph as tg
 from tinygraph import data
-from tinygraph.tools import cli
 from tinygraph.tools.experiments import prepare, settings_of
 from tinygraph.tools.experiments.transfer import SUBSETS
 
 pytestmark = pytest.mark.host
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 OMNIGLOT = SHARED / "omniglot" / "omniglot_background.npz"
-
-
-@pytest.fixture
-def tinygraph(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder; return its exit status, output and error output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TINYGRAPH_DATA_DIR", raising=False)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(a) for a in arguments])
-        said = capsys.readouterr()
-        return left.value.code, said.out, said.err
-
-    return run
-
-
-def train(tinygraph, *arguments, out="r"):
-    """Train into a folder; return the lines for the terminal and the results written."""
-    status, said, err = tinygraph("train", *arguments, "--out", out)
-    assert (status, err) == (0, "")
-    return said.splitlines(), json.loads(Path(out, "run.json").read_text())["results"]
-
-
-def predict(tinygraph, rows, folder="r"):
-    """Return the names of the columns and the numbers of a prediction for `rows`."""
-    np.save("in.npy", rows)
-    status, out, err = tinygraph("predict", folder, "in.npy")
-    assert (status, err) == (0, "")
-    names, *lines = out.splitlines()
-    return names.split(","), np.array([[float(v) for v in line.split(",")] for line in lines])
 
 
 # Siamese ----------------------------------------------------------------------------------------

@@ -2,21 +2,19 @@
 
 import gzip
 import math
-import os
 import re
 import socket
-from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import SHARED
 
 import tinygraph as tg
-from tinygraph.tools import cli, figures
+from tinygraph.tools import figures
 from tinygraph.tools.figures import activations, gaussian_process, images, universal_approximation, vanishing_gradient
 from tinygraph.tools.gaussian_process import kernel
 
 pytestmark = pytest.mark.host
-SHARED = Path(os.environ.get("TINYGRAPH_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
 QUICK = {  # the figures that need no data, made small
     "65.2": [],
     "65.18": ["--nodes", 2],
@@ -27,24 +25,15 @@ QUICK = {  # the figures that need no data, made small
 
 
 @pytest.fixture
-def tinygraph(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder, without data and network; return exit status, output and error output."""
+def tinygraph(tinygraph, tmp_path, monkeypatch):
+    """The command line where no data set has been downloaded and the network is not to be asked."""
 
     def refuse(*arguments):
         raise AssertionError("a figure asks the network")
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TINYGRAPH_DATA_DIR", raising=False)
     monkeypatch.setattr(images, "cache", lambda: tmp_path / "absent")
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(a) for a in arguments])
-        said = capsys.readouterr()
-        return left.value.code, said.out, said.err
-
-    return run
+    return tinygraph
 
 
 # the command ------------------------------------------------------------------------------------

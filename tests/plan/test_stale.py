@@ -36,12 +36,13 @@ WAYS = {
 
 
 def judged(name, backend):
-    """What came of a way: "equal", "recorded anew", "raised" or "wrong: ..."; plain errors in every call are no way."""
+    """What came of a way: "equal", "recorded anew", "raised" or "wrong: ..."."""
     from plan.programs import lived, verdict
 
     source, change = WAYS[name]
     plain = lived(name, source, change)
-    assert not all(isinstance(r, Exception) for r in plain.results), plain.results[0]
+    if backend == "numpy":  # others may refuse what the program does
+        assert not all(isinstance(r, Exception) for r in plain.results), plain.results[0]
     return verdict(plain, lived(name, source, change, compile_with={}))
 
 

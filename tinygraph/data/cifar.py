@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
 from ..errors import DataError
-from .dataset import Center, Dataset, Facts, Pair
-from .files import Download, locate, read_bytes, reading
+from .checks import check_labels
+from .dataset import Center, Dataset, Facts, Part
+from .downloads import Download
+from .files import files_like, locate, present
+from .opening import CHUNK, Contents, contents, reading
 
 ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST = ("test_batch.bin",)
 IMAGE = (3, 32, 32)
 RECORD = 1 + 3 * 32 * 32
+BATCH = 10_000 * RECORD
+SLACK = 1 << 20  # what tar and the authors add: headers, names, a page to read
+ARCHIVE_BYTES, MEMBERS = 6 * BATCH + SLACK, 100
 
 
 class Parts(NamedTuple):
@@ -46,7 +52,9 @@ FACTS = Facts(
     sizes=(50_000, 10_000),
     largest=255,
 )
-DOWNLOADS = (Download(ARCHIVE, "c32a1d4ab5d03f1284b67883e8d87530", ("https://www.cs.toronto.edu/~kriz/",)),)
+DOWNLOADS = (
+    Download(ARCHIVE, "c32a1d4ab5d03f1284b67883e8d87530", ("https://www.cs.toronto.edu/~kriz/",), 170_052_171),
+)
 
 
 def load_cifar10(data_dir: str | Path | None = None, center: Center = False) -> Dataset:
@@ -63,48 +71,91 @@ def load_cifar10(data_dir: str | Path | None = None, center: Center = False) -> 
     found = locate("cifar10", _find, ("cifar10", "cifar10-subset"), DOWNLOADS, data_dir)
     if found.archive is not None:
         train, test = _read_archive(found.archive)
+        if (len(train.images), len(test.images)) == FACTS.sizes:
+            DOWNLOADS[0].require(found.archive)
     else:
-        train, test = ([(path, read_bytes(path)) for path in paths] for paths in (found.train, found.test))
-    return FACTS.dataset(_parse(train), _parse(test), center)
+        train, test = (_parse([(path, _read(path)) for path in paths]) for paths in (found.train, found.test))
+    return FACTS.dataset(train, test, center)
 
 
 def _find(folder: Path) -> Parts | None:
     """Return the archive, or the files for training and for testing: complete ones before a subset."""
-    if (folder / ARCHIVE).is_file():
+    if present(folder / ARCHIVE):
         return Parts(archive=folder / ARCHIVE)
     for unpacked in (folder / FOLDER, folder):
         train, test = [unpacked / name for name in TRAIN], [unpacked / name for name in TEST]
-        if all(path.is_file() for path in (*train, *test)):
+        if all(present(path) for path in (*train, *test)):
             return Parts(train, test)
-    train, test = sorted(folder.glob("*train*.bin.gz")), sorted(folder.glob("*test*.bin.gz"))
+    train, test = files_like(folder, "*train*.bin.gz"), files_like(folder, "*test*.bin.gz")
     return Parts(train, test) if train and test else None
 
 
-def _read_archive(path: Path) -> tuple[list[tuple[Path, bytes]], list[tuple[Path, bytes]]]:
-    """Return the archive's files for training and for testing; nothing is unpacked to disk."""
-    import gzip  # for few: kept out of `import tinygraph`
-    import tarfile
+def _read(path: Path) -> bytes:
+    """Return the records in a file, compressed or not, of which there are no more than in all of CIFAR-10."""
+    limit, raw = sum(FACTS.sizes) * RECORD, bytearray()
+    with reading(path), contents(path) as found:
+        for chunk in found.chunks():
+            raw += chunk
+            if len(raw) > limit:
+                raise DataError(f"{path}: damaged: it holds more than the {sum(FACTS.sizes):,} records of CIFAR-10")
+    return bytes(raw)
 
-    contents: dict[str, bytes] = {}
-    with reading(path), gzip.open(path) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as archive:
-        for member in archive:
-            stream = archive.extractfile(member) if member.isfile() else None
-            name = Path(member.name).name
-            if stream is not None and name in (*TRAIN, *TEST):
-                contents[name] = stream.read()
-        while unzipped.read(1 << 20):
+
+def _read_archive(path: Path) -> tuple[Part, Part]:
+    """Return the archive's images for training and for testing; nothing is unpacked to disk."""
+    import tarfile  # for few: kept out of `import tinygraph`
+
+    files: dict[str, bytes] = {}
+    with reading(path), contents(path) as found:
+        stream = _Limited(found)
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
+            for member in archive:
+                stream.next_member()
+                name = PurePosixPath(member.name)
+                if name.name not in (*TRAIN, *TEST) or str(name.parent) != FOLDER:
+                    continue
+                if name.name in files:
+                    raise DataError(f"{path}: damaged: it holds {name} twice")
+                if not member.isreg() or member.issparse() or member.size > BATCH:
+                    raise DataError(f"{path}: damaged: {name} is not a file of at most {BATCH:,} bytes")
+                files[name.name] = cast(IO[bytes], archive.extractfile(member)).read()
+        while stream.read(CHUNK):
             pass  # to the end, where gzip compares its sum
-    missing = [name for name in (*TRAIN, *TEST) if name not in contents]
+    missing = [name for name in (*TRAIN, *TEST) if name not in files]
     if missing:
         raise DataError(f"{path}: damaged: it does not hold {', '.join(missing)}")
-    train, test = ([(path / name, contents[name]) for name in names] for names in (TRAIN, TEST))
+    train, test = (_parse([(path / FOLDER / name, files[name]) for name in names]) for names in (TRAIN, TEST))
     return train, test
 
 
-def _parse(files: list[tuple[Path, bytes]]) -> Pair:
+class _Limited:
+    """A stream that ends in an error if it holds more members or bytes than the published archive, or a larger member.
+
+    Names of members count among their bytes: tarfile takes them into memory, and they may be as long as they say.
+    """
+
+    def __init__(self, found: Contents) -> None:
+        self.found, self.left, self.member, self.members = found, ARCHIVE_BYTES, BATCH + SLACK, 0
+
+    def read(self, size: int) -> bytes:
+        got = self.found.stream.read(size)
+        self.left -= len(got)
+        self.member -= len(got)
+        if self.left < 0 or self.member < 0 or self.members > MEMBERS:
+            raise DataError(f"{self.found.path}: damaged: it holds more, or larger, members than CIFAR-10")
+        return got
+
+    def next_member(self) -> None:
+        self.member = BATCH + SLACK
+        self.members += 1
+
+
+def _parse(files: list[tuple[Path, bytes]]) -> Part:
     """Return images (n, 3, 32, 32) and labels (n,) of the records in `files`."""
     for path, raw in files:
         if not raw or len(raw) % RECORD:
             raise DataError(f"{path}: damaged: {len(raw)} bytes are not records of {RECORD} bytes each")
+        check_labels(np.frombuffer(raw, np.uint8)[::RECORD], len(FACTS.class_names), f"{path}: labels")
     records = np.frombuffer(b"".join(raw for _, raw in files), np.uint8).reshape(-1, RECORD)
-    return records[:, 1:].reshape(-1, *IMAGE), records[:, 0]
+    path = files[0][0]
+    return Part(records[:, 1:].reshape(-1, *IMAGE), records[:, 0], path, path)

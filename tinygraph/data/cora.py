@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DataError
+from .arrays import read_npz
 from .checks import check_labels, one_hot
 from .dataset import Center
-from .files import Download, locate, reading
+from .downloads import Download
+from .files import locate, present
 
 FILE = Download("cora_planetoid.npz")
 NODES, WORDS, EDGES = 2708, 1433, 5278
@@ -96,7 +98,7 @@ def load_cora(data_dir: str | Path | None = None, center: Center = False) -> Nod
         raise ArgumentError("center: the features of cora are zeros and ones and stay so")
     path = locate("cora", _find, ("cora",), (FILE,), data_dir)
     names = ("feature_rows", "feature_cols", "labels", "edges", *SPLIT)
-    with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with read_npz(path) as arrays:
         rows, columns, labels, edges, *split = (arrays[name] for name in names)
     labels = check_labels(labels, len(CLASSES), f"{path}: labels")
     _check(path, "labels", labels, (NODES,), NODES)
@@ -129,7 +131,7 @@ def load_cora(data_dir: str | Path | None = None, center: Center = False) -> Nod
 
 def _find(folder: Path) -> Path | None:
     path = folder / FILE.file
-    return path if path.is_file() else None
+    return path if present(path) else None
 
 
 def _check(path: Path, name: str, array: Any, shape: tuple[int, ...], below: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,17 @@ from ..errors import DataError
 from .checks import check_labels, one_hot
 
 Pair = tuple[np.ndarray, np.ndarray]
+
+
+class Part(NamedTuple):
+    """Images (n, ...) uint8 and labels (n,) for training or testing, and the files they come from."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    images_from: Path
+    labels_from: Path
+
+
 Center = bool | Literal["train", "each"]
 
 
@@ -91,37 +103,40 @@ class Facts:
     sizes: tuple[int, int]
     largest: int
 
-    def dataset(self, train: Pair, test: Pair, center: Center) -> Dataset:
-        """Return the data set of pairs of images (n, ...) uint8, and labels (n,), checked and centred.
+    def dataset(self, train: Part, test: Part, center: Center) -> Dataset:
+        """Return the data set of two parts, checked and centred.
 
         Raises
         ------
         DataError
-            If images and labels do not fit together.
+            If images and labels do not fit together; the text names the file.
         """
-        first, second = self._rows(*train, "training"), self._rows(*test, "test")
-        shape, other = train[0].shape[1:], test[0].shape[1:]
+        first, second = self._rows(train, "training"), self._rows(test, "test")
+        shape, other = train.images.shape[1:], test.images.shape[1:]
         if shape != other:
-            raise DataError(f"{self.name}: training images of shape {shape}, but test images of {other}")
+            raise DataError(
+                f"{test.images_from}: {self.name}: training images of shape {shape}, but test images of {other}"
+            )
         means: list[np.ndarray | None] = [None, None]
         if center:
             centred_by = (first, second if center == "each" else first)
             means = [X.mean(axis=0, dtype=np.float64).astype(np.float32) for X, _ in centred_by]
             for (X, _), mean in zip((first, second), means, strict=True):
                 X -= mean
-        counts = len(train[0]), len(test[0])
+        counts = len(train.images), len(test.images)
         note = "" if counts == self.sizes else self._subset(counts)
         about = (self.class_names, self.source, self.licence, note)
         return Dataset(self.name, first, second, shape, *about, *means)
 
-    def _rows(self, images: np.ndarray, labels: np.ndarray, what: str) -> Pair:
-        called = f"{self.name}: {what}"
+    def _rows(self, part: Part, what: str) -> Pair:
+        images, called = part.images, f"{part.images_from}: {self.name}: {what}"
         if images.dtype != np.uint8 or images.ndim < 2 or not images.size:
             got = f"{images.dtype} of shape {images.shape}"
             raise DataError(f"{called} images: expected uint8 of shape (n, ...), got {got}")
         if images.max() > self.largest:
             raise DataError(f"{called} images: expected pixels of 0 to {self.largest}, got {images.max()}")
-        Y = one_hot(check_labels(labels, len(self.class_names), f"{called} labels"), len(self.class_names))
+        labels_called = f"{part.labels_from}: {self.name}: {what} labels"
+        Y = one_hot(check_labels(part.labels, len(self.class_names), labels_called), len(self.class_names))
         if len(Y) != len(images):
             raise DataError(f"{called} set: {len(images)} images but {len(Y)} labels")
         X = images.reshape(len(images), -1).astype(np.float32)

@@ -52,7 +52,8 @@ def load(name: str, data_dir: str | Path | None = None, *, center: Center = Fals
           every fifth alphabet are for testing, so no class is in both parts.
     data_dir : path, optional
         The folder with the files of the data set, or the folder above. If it is not given, they are looked
-        for where TINYGRAPH_DATA_DIR points to, then in the user's cache, then downloaded to it (by pooch).
+        for where TINYGRAPH_DATA_DIR points to, then in the user's cache, then downloaded to it. Files as large as the
+        published ones are compared with the published sums, where there are any.
     center : bool or {"train", "each"}
         True or "train": subtract the mean of the training samples from both sets, as is custom. "each": from each set
         its own mean, as Examples 65.9 and 65.10 centre both sets around theirs. The means are `mean` and `test_mean`
@@ -69,7 +70,8 @@ def load(name: str, data_dir: str | Path | None = None, *, center: Center = Fals
     ArgumentError
         If no data set has this name, or `center` is something else.
     DataError
-        If a file is missing and cannot be downloaded, or is damaged.
+        If a file is missing and cannot be downloaded, is damaged, or is not the published one; if a folder that is
+        named does not exist.
     """
     if name not in LOADERS:
         near = get_close_matches(str(name).lower(), list(LOADERS), 1)

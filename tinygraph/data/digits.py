@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from .arrays import read_npz
 from .checks import check_labels, one_hot
-from .dataset import Center, Dataset, Facts
-from .files import reading
+from .dataset import Center, Dataset, Facts, Part
 
 FACTS = Facts(
     name="digits",
@@ -33,10 +33,11 @@ def load_digits(path: Path | None = None, center: Center = False) -> Dataset:
         If the file is missing or damaged.
     """
     path = Path(__file__).with_name("digits.npz") if path is None else path
-    with reading(path, REMEDY), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        images, labels = arrays["images"], check_labels(arrays["labels"], 10)
+    with read_npz(path, REMEDY) as arrays:
+        images, labels = arrays["images"], check_labels(arrays["labels"], 10, f"{path}: labels")
     if images.shape != (1797, 8, 8) or labels.shape != (1797,):
         raise DataError(f"{path}: damaged: images {images.shape}, labels {labels.shape}{REMEDY}")
     occurrence = np.cumsum(one_hot(labels, 10), axis=0)[np.arange(len(labels)), labels]
     test = occurrence % 5 == 0  # the first 7 has occurrence 1, the second 7 has 2, ...
-    return FACTS.dataset((images[~test], labels[~test]), (images[test], labels[test]), center)
+    train, held_out = (Part(images[rows], labels[rows], path, path) for rows in (~test, test))
+    return FACTS.dataset(train, held_out, center)

@@ -1,70 +1,39 @@
-"""Files of data: reading them safely, finding them, downloading them."""
+"""Finding the files of a data set: in a folder that is named, in the cache, or by download."""
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import DataError
+from .downloads import Download, fetch
+from .opening import as_path, one_line, reading
 
 ENVIRONMENT = "TINYGRAPH_DATA_DIR"
 Found = TypeVar("Found")
 
 
-def one_line(error: BaseException) -> str:
-    """Return what `error` says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-@contextmanager
-def reading(path: Path, remedy: str = "") -> Iterator[None]:
-    """Turn whatever a missing or damaged file raises into one line that names it.
-
-    Every exception counts: damage makes zipfile, zlib, tarfile and NumPy raise nearly anything. So nothing
-    but the reading belongs into the block.
-    """
-    try:
-        yield
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file{remedy}") from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}){remedy}") from None
-    except Exception as error:
-        raise DataError(f"{path}: damaged ({one_line(error)}){remedy}") from None
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the contents of a file, uncompressed if it is a gzip file.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or damaged.
-    """
-    import gzip
-
+def present(path: Path) -> bool:
+    """Return whether there is something at `path`; what is no file is told when it is opened."""
     with reading(path):
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
-@dataclass(frozen=True)
-class Download:
-    """A file to download: its name, its published MD5 sum and the folders it lies in, tried in turn.
-
-    Without mirrors it can only be put into place by hand.
-    """
-
-    file: str
-    md5: str = ""
-    mirrors: tuple[str, ...] = ()
+def files_like(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths in a folder whose names match, sorted; none if there is no such folder."""
+    with reading(folder):
+        try:
+            names = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    return [folder / name for name in sorted(names) if Path(name).match(pattern)]
 
 
 def locate(
@@ -92,29 +61,42 @@ def locate(
     Raises
     ------
     DataError
-        If the files are nowhere and cannot be downloaded.
+        If a folder that is named is none, or the files are nowhere and cannot be downloaded.
     """
     expected = ", ".join(d.file for d in downloads)
     if data_dir is not None:
-        root = Path(data_dir).expanduser()
-        if not root.is_dir():
-            raise DataError(f"data_dir: there is no folder {root}")
+        root = _folder(data_dir, "data_dir")
         found = _search(root, find, folders)
         if found is None:
             raise DataError(f"data_dir: no {name} in {root}: expected {expected} there or in {folders[0]}/")
         return found
     if os.environ.get(ENVIRONMENT):
-        found = _search(Path(os.environ[ENVIRONMENT]).expanduser(), find, folders)
+        found = _search(_folder(os.environ[ENVIRONMENT], ENVIRONMENT), find, folders)
         if found is not None:
             return found
     remedy = f"put {expected} into a folder and name it by data_dir or {ENVIRONMENT}"
     if not all(d.mirrors for d in downloads):
         raise DataError(f"{name}: there is no address to download it from; {remedy}")
-    cache = _download(name, downloads, remedy)
-    found = find(cache)
+    folder = _download(name, downloads, remedy)
+    found = find(folder)
     if found is None:
-        raise DataError(f"{cache}: does not hold {name}: expected {expected}")
+        raise DataError(f"{folder}: does not hold {name}: expected {expected}")
     return found
+
+
+def _folder(value: Any, what: str) -> Path:
+    """Return the folder that `what` names, or raise an error."""
+    root = as_path(value, what)
+    try:
+        root = root.expanduser()
+        is_folder = stat.S_ISDIR(os.stat(root).st_mode)
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: the home of nobody
+        is_folder = False
+    except OSError as error:
+        raise DataError(f"{what}: {root} cannot be read ({error.strerror})") from None
+    if not is_folder:
+        raise DataError(f"{what}: there is no folder {root}")
+    return root
 
 
 def _search(root: Path, find: Callable[[Path], Found | None], folders: tuple[str, ...]) -> Found | None:
@@ -128,27 +110,25 @@ def _search(root: Path, find: Callable[[Path], Found | None], folders: tuple[str
 
 def cache() -> Path:
     """Return the folder in which every downloaded data set has one of its own; it need not exist."""
-    return Path(importlib.import_module("pooch").os_cache("tinygraph"))
+    import platformdirs  # for few: kept out of `import tinygraph`
+
+    return Path(platformdirs.user_cache_dir("tinygraph"))
 
 
 def _download(name: str, downloads: tuple[Download, ...], remedy: str) -> Path:
-    """Fetch what the cache does not hold yet (pooch compares the sums); return the cache's folder."""
+    """Fetch what the cache does not hold yet; return the cache's folder."""
     try:
-        pooch = importlib.import_module("pooch")
-    except ImportError:
-        raise DataError(f"{name}: downloading needs pooch (pip install pooch); or {remedy}") from None
-    folder = cache() / name
-    for wanted in downloads:
-        reason = ""
-        for mirror in wanted.mirrors:
-            try:
-                pooch.retrieve(mirror + wanted.file, f"md5:{wanted.md5}", fname=wanted.file, path=folder)
-                break
-            except (
-                OSError,
-                ValueError,
-            ) as error:  # no network, a refusing server; another sum than published
-                reason = one_line(error)
-        else:
-            raise DataError(f"{name}: {wanted.file} could not be downloaded ({reason:.200}); {remedy}")
+        folder = cache() / name
+        for wanted in downloads:
+            reason = ""
+            for mirror in wanted.mirrors:
+                try:
+                    fetch(mirror + wanted.file, folder / wanted.file, wanted)
+                    break
+                except OSError as error:  # no network, a refusing server; another sum than published
+                    reason = one_line(error)
+            else:
+                raise DataError(f"{name}: {wanted.file} could not be downloaded ({reason:.200}); {remedy}")
+    except ImportError as error:
+        raise DataError(f"{name}: downloading needs {error.name} (pip install {error.name}); or {remedy}") from None
     return folder

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from .files import read_bytes
+from .opening import as_path, contents, fill, reading, too_large
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -28,18 +28,32 @@ def read_idx(path: str | Path) -> np.ndarray:
     Raises
     ------
     DataError
-        If the file is missing, damaged, truncated or not an IDX file; the text names it.
+        If the file is missing, damaged, truncated or not an IDX file, or if a compressed one states a shape that takes
+        over 64 MiB and 100 times the file's size; the text names it. Nothing is unpacked beyond that shape.
     """
-    path = Path(path)
-    raw = read_bytes(path)
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in DTYPES:
-        raise DataError(f"{path}: not an IDX file: it starts with {raw[:4].hex(' ') or 'nothing'}")
-    dtype, ndim = np.dtype(DTYPES[raw[2]]), raw[3]
-    start = 4 + 4 * ndim
-    if len(raw) < start:
-        raise DataError(f"{path}: damaged: it ends within its header of {start} bytes")
-    shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", ndim, 4))
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(raw) != expected:
-        raise DataError(f"{path}: damaged: shape {shape} takes {expected} bytes, the file holds {len(raw)}")
-    return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    path = as_path(path, "read_idx")
+    with reading(path), contents(path) as found:
+        start = found.stream.read(4)
+        if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in DTYPES:
+            raise DataError(f"{path}: not an IDX file: it starts with {start.hex(' ') or 'nothing'}")
+        dtype, ndim = np.dtype(DTYPES[start[2]]), start[3]
+        dimensions = found.stream.read(4 * ndim)
+        header = 4 + 4 * ndim
+        if len(dimensions) < 4 * ndim:
+            raise DataError(f"{path}: damaged: it ends within its header of {header} bytes")
+        shape = tuple(int(n) for n in np.frombuffer(dimensions, ">u4"))
+        expected = header + math.prod(shape) * dtype.itemsize
+        if found.compressed and expected > found.most:
+            raise too_large(path, found.packed, expected)
+        if not found.compressed and expected != found.packed:
+            raise _other_size(path, shape, expected, str(found.packed))
+        array = np.empty(shape, dtype)
+        filled = header + (fill(array.reshape(-1).view(np.uint8), found.stream) if array.size else 0)
+        more = found.stream.read(1)  # at the end gzip compares its sum
+        if filled < expected or more:
+            raise _other_size(path, shape, expected, "more" if more else str(filled))
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _other_size(path: Path, shape: tuple[int, ...], expected: int, got: str) -> DataError:
+    return DataError(f"{path}: damaged: shape {shape} takes {expected} bytes, the file holds {got}")

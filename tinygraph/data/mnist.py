@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from .dataset import Center, Dataset, Facts, Pair
-from .files import Download, locate, reading
+import numpy as np
+
+from ..errors import DataError
+from .dataset import Center, Dataset, Facts, Part
+from .downloads import Download
+from .files import locate, present
 from .idx import read_idx
 
 FILES = (
@@ -17,8 +20,13 @@ FILES = (
 )
 
 
-def _downloads(sums: tuple[str, ...], *mirrors: str) -> tuple[Download, ...]:
-    return tuple(Download(f"{file}.gz", md5, mirrors) for file, md5 in zip(FILES, sums, strict=True))
+def _downloads(
+    sums: tuple[str, ...], sizes: tuple[int, ...], unpacked: tuple[str, ...], *mirrors: str
+) -> tuple[Download, ...]:
+    return tuple(
+        Download(f"{file}.gz", md5, mirrors, size, inside)
+        for file, md5, size, inside in zip(FILES, sums, sizes, unpacked, strict=True)
+    )
 
 
 SETS = {
@@ -40,7 +48,15 @@ SETS = {
                     "9fb629c4189551a2d022fa330f9573f3",
                     "ec29112dd5afa0611ce80d1b7f02629c",
                 ),
+                (9_912_422, 28_881, 1_648_877, 4_542),
+                (
+                    "6bbc9ace898e44ae57da46a324031adb",
+                    "a25bea736e30d166cdddb491f175f624",
+                    "2646ac647ad5339dbf082846283269ea",
+                    "27ae3e4e09519cfbb04c329615203637",
+                ),
                 "https://ossci-datasets.s3.amazonaws.com/mnist/",
+                "https://storage.googleapis.com/cvdf-datasets/mnist/",
             ),
         ),
         (
@@ -70,7 +86,9 @@ SETS = {
                     "bef4ecab320f06d8554ea6380940ec79",
                     "bb300cfdad3c16e7a12a480ee83cd310",
                 ),
-                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                (26_421_880, 29_515, 4_422_102, 5_148),
+                ("", "", "", ""),
+                "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
                 "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
             ),
         ),
@@ -88,19 +106,31 @@ def load_mnist(name: str, data_dir: str | Path | None = None, center: Center = F
     """
     facts, downloads = SETS[name]
     found = locate(name, lambda folder: _find(name, folder), (name,), downloads, data_dir)
-    return facts.dataset(_pair(found[:2]), _pair(found[2:]), center)
+    train, test = _read(found[:2]), _read(found[2:])
+    lengths = (len(train.images), len(train.labels), len(test.images), len(test.labels))
+    for path, length, published, size in zip(found, lengths, downloads, np.repeat(facts.sizes, 2), strict=True):
+        if length == size:
+            published.require(path)
+    return facts.dataset(train, test, center)
 
 
-def _pair(paths: list[Path]) -> Pair:
-    images, labels = (read_idx(path) for path in paths)
-    return images, labels
+def _read(paths: list[Path]) -> Part:
+    images, labels = paths
+    return Part(_rows(images), _rows(labels), images, labels)
+
+
+def _rows(path: Path) -> np.ndarray:
+    array = read_idx(path)
+    if not array.ndim:
+        raise DataError(f"{path}: expected one entry a sample, got one number")
+    return array
 
 
 def _find(name: str, folder: Path) -> list[Path] | None:
     """Return the four files, compressed or not, unless they are the other set's."""
     paths = []
     for file in FILES:
-        path = next((p for p in (folder / f"{file}.gz", folder / file) if p.is_file()), None)
+        path = next((p for p in (folder / f"{file}.gz", folder / file) if present(p)), None)
         if path is None:
             return None
         paths.append(path)
@@ -108,6 +138,5 @@ def _find(name: str, folder: Path) -> list[Path] | None:
 
 
 def _belongs_to_another(name: str, test_labels: Path) -> bool:
-    with reading(test_labels):
-        md5 = hashlib.md5(test_labels.read_bytes(), usedforsecurity=False).hexdigest()
-    return any(md5 == downloads[-1].md5 for other, (_, downloads) in SETS.items() if other != name)
+    sums = [downloads[-1].sums(test_labels) for other, (_, downloads) in SETS.items() if other != name]
+    return any(pair is not None and pair[0] == pair[1] for pair in sums)

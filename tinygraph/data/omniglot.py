@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from .arrays import read_npz
 from .checks import check_labels
-from .dataset import Center, Dataset, Facts
-from .files import Download, locate, reading
+from .dataset import Center, Dataset, Facts, Part
+from .downloads import Download
+from .files import locate, present
 
 FILE = Download("omniglot_background.npz")
 SIZE, BLOCK = 105, 5
@@ -31,8 +33,9 @@ def load_omniglot(data_dir: str | Path | None = None, center: Center = False) ->
     """
     path = locate("omniglot", _find, ("omniglot",), (FILE,), data_dir)
     names = ("images", "alphabet", "character", "character_names")
-    with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with read_npz(path) as arrays:
         packed, alphabet, character, characters = (arrays[name] for name in names)
+        class_names = tuple(str(name) for name in characters.reshape(-1))  # fails where a code is no character
     n, shape = CHARACTERS * DRAWERS, (SIZE, -(-SIZE // 8))
     if packed.dtype != np.uint8 or packed.shape != (n, *shape) or characters.shape != (CHARACTERS,):
         raise DataError(f"{path}: damaged: images {packed.dtype} {packed.shape}, names {characters.shape}")
@@ -45,7 +48,7 @@ def load_omniglot(data_dir: str | Path | None = None, center: Center = False) ->
         raise DataError(f"{path}: damaged: a character belongs to several alphabets")
     facts = Facts(
         name="omniglot",
-        class_names=tuple(str(name) for name in characters),
+        class_names=class_names,
         source="Lake, Salakhutdinov and Tenenbaum, Human-level concept learning through probabilistic program "
         "induction, Science 350, 2015",
         licence="MIT",
@@ -53,12 +56,13 @@ def load_omniglot(data_dir: str | Path | None = None, center: Center = False) ->
         largest=BLOCK**2,
     )
     images = _ink_by_block(packed)
-    return facts.dataset((images[~test], character[~test]), (images[test], character[test]), center)
+    train, held_out = (Part(images[rows], character[rows], path, path) for rows in (~test, test))
+    return facts.dataset(train, held_out, center)
 
 
 def _find(folder: Path) -> Path | None:
     path = folder / FILE.file
-    return path if path.is_file() else None
+    return path if present(path) else None
 
 
 def _ink_by_block(packed: np.ndarray) -> np.ndarray:

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-import warnings
+import codecs
+import csv
+import io
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
+from .arrays import read_npy, read_npz
 from .checks import check_finite
-from .files import one_line, reading
+from .opening import as_path, one_line, opened, reading
 
 SUFFIXES = (".csv", ".npy", ".npz")
+LONGEST = 1 << 24  # characters in a line
+MISSING = {"", "na", "n/a", "none", "null", "nil", "missing"}  # what stands for a number that is missing, "nan" aside
 
 
-def read_table(path: str | Path) -> np.ndarray:
+def read_table(path: str | Path, *, names: bool | None = None) -> np.ndarray:
     """Return the numbers of a ``.csv``, ``.npy`` or ``.npz`` file, one sample a row, as float32.
 
     Parameters
     ----------
     path : path
-        CSV: numbers separated by commas, with or without one line of names. NPZ: the array ``X``, or the
-        only one. An array of one axis is one sample.
+        NPZ: the array ``X``, or the only one. An array of one axis is one sample.
+
+        CSV: text in UTF-8, or in UTF-16 with a mark, read by Python's `csv`. Fields are separated by commas, may stand
+        in double quotes, and hold numbers such as ``-1.5e3``, with a decimal point; blanks around them do not count.
+        Every row has as many. Empty lines do not count, but between the rows of a single column, where they may be
+        missing numbers, they are an error. There are no comments: no row is dropped.
+    names : bool, optional
+        CSV: whether the first row holds names of the columns, as many as there are. By default it does if every field
+        begins with a letter or ``_`` and none is a word for a missing number, such as ``NA``; a ``#`` before the first
+        one does not count.
 
     Returns
     -------
@@ -31,60 +46,130 @@ def read_table(path: str | Path) -> np.ndarray:
     Raises
     ------
     DataError
-        If the file is missing, damaged, empty, or holds anything but finite numbers. Pickled objects are
-        never loaded.
+        If the file is missing, damaged, empty, breaks one of these rules, or holds anything but finite numbers. The
+        text names the line, counted from 1, and the column. Pickled objects are never loaded.
+    ArgumentError
+        If `names` is given for a file that is not CSV.
     """
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    path = as_path(path, "read_table")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name ending in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    array = _read_csv(path) if path.suffix.lower() == ".csv" else _read_numpy(path)
-    if not array.size or not array.ndim:
+    if names is not None and suffix != ".csv":
+        raise ArgumentError(f"names: only a CSV file has a row of names, got {path}")
+    rows = _read_csv(path, names) if suffix == ".csv" else read_npy(path) if suffix == ".npy" else _read_npz(path)
+    if not rows.size or not rows.ndim:
         raise DataError(f"{path}: holds no rows")
-    check_finite(array, str(path))
+    check_finite(rows, str(path))
     with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    check_finite(array, f"{path} as float32")
-    return array[None] if array.ndim == 1 else array
+        rows = rows.astype(np.float32)
+    check_finite(rows, f"{path} as float32")
+    return rows[None] if rows.ndim == 1 else rows
 
 
-def _read_csv(path: Path) -> np.ndarray:
-    with reading(path):
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    start = 1 if lines and _are_names(lines[0]) else 0
+def _read_npz(path: Path) -> np.ndarray:
+    with read_npz(path) as arrays:
+        names = list(arrays)
+        if "X" not in names and len(names) != 1:
+            raise DataError(f"{path}: expected an array called X, found {', '.join(names) or 'none'}")
+        return arrays["X" if "X" in names else names[0]]
+
+
+def _read_csv(path: Path, names: bool | None) -> np.ndarray:
+    with reading(path), opened(path) as file:
+        mark = file.read(2)
+        file.seek(0)
+        encoding = "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        try:
+            with io.TextIOWrapper(file, encoding, newline="") as text:
+                return _numbers(path, text, names)
+        except UnicodeError as error:
+            raise DataError(f"{path}: damaged, or not text in UTF-8 ({one_line(error)}); save it as UTF-8") from None
+
+
+def _numbers(path: Path, text: TextIO, names: bool | None) -> np.ndarray:
+    """Return the numbers in the rows of a CSV file, float64 of shape (n, n_columns)."""
+    numbers = array("d")  # 8 bytes each, whatever the text is
+    reader = csv.reader(_lines(path, text), skipinitialspace=True, strict=True)
+    first, columns, empty = True, 0, 0
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a file without rows is told by read_table
-            return np.loadtxt(lines[start:], delimiter=",", ndmin=2)
-    except ValueError as error:
-        names = " (rows counted from 0, after the line of names)" if start else " (rows counted from 0)"
-        raise DataError(f"{path}: cannot be read as numbers: {one_line(error).rstrip('.')}{names}") from None
+        for fields in reader:
+            where = f"{path}: line {reader.line_num}"
+            if not fields:
+                empty = empty or reader.line_num
+                continue
+            if not columns:
+                columns, columns_from = len(fields), reader.line_num
+            if len(fields) != columns:
+                fields_expected = "1 field" if columns == 1 else f"{columns} fields"
+                raise DataError(f"{where}: expected {fields_expected} as in line {columns_from}, got {len(fields)}")
+            if columns == 1 and empty:
+                raise DataError(f"{path}: line {empty}: empty, expected a number")
+            if first:
+                first = False
+                if names or (names is None and _are_names(fields)):
+                    continue
+            try:
+                plain = "".join(fields)
+                read = float if plain.isascii() and plain.isprintable() and "_" not in plain else _number
+                numbers.extend(map(read, fields))
+            except ValueError:
+                raise _no_number(where, fields, len(numbers) == 0) from None
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num}: cannot be read as CSV: {one_line(error)}") from None
+    return np.frombuffer(numbers).reshape(-1, columns or 1)
 
 
-def _are_names(line: str) -> bool:
-    """Return whether no field is empty or a number: a row with one wrong field is a mistake, not names."""
-    return not any(_is_number(field) or not field.strip() for field in line.split(","))
+def _lines(path: Path, text: TextIO) -> Iterator[str]:
+    """Yield the lines; breaks are those of files (a form feed is none), and an empty line holds no blanks."""
+    number = 0
+    while line := text.readline(LONGEST):
+        number += 1
+        if len(line) == LONGEST:
+            raise DataError(f"{path}: line {number}: longer than {LONGEST:,} characters")
+        yield line if line.strip(" \t\r\n") else "\n"
+
+
+def _are_names(fields: list[str]) -> bool:
+    """Return whether all fields are names: a row with one wrong field is a mistake, not names."""
+    stripped = [field.strip() for field in fields]
+    stripped[0] = stripped[0].removeprefix("#").lstrip()
+    return all(
+        (name[:1].isalpha() or name[:1] == "_") and name.lower() not in MISSING and not _is_number(name)
+        for name in stripped
+    )
+
+
+def _number(field: str) -> float:
+    """Return the number in a field, without what only Python takes for one: ``1_000``, digits of other scripts."""
+    field = field.strip(" \t")
+    if "_" in field or not field.isascii() or not field.isprintable():
+        raise ValueError
+    return float(field)
 
 
 def _is_number(field: str) -> bool:
     try:
-        float(field)
+        _number(field)
     except ValueError:
         return False
     return True
 
 
-def _read_numpy(path: Path) -> np.ndarray:
-    with reading(path), path.open("rb") as file:
-        try:
-            loaded: Any = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            names = loaded.files
-            if "X" not in names and len(names) != 1:
-                raise DataError(f"{path}: expected an array called X, found {', '.join(names) or 'none'}")
-            picked: np.ndarray = loaded["X" if "X" in names else names[0]]
-            return picked
-        except ValueError as error:
-            if "pickle" in str(error):
-                raise DataError(f"{path}: holds pickled objects, which are never loaded") from None
-            raise
+def _no_number(where: str, fields: list[str], first: bool) -> DataError:
+    """Return the error for a row of which one field is no number."""
+    column, field = next((k, f) for k, f in enumerate(fields, 1) if not _is_number(f))
+    if ";" in field or "\t" in field.strip(" \t"):
+        remedy = "; separate the fields by commas"
+    elif _is_number(field.replace(",", ".", 1)):
+        remedy = "; write decimal points"
+    elif field.startswith("#"):
+        remedy = "; a row after # is not passed over: take it out of the file, or the # before it"
+    elif first and any(_is_number(f) for f in fields):
+        remedy = "; a first row of names holds no numbers (names=True takes any)"
+    elif first:
+        remedy = "; names begin with a letter and are not missing (names=True takes any)"
+    else:
+        remedy = ""
+    got = f"got {field!r:.60}" if field.strip() else "got nothing"
+    return DataError(f"{where}, column {column}: expected a number, {got}{remedy}")

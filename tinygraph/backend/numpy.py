@@ -91,6 +91,15 @@ def max(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray
     return np.maximum.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
 
 
+def mean(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
+    """Return the mean over `axis`; half precision is added up in single, which NumPy itself does only without `out`."""
+    result: Any = np.mean(x, axis, keepdims=keepdims)
+    if out is None:
+        return result
+    np.copyto(out, result)
+    return out
+
+
 def erf(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return the error function of every entry."""
     from scipy.special import erf as scipy_erf
@@ -148,7 +157,7 @@ class NumpyBackend(Backend):
         self.xp = make_namespace(
             np, matmul=matmul, erf=erf, index_add=index_add, spmm=spmm, sddmm=sddmm, bernoulli=bernoulli
         )
-        self.xp.sum, self.xp.max = sum, max
+        self.xp.sum, self.xp.max, self.xp.mean = sum, max, mean
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         return np.asarray(value, dtype)

@@ -11,7 +11,7 @@ from ..op import Gradients, Op, check_dtypes
 from ..operators import Operand
 from ..tensors import Tensor
 from .declare import applies, check_floating
-from .elementwise import power, square
+from .elementwise import sqrt, square
 from .reduce import mean, sum
 
 __all__ = ["batch_norm"]
@@ -55,7 +55,7 @@ class BatchNorm(Op):
     def backward(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor, theta: Tensor) -> Gradients:
         freedom = z.shape[0] - self.ddof
         centred = z - mean(z, 0)
-        s = power(sum(square(centred), 0) * (1.0 / freedom) + self.eps, -0.5)
+        s = 1.0 / sqrt(sum(square(centred), 0) * (1.0 / freedom) + self.eps)
         n = centred * s
 
         def dz() -> Tensor:

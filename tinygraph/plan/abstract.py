@@ -22,7 +22,7 @@ from ..ops.products import MatMul
 from ..ops.reduce import BroadcastTo, Max, Min, Sum
 from ..ops.shape import Concatenate, Reshape, Transpose
 from .primitives import PRIMITIVES
-from .program import Builder, Instruction, Value, axes_of, broadcast, constant, number_of
+from .program import Builder, Instruction, Value, axes_of, broadcast, constant
 from .purity import is_pure
 
 Shape = tuple[int, ...]
@@ -235,13 +235,10 @@ class Functions:
             raise TypeError("an array of the operation's own may be another at each call")
         return self._new(self.build.elementwise(name, *(getattr(x, "value", x) for x in operands)))
 
-    def power(self, a: AbstractArray, b: Any) -> AbstractArray:
-        exponent = number_of(b.value, self.build.backend) if isinstance(b, AbstractArray) and not b.shape else b
-        if isinstance(exponent, AbstractArray) or exponent not in (2, 0.5, -0.5):
-            return self._primitive("power", a, b)
-        if exponent == 2:
-            return self.square(a)
-        return self.sqrt(a) if exponent == 0.5 else self.divide(1.0, self.sqrt(a))
+    def where(self, condition: Any, a: Any, b: Any) -> AbstractArray:
+        if isinstance(condition, AbstractArray):
+            condition = condition.astype(bool)  # what is not 0 is true
+        return self._primitive("where", condition, a, b)
 
     def clip(self, x: AbstractArray, low: Any = None, high: Any = None) -> AbstractArray:
         y = x if low is None else self.maximum(x, low)
@@ -256,10 +253,11 @@ class Functions:
         return self.reshape(y, tuple(1 if a in axes else n for a, n in enumerate(x.shape))) if keepdims else y
 
     def mean(self, x: AbstractArray, axis: Any = None, keepdims: bool = False) -> AbstractArray:
-        if x.dtype.itemsize < 4 or x.dtype.kind != "f":
-            raise TypeError("NumPy adds up in a wider dtype")
-        total = self.sum(x, axis, keepdims)
-        return self.multiply(total, total.size / x.size)
+        if x.dtype.kind != "f":
+            raise TypeError("NumPy makes another dtype of it")
+        wide = x.astype(np.result_type(x.dtype, np.float32))  # as NumPy adds up half precision
+        total = self.sum(wide, axis, keepdims)
+        return self.multiply(total, total.size / x.size).astype(x.dtype)
 
     def reshape(self, x: AbstractArray, *shape: Any) -> AbstractArray:
         lengths = shape[0] if isinstance(shape[0], tuple | list) else shape

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from keyword import iskeyword
 from typing import Any
 
 from ..backend import Array
+from ..op import Op
 from .memory import TILE, Layout, in_order, tile_size
-from .operations import Gemm
+from .operations import Elementwise, Gemm
 from .program import Instruction, Program, Value, number_of
 
 
 class Names:
-    """Names for the objects that generated code uses; the same object has one name."""
+    """Names for the objects that generated code uses; the same object has one name.
+
+    They begin with a letter: names that begin otherwise are free for the code itself.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, Any] = {}
@@ -29,8 +34,8 @@ class Names:
         """Return the name of an object, chosen after `hint`."""
         name = self._names.get(id(thing))
         if name is None:
-            clean = "".join(c if c.isalnum() else "_" for c in hint)
-            clean = clean if clean.isidentifier() and not iskeyword(clean) else f"v{clean}"
+            clean = re.sub(r"\W", "_", hint, flags=re.ASCII)
+            clean = clean if clean[:1].isalpha() and not iskeyword(clean) else f"v{clean}"
             name = clean
             while name in self.objects:
                 name = f"{clean}_{len(self.objects)}"
@@ -123,8 +128,9 @@ class CodeGenerator:
 
     def call(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool = False) -> list[str]:
         """Return the lines that run an instruction on these arrays; in a group they stand for those of every tile."""
-        run = self._gemm(i.op) if isinstance(i.op, Gemm) else self._forward(i)
-        return [self.line(run, i.op.name, *inputs, out)]
+        op = i.op
+        run = self._gemm(op) if isinstance(op, Gemm) and not (op.has_s or op.has_t) else self.forward(op)
+        return [self.line(run, op.name, *inputs, out)]
 
     def group(self, members: Sequence[Instruction]) -> list[str]:
         """Return the lines of a fusion group: a loop over tiles, each a tuple of views of the arrays."""
@@ -178,13 +184,17 @@ class CodeGenerator:
         texts = (a if isinstance(a, str) else self.names(a, "a") for a in arguments)
         return f"{self.names(function, hint)}({', '.join(texts)})"
 
-    def number(self, value: float) -> str:
-        """Return a number as text."""
-        return repr(value) if math.isfinite(value) else self.names(value, "number")
+    def literal(self, value: Any) -> str:
+        """Return a fixed value as Python writes it, or a name for what Python writes otherwise: infinity, say."""
+        items = value if type(value) is tuple else (value,)
+        written = all(x is None or type(x) in (int, bool) or (type(x) is float and math.isfinite(x)) for x in items)
+        return repr(value) if written else self.names(value, "fixed")
 
-    def _forward(self, i: Instruction) -> Callable[..., None]:
-        xp, forward = self.backend.xp, i.op.forward
-        takes_out = i.kind != "where" and "out" in inspect.signature(forward).parameters
+    def forward(self, op: Op) -> Callable[..., None]:
+        """Return a function that computes an operation by its own `forward`, and writes it to its last argument."""
+        xp, forward = self.backend.xp, op.forward
+        chooses = isinstance(op, Elementwise) and op.function == "where"
+        takes_out = not chooses and "out" in inspect.signature(forward).parameters
 
         def run(*arrays: Array) -> None:
             *inputs, out = arrays
@@ -195,15 +205,14 @@ class CodeGenerator:
         return run
 
     def _gemm(self, op: Gemm) -> Callable[..., None]:
+        """Return a function that computes a product with fixed factors in the memory of the result."""
         backend = self.backend
 
-        def run(*arrays: Array) -> None:
-            *inputs, out = arrays
-            (a, b), c, s, t = op.split(tuple(inputs))
-            alpha = op.alpha if s is None else s * op.alpha
-            beta = 0.0 if c is None else op.beta if t is None else t * op.beta
-            if c is not None and c is not out:
-                backend.xp.copyto(out, c)
-            backend.gemm(a.T if op.transpose_a else a, b.T if op.transpose_b else b, out, alpha, beta)
+        def run(a: Array, b: Array, *others: Array) -> None:
+            *c, out = others
+            if c and c[0] is not out:
+                backend.xp.copyto(out, c[0])
+            a, b = a.T if op.transpose_a else a, b.T if op.transpose_b else b
+            backend.gemm(a, b, out, op.alpha, op.beta if c else 0.0)
 
         return run

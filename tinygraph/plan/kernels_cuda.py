@@ -139,7 +139,7 @@ class CudaCodeGenerator(CodeGenerator):
         if i.kind == "index_add" and len(inputs) == 1:
             return [self._fill(out, 0), *self.copy(out[op.key], inputs[0])]
         if i.kind == "bernoulli" and floating:
-            drawn = (repr(op.p_off), repr(op.shape), repr(op.dtype))
+            drawn = (self.literal(op.p_off), self.literal(op.shape), repr(op.dtype))
             return [self.line(self.device.bernoulli, "bernoulli", inputs[0], *drawn, out)]
         if i.kind in ("neighborhood_matmul", "edge_product") and floating:
             lines: list[str] = []
@@ -195,7 +195,7 @@ class CudaCodeGenerator(CodeGenerator):
     def _factor(self, fixed: float, number: Array | None, lines: list[str]) -> str:
         """Return the factor of a product as text: a number, or an array that the appended lines compute."""
         if number is None:
-            return self.number(fixed)
+            return self.literal(fixed)
         if fixed != 1.0:
             product = self.device.cupy.zeros((), number.dtype)
             times = c_literal(fixed, number.dtype)

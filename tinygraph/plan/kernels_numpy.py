@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .operations import Affine, ColumnSums, Dot, Gemm
 from .primitives import PRIMITIVES
 from .program import Instruction, Value
 
+LARGE_UPDATE = 1 << 13  # elements from which BLAS adds a column times a row faster than any other product
 REDUCTIONS: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
 
@@ -46,10 +48,10 @@ class NumpyCodeGenerator(CodeGenerator):
         if i.kind in REDUCTIONS:
             ufunc = REDUCTIONS[i.kind]
             reduce, y = self.names(ufunc.reduce, f"{ufunc.__name__}_reduce"), self.names(out, "y")
-            return [f"{reduce}({self.names(inputs[0], 'a')}, {op.axis!r}, None, {y}, {op.keepdims})"]
+            return [f"{reduce}({self.names(inputs[0], 'a')}, {self.literal(op.axis)}, None, {y}, {bool(op.keepdims)})"]
         if i.kind == "bernoulli":
             return [self.line(_masks(op), "bernoulli", *inputs, out)]
-        if i.kind == "where":
+        if i.kind == "where" and inputs[0].dtype == bool:
             condition, a, b = inputs
             choose = self.line(np.copyto, "copyto", out, a, f"where={self.names(condition, 'a')}")
             return [choose] if _same(b, out) else [self.line(np.copyto, "copyto", out, b), choose]
@@ -61,7 +63,7 @@ class NumpyCodeGenerator(CodeGenerator):
             return [self.line(np.copyto, "copyto", out, inputs[0], "'unsafe'")]
         if i.kind == "concatenate":
             arrays = "".join(f"{self.names(a, 'a')}, " for a in inputs)
-            return [self.line(np.concatenate, "concatenate", f"({arrays})", str(op.axis), out)]
+            return [self.line(np.concatenate, "concatenate", f"({arrays})", self.literal(op.axis), out)]
         return None
 
 
@@ -74,14 +76,23 @@ class _Blas:
     def __init__(self, code: CodeGenerator, op: Affine, inputs: list[Array], out: np.ndarray) -> None:
         from scipy.linalg import blas
 
-        self.code, self.blas, self.op, self.out = code, blas, op, out
+        self.code, self.blas, self.out = code, blas, out
         self.lines: list[str] = []
-        factors, self.c, s, self.t = op.split(tuple(inputs))
+        self.calls: list[str] = []
+        self.unsure: list[str] = []  # conditions under which the calls do what is wanted
+        factors, self.c, s, t = op.split(tuple(inputs))
         self.alpha = self._scaled(op.alpha, s)
-        self.beta = "0.0" if self.c is None else self._scaled(op.beta, self.t)
+        self.beta = "0.0" if self.c is None else self._scaled(op.beta, t)
         if isinstance(op, Dot):
             self._dot(*factors)
             return
+        if s is not None:  # BLAS may multiply a factor with it, and does not read what is multiplied by 0
+            limits = ("-1.0 <=", "< 0.0") if op.alpha < 0 else ("0.0 <", "<= 1.0")
+            self.unsure.append(f"{limits[0]} (_s := {self.alpha}) {limits[1]}")
+            self.alpha = "_s"
+        if t is not None:
+            self.unsure.append(f"(_t := {self.beta})")
+            self.beta = "_t"
         if self.c is not None and not _same(self.c, out):
             code.names(self.c, "c")
             self.lines += code.copy(out, self.c)
@@ -90,10 +101,15 @@ class _Blas:
         else:
             a = self._packed(factors[0])
             self._gemv(a.T, np.ones(len(a), a.dtype), 0)
+        if self.unsure:
+            calls = self.calls[0] if len(self.calls) == 1 else f"({', '.join(self.calls)})"
+            exact = code.line(partial(code.forward(op), *inputs, out), "exact")
+            self.calls = [f"{calls} if {' and '.join(self.unsure)} else {exact}"]
+        self.lines += self.calls
 
     def _scaled(self, factor: float, number: Array | None) -> str:
         """Return a factor times a number that is read when the line runs, if there is one."""
-        text = self.code.number(factor)
+        text = self.code.literal(factor)
         if number is None:
             return text
         read = f"{self.code.names(number, 's')}.item()"
@@ -126,24 +142,28 @@ class _Blas:
             self._gemv(b.T, a.reshape(-1), int(flip_b))
         elif out.shape[1] == 1:
             self._gemv(a.T, b.reshape(-1), int(not flip_a))
-        elif a.shape[0 if flip_a else 1] == 1 and self.c is not None:
+        elif a.shape[0 if flip_a else 1] == 1 and self.c is not None and out.size >= LARGE_UPDATE:
             self._ger(b.reshape(-1), a.reshape(-1))
         else:
             flips = (int(flip_b), int(flip_a))
-            self.lines.append(
+            self.calls.append(
                 self._call("gemm", self.alpha, self.code.names(b.T, "b"), a.T, self.beta, self._y(out.T), *flips, 1)
             )
 
     def _gemv(self, matrix: np.ndarray, vector: np.ndarray, trans: int) -> None:
         """Append a matrix times a vector: a product with one row or one column."""
         y = self._y(self.out.reshape(-1))
-        self.lines.append(self._call("gemv", self.alpha, matrix, vector, self.beta, y, 0, 1, 0, 1, trans, 1))
+        self.calls.append(self._call("gemv", self.alpha, matrix, vector, self.beta, y, 0, 1, 0, 1, trans, 1))
 
     def _ger(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Append a column times a row, added to what is there: one sample's gradient."""
+        """Append a column times a row, added to what is there: one sample's gradient, if `x` is finite.
+
+        BLAS skips the elements of `y` that are 0, whatever they are to be multiplied with.
+        """
+        self.unsure.append(f"{self._call('dot', x, x)} < {self.code.literal(math.inf)}")
         if self.beta != "1.0":
-            self.lines.append(self._call("scal", self.beta, self._y(self.out.reshape(-1))))
-        self.lines.append(self._call("ger", self.alpha, x, y, 1, 1, self._y(self.out.T), 1, 1, 1))
+            self.calls.append(self._call("scal", self.beta, self._y(self.out.reshape(-1))))
+        self.calls.append(self._call("ger", self.alpha, x, y, 1, 1, self._y(self.out.T), 1, 1, 1))
 
     def _dot(self, a: np.ndarray, b: np.ndarray) -> None:
         """Append a sum of products of elements."""

@@ -232,16 +232,20 @@ def constant(backend: Backend, host: np.ndarray) -> Value:
 
 
 def number_of(v: Value, backend: Backend) -> float | None:
-    """Return the number that all elements of a constant are; None for anything else."""
+    """Return the number that all elements of a constant are, sign of zero included; None for anything else."""
     if v.kind != "constant" or not v.size:
         return None
-    host = backend.to_host(v.array)
-    first = host.reshape(-1)[0]
-    return float(first) if v.size == 1 or bool((host == first).all()) else None
+    host = backend.to_host(v.array).reshape(-1)
+    first = host[0]
+    alike = v.size == 1 or (host[-1] == first and (host == first).all())
+    if not alike or (v.size > 1 and first == 0 and v.dtype.kind == "f" and np.signbit(host).any() != np.signbit(first)):
+        return None
+    number: float = first.item()
+    return number
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """Return the axes that a reduction over `axis` joins, counted from the front, in order."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(sorted(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))))
+    return tuple(sorted(int(a) % ndim for a in (axis if isinstance(axis, tuple) else (axis,))))

@@ -13,7 +13,7 @@ from typing import Any
 from ...backend import Array
 from ..operations import Affine, ColumnSums, Dot, Gemm
 from ..program import Builder, Instruction, Program, Value, broadcast
-from .simplify import scaled
+from .simplify import is_normal, joined, scaled
 
 LONGEST_DOT = 1 << 16  # elements of less than float64; longer sums keep the accuracy of adding in pairs
 SCATTERED = ("transpose", "index", "broadcast_to")  # views that BLAS would need a copy of
@@ -69,7 +69,8 @@ class _Folding:
         """Make `v` by one product, if there is one among its terms; `memory` is that of the leaf which takes it."""
         if v not in self.makers or v in self.replaced or v in self.gone or v.dtype.kind != "f":
             return
-        terms, inner = self.terms_of(v)
+        update = memory is not None
+        terms, inner = self.terms_of(v, update)
         candidates = ((t, self.product_of(t.value, v)) for t in terms if t.value.shape == v.shape)
         term, product = next(((t, found) for t, found in candidates if found is not None), (None, None))
         if term is None or product is None:
@@ -78,14 +79,18 @@ class _Folding:
         old = (t.value for t in others if t.value.kind == "state" and t.value.array is memory)
         c = next(old, others[0].value if others else None)
         added, rest = [t for t in others if t.value is c], [t for t in others if t.value is not c]
-        if rest and (memory is None or any(t.value.shape != v.shape for t in others)):
-            return
         if c is not None and broadcast(c.shape, v.shape) != v.shape:
+            return
+        if any(t.value.shape != v.shape for t in rest) or (len(others) > 1 and not update):
+            return
+        if abs(term.factor) > 1:  # BLAS may multiply with it first, and leave the range of the dtype
             return
         build = Builder(self.backend, v.scope)
         y = Value(v.shape, v.dtype, name=v.name, scope=v.scope) if rest else v
         alpha, s = _coefficient(build, [term])
         beta, t = _coefficient(build, added)
+        if c is not None and not is_normal(beta, v.dtype):
+            return
         op = replace(product.op, alpha=alpha, beta=beta, has_c=c is not None, has_s=s is not None, has_t=t is not None)
         extra = tuple(x for x in (c, s, t) if x is not None)
         build(op, (*product.factors, *extra), v.shape, v.dtype, y)
@@ -97,14 +102,14 @@ class _Folding:
         self.replaced[v] = build.instructions
         self.gone.update(product.needless, (term.value,), (i.output for i in inner))
 
-    def terms_of(self, v: Value) -> tuple[list[Term], list[Instruction]]:
+    def terms_of(self, v: Value, update: bool) -> tuple[list[Term], list[Instruction]]:
         """Take `v` apart; return the terms of the sum it is, and the instructions that compute nothing else."""
         terms: list[Term] = []
         inner: list[Instruction] = []
         todo = [Term(v)]
         while todo:
             t = todo.pop()
-            addends = list(self.addends(t)) if t.value is v or self.uses[t.value] == 1 else []
+            addends = list(self.addends(t, update)) if t.value is v or self.uses[t.value] == 1 else []
             if addends and all(a.value.dtype == v.dtype for a in addends):
                 inner.append(self.makers[t.value])
                 todo += reversed(addends)
@@ -112,18 +117,27 @@ class _Folding:
                 terms.append(t)
         return terms, inner
 
-    def addends(self, t: Term) -> Iterator[Term]:
-        """Yield the terms that a term is the sum of; none if it is no sum and no scaling."""
+    def addends(self, t: Term, update: bool) -> Iterator[Term]:
+        """Yield the terms that a term is the sum of; none if it is no sum and no scaling.
+
+        Nor if more than rounding would change: ``s (a + b)`` and ``s a + s b`` reach infinity at different places, and
+        so do ``(a s) t`` and ``a (s t)`` with numbers that are known only when it runs. In an update, whose decay and
+        step depend on it, they are taken for the same.
+        """
         i = self.makers.get(t.value)
         if i is None or t.value in self.replaced:
             return
         by_number = scaled(i, self.backend)
+        plain = abs(t.factor) == 1 and not t.scales
         if i.kind in ("add", "subtract"):
-            yield Term(i.inputs[0], t.factor, t.scales)
-            yield Term(i.inputs[1], t.factor if i.kind == "add" else -t.factor, t.scales)
+            if plain or (update and abs(t.factor) <= 1):
+                yield Term(i.inputs[0], t.factor, t.scales)
+                yield Term(i.inputs[1], t.factor if i.kind == "add" else -t.factor, t.scales)
         elif by_number is not None and by_number[0].shape == i.output.shape:
-            yield Term(by_number[0], t.factor * by_number[1], t.scales)
-        elif i.kind == "multiply":
+            factor = joined(t.factor, by_number[1], i.output.dtype)
+            if factor is not None and (update or not t.scales or abs(by_number[1]) == 1):
+                yield Term(by_number[0], factor, t.scales)
+        elif i.kind == "multiply" and (plain or update):
             pairs = (i.inputs, i.inputs[::-1])
             x, s = next(((x, s) for x, s in pairs if x.shape and not s.shape and s.kind != "constant"), (None, None))
             if x is not None and s is not None:

@@ -90,7 +90,8 @@ class Simplifier:
             hash(i.op)
         except TypeError:  # a field without a hash
             return None
-        return i.op, tuple(self.content(v) if v.kind == "constant" and v.size <= SMALL else v for v in i.inputs)
+        numbers = [(type(x), str(x)) for x in vars(i.op).values() if isinstance(x, int | float)]  # -0.0 == 0.0 == 0
+        return i.op, *numbers, *(self.content(v) if v.kind == "constant" and v.size <= SMALL else v for v in i.inputs)
 
     def content(self, v: Value) -> Any:
         """Return what equal constants have in common."""
@@ -103,16 +104,34 @@ class Simplifier:
 
 
 def scaled(i: Instruction, backend: Backend) -> tuple[Value, float] | None:
-    """Return x and c for an operation that is ``c x`` with a number c, both floating; None for any other."""
+    """Return x and c for an operation that is ``c x`` with a number c, both floating; None for any other.
+
+    Neither for 0, infinities, NaN and subnormal numbers: what is made of them depends on x, or on every bit of c.
+    """
     if i.kind == "negative" and i.inputs[0].dtype.kind == "f":
         return i.inputs[0], -1.0
     if i.kind != "multiply" or i.inputs[0].dtype.kind != "f" or i.inputs[0].dtype != i.inputs[1].dtype:
         return None
     for x, c in (i.inputs, i.inputs[::-1]):
         factor = number_of(c, backend) if len(c.shape) <= len(x.shape) and c.size == 1 else None
-        if factor is not None:
+        if factor is not None and is_normal(factor, x.dtype):
             return x, factor
     return None
+
+
+def is_normal(number: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a number has full precision in a floating dtype: it is not 0, subnormal, infinite or NaN."""
+    limits = np.finfo(dtype)
+    return float(limits.tiny) <= abs(number) <= float(limits.max)
+
+
+def joined(a: float, b: float, dtype: np.dtype[Any]) -> float | None:
+    """Return ``a b`` if ``x (a b)`` is ``(x a) b`` but for rounding, whatever x is; None otherwise.
+
+    If one is larger and one smaller than 1, the first may take x out of the range of the dtype, and back comes neither
+    an infinity nor a zero.
+    """
+    return a * b if (abs(a) - 1) * (abs(b) - 1) >= 0 and is_normal(a * b, dtype) else None
 
 
 @rule("constant folding")
@@ -140,7 +159,7 @@ def constant_last(p: Simplifier, i: Instruction) -> Instruction | None:
 def negative_addend(p: Simplifier, i: Instruction) -> Instruction | None:
     """Make ``a - b`` of ``a + -b``, and ``a + b`` of ``a - -b``."""
     inner = p.maker(i.inputs[1], "negative")
-    if inner is None:
+    if inner is None or inner.output.dtype != i.output.dtype:
         return None
     return Instruction(Elementwise("subtract" if i.kind == "add" else "add"), (i.inputs[0], *inner.inputs), i.output)
 
@@ -153,21 +172,23 @@ def two_factors(p: Simplifier, i: Instruction) -> Instruction | None:
     if outer is None or inner is None or inner.output.shape != i.output.shape:
         return None
     again = scaled(inner, p.backend)
-    number = 0.0 if again is None else outer[1] * again[1]
-    limits = np.finfo(i.output.dtype)
-    if again is None or not float(limits.tiny) <= abs(number) <= float(limits.max):
+    number = joined(again[1], outer[1], i.output.dtype) if again else None
+    if again is None or number is None:
         return None
-    return Instruction(
-        Elementwise("multiply"), (again[0], constant(p.backend, np.array(number, i.output.dtype))), i.output
-    )
+    factor = constant(p.backend, np.array(number, i.output.dtype))
+    return Instruction(Elementwise("multiply"), (again[0], factor), i.output)
 
 
 @rule("constant folding", "add", "subtract", "multiply", "divide")
 def neutral(p: Simplifier, i: Instruction) -> Value | None:
-    """Make ``x`` of ``x + 0``, ``x - 0``, ``x 1`` and ``x / 1``."""
-    idle = 1.0 if i.kind in ("multiply", "divide") else 0.0
+    """Make ``x`` of ``x + -0``, ``x - 0``, ``x 1`` and ``x / 1``; ``x + 0`` makes 0 of -0."""
+    idle = {"add": -0.0, "subtract": 0.0}.get(i.kind, 1.0)
     pairs = (i.inputs, i.inputs[::-1]) if i.kind in ("add", "multiply") else (i.inputs,)
-    return next((x for x, c in pairs if x.like(i.output) and number_of(c, p.backend) == idle), None)
+    for x, c in pairs:
+        number = number_of(c, p.backend) if x.like(i.output) else None
+        if number == idle and (number or x.dtype.kind != "f" or np.signbit(number) == np.signbit(idle)):
+            return x
+    return None
 
 
 @rule("constant folding", "reshape", "broadcast_to")

@@ -14,6 +14,7 @@ from .errors import ArgumentError, GradientError
 from .leaves import filled_like
 from .ops.random import preserved_streams
 from .ops.reduce import sum as total
+from .structure import Stateful
 from .tensors import Tensor
 
 __all__ = ["gradcheck"]
@@ -55,7 +56,7 @@ def gradcheck(
         At the first entry that fails; it names the parameter or input, the entry, both values, and the op
         whose own rule is wrong, where there is one.
     """
-    if hasattr(fn, "named_parameters") and len(tensors) == 3 and callable(tensors[2]):
+    if isinstance(fn, Stateful) and len(tensors) == 3 and callable(tensors[2]):
         x, target, loss_fn = tensors
         with _in_float64(fn) as parameters:
             point = _float64(x)
@@ -161,7 +162,7 @@ def _float64(value: Any) -> Tensor:
 
 
 @contextmanager
-def _in_float64(net: Any) -> Iterator[Leaves]:
+def _in_float64(net: Stateful) -> Iterator[Leaves]:
     """Give a module float64 copies of its tensors inside a ``with`` block; yield them by path."""
     tensors: Leaves = {name: t for name, t in net.named_tensors() if t.dtype.kind == "f"}
     before = [(t, t.data, t.requires_grad) for t in tensors.values()]

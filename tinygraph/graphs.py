@@ -1,119 +1,34 @@
 """A recorded graph as an object: list its nodes, sum it up, draw it.
 
-A `Graph` is a description. It keeps numbers and words, no tensors, so it holds no memory of the computation
-and stays as it is while training goes on. Nothing depends on addresses or hashes: the same computation gives
-the same description, to the byte.
+A `Graph` is a record (`record.py`), made of what was computed; its text is made in `describe.py`, its picture in
+`render.py`.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from . import render as drawing
-from .autodiff import ancestors, grad
+from .autodiff import ancestors, depending_on, grad
 from .backend import current
+from .describe import summary
 from .errors import ArgumentError, GraphError, RenderError
 from .leaves import filled_like
 from .mode import mode
-from .op import Op
 from .ops.random import preserved_streams
 from .ops.state import preserved
-from .structure import Scope
+from .record import TRIAL_BATCHES, Cluster, Node, Run, record
+from .structure import Stateful
 from .tensors import Tensor
 
 __all__ = ["Graph", "graph"]
 
-Kind = Literal["input", "parameter", "constant", "op"]
-Size = int | str  # the length of an axis: a number, or "B", "2B", ... for one that follows the batch
-TRIAL_BATCHES = (2, 3)  # what follows the batch is what differs between these two
 NOTEBOOK_LIMIT = 1000  # nodes; laying out more takes a notebook too long
-
-
-@dataclass(frozen=True)
-class Node:
-    """One tensor of a graph.
-
-    Attributes
-    ----------
-    id : int
-        Its place in the graph: 0, 1, ... in order of creation, inputs before what is made from them.
-    kind : {"input", "parameter", "constant", "op"}
-        "op" for what an operation made; the others are leaves.
-    label : str
-        What the drawing calls it: the operation with its settings, a leaf's name, a constant's value.
-    name : str
-        The tensor's name; for a gradient what it is the gradient of, ``"dQ/dW1"``; "" for none.
-    op : str
-        The operation's name, "" for a leaf.
-    rule : str
-        The operation's local backward rule in words.
-    shape : tuple
-        Lengths of the axes; ``"B"`` for one that follows the batch.
-    dtype : str
-        The entries' type.
-    scope : str
-        The dotted path of the module in whose call it was made, with the number of the call where there are
-        several: ``"branch#2.layer1"``; "" outside of modules.
-    cluster : int or None
-        The place of that call in `Graph.clusters`.
-    inputs : tuple of int
-        The ids of what it was made from, in the operation's order.
-    bytes : int
-        The size of its value; for one sample where the shape follows the batch.
-    parameters : int
-        How many numbers to learn it holds.
-    is_gradient, is_output : bool
-        Whether it belongs to the backward pass, and whether the graph was asked for it.
-    """
-
-    id: int
-    kind: Kind
-    label: str
-    name: str
-    op: str
-    rule: str
-    shape: tuple[Size, ...]
-    dtype: str
-    scope: str
-    cluster: int | None
-    inputs: tuple[int, ...]
-    bytes: int
-    parameters: int
-    is_gradient: bool = False
-    is_output: bool = False
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """One call of a module: the box around the nodes made during it.
-
-    Attributes
-    ----------
-    id : int
-        Its place in `Graph.clusters`; the call around it comes before it.
-    title : str
-        The module's name, with the number of the call where there are several: ``"branch #2"``.
-    kind : str
-        The module's class.
-    scope : str
-        Its dotted path, as in `Node.scope`.
-    parent : int or None
-        The cluster around it.
-    """
-
-    id: int
-    title: str
-    kind: str
-    scope: str
-    parent: int | None
 
 
 class Graph:
@@ -160,30 +75,7 @@ class Graph:
         """
         if max_rows is not None and max_rows < 2:
             raise ArgumentError(f"summary: max_rows must be None or at least 2, got {max_rows!r}")
-        head, tail = self.nodes, self.nodes[:0]
-        if max_rows is not None and len(self) > max_rows:
-            head, tail = self.nodes[: (max_rows + 1) // 2], self.nodes[len(self) - max_rows // 2 :]
-        by_batch = any(isinstance(n, str) for node in self.nodes for n in node.shape)
-        total = (
-            f"{len(self):,} nodes",
-            "",
-            "",
-            "",
-            f"{sum(n.parameters for n in self.nodes):,}",
-            f"{sum(n.bytes for n in self.nodes):,}",
-        )
-        header = ("op", "name", "module", "shape", "parameters", "bytes at B = 1" if by_batch else "bytes")
-        rows = [header, *map(_row, head), *map(_row, tail), total]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [_aligned(row, widths) for row in rows]
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines[-1:] = [rule, lines[-1]]
-        lines[1:1] = [rule]
-        if tail:
-            left_out = len(self) - len(head) - len(tail)
-            note = f"... {left_out:,} more nodes; summary(max_rows=None) lists them all"
-            lines.insert(2 + len(head), note)
-        return "\n".join(lines)
+        return summary(self.nodes, max_rows)
 
     def to_dot(self) -> str:
         """Return the drawing as source for Graphviz; complete at any size, and made without a renderer."""
@@ -202,7 +94,7 @@ class Graph:
         ArgumentError
             If the name ends in anything else.
         RenderError
-            If no renderer is there (the text says how to get one), or the file cannot be written. A file that
+            If no renderer was found (the text says how to get one), or the file cannot be written. A file that
             was there before is then left as it was.
         """
         return drawing.render(self.nodes, self.clusters, path)
@@ -215,23 +107,6 @@ class Graph:
             return drawing.draw(self.nodes, self.clusters, "svg").decode()
         except RenderError:
             return None
-
-
-def _row(node: Node) -> tuple[str, ...]:
-    return (
-        drawing.printable(node.label if node.kind in ("op", "constant") else node.kind),
-        drawing.printable(node.name),
-        drawing.printable(node.scope),
-        drawing.shape_text(node.shape),
-        f"{node.parameters:,}" if node.kind == "parameter" else "",
-        f"{node.bytes:,}",
-    )
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    texts = [f"{text:<{width}}" for text, width in zip(row[:4], widths[:4], strict=True)]
-    numbers = [f"{text:>{width}}" for text, width in zip(row[4:], widths[4:], strict=True)]
-    return "  ".join(texts + numbers).rstrip()
 
 
 # -- from tensors to nodes ------------------------------------------------------------------------------
@@ -253,8 +128,8 @@ def graph(
     backward : bool
         Whether the graph of the gradients is part of it.
     input_shape : tuple, or a tuple of tuples for several inputs
-        For a module or callable only. None as the first length is the batch, which the graph calls B. All
-        state of the module is left as it was.
+        For a module or callable only. None as the first length is the batch, which the graph calls B. What the
+        call assigns, such as running averages, is left as it was.
     wrt : tensor or sequence of tensors, optional
         What the gradients are taken with respect to; by default all leaves that require one.
 
@@ -279,8 +154,8 @@ def graph(
     if isinstance(target, Tensor | list | tuple):
         if input_shape is not None:
             raise ArgumentError("graph: input_shape is for a module or function; a tensor has its graph already")
-        with _looking(None):
-            return _describe(_record(_tensors(target, "target"), backward, leaves), None)
+        with _apart():
+            return Graph(*record(_run(_tensors(target, "target"), backward, leaves)))
     if not callable(target):
         raise ArgumentError(
             f"graph: expected a tensor, a list of tensors, a module or a function, got {type(target).__name__}"
@@ -289,39 +164,23 @@ def graph(
         raise ArgumentError("graph: a module or function needs input_shape, (None, 784) say; None is the batch")
     shapes = _input_shapes(input_shape)
     follows_batch = any(shape and shape[0] is None for shape in shapes)
-    with _looking(target):
-        records = []
+    held: Iterable[tuple[str, Tensor]] = target.named_tensors() if isinstance(target, Stateful) else ()
+    like = next((t for _, t in held if t.role is not None), None)
+    with _apart():
+        runs = []
         for batch in TRIAL_BATCHES[: 1 + follows_batch]:
-            inputs = _zeros(target, shapes, batch)
-            records.append(_record(_tensors(target(*inputs), "the result"), backward, leaves))
-    return _describe(records[0], records[1] if follows_batch else None)
-
-
-@dataclass
-class _Record:
-    """The tensors of one graph in the order of its nodes, and what is known about them."""
-
-    tensors: list[Tensor]
-    outputs: set[Tensor]
-    forward: set[Tensor]  # those of the forward pass; the others are gradients
-    names: dict[Tensor, str]  # of gradients and other nodes that have a name
-
-    def __post_init__(self) -> None:
-        self.ids = {t: i for i, t in enumerate(self.tensors)}
-
-    def structure(self) -> list[tuple[type[Op] | None, list[int]]]:
-        """Return what is the same in two records of one computation."""
-        return [(None if t.op is None else type(t.op), [self.ids[x] for x in t.inputs]) for t in self.tensors]
+            result = target(*_zeros(shapes, batch, like))
+            runs.append(_run(_tensors(result, "the result"), backward, leaves))
+    return Graph(*record(*runs))
 
 
 @contextmanager
-def _looking(target: Any) -> Iterator[None]:
-    """Return a ``with`` block that records, whatever goes on around it, and leaves all state as it was."""
+def _apart() -> Iterator[None]:
+    """Return a ``with`` block that records, whatever goes on around it, and leaves all leaves as they were."""
     outer = mode.recording, mode.scope, mode.watchers
     mode.recording, mode.scope, mode.watchers = True, None, ()
     try:
-        state = [t for _, t in target.named_tensors() if t.role is None] if hasattr(target, "named_tensors") else []
-        with preserved(state), preserved_streams():
+        with preserved_streams(), preserved():
             yield
     finally:
         mode.recording, mode.scope, mode.watchers = outer
@@ -329,16 +188,17 @@ def _looking(target: Any) -> Iterator[None]:
 
 def _tensors(value: Any, what: str) -> list[Tensor]:
     """Return a tensor or a sequence of tensors as a list without repetitions."""
-    found = [value] if isinstance(value, Tensor) else list(value) if isinstance(value, list | tuple) else []
-    if not found or not all(isinstance(t, Tensor) for t in found):
+    tensors = [value] if isinstance(value, Tensor) else list(value) if isinstance(value, list | tuple) else []
+    if not tensors or not all(isinstance(t, Tensor) for t in tensors):
         raise ArgumentError(f"graph: {what} must be a tensor or a sequence of tensors, got {type(value).__name__}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(tensors))
 
 
-def _input_shapes(given: Any) -> list[tuple[int | None, ...]]:
+def _input_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
     """Return the shapes of all inputs, checked."""
-    several = isinstance(given, list | tuple) and given and all(isinstance(s, list | tuple) for s in given)
-    shapes = [tuple(s) if isinstance(s, list | tuple) else s for s in (given if several else [given])]
+    sequence = isinstance(input_shape, list | tuple)
+    several = sequence and input_shape and all(isinstance(s, list | tuple) for s in input_shape)
+    shapes = [tuple(s) if isinstance(s, list | tuple) else s for s in (input_shape if several else [input_shape])]
     for shape in shapes:
         fits = isinstance(shape, tuple) and all(
             (n is None and axis == 0) or (isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0)
@@ -347,16 +207,14 @@ def _input_shapes(given: Any) -> list[tuple[int | None, ...]]:
         if not fits:
             raise ArgumentError(
                 "graph: input_shape must be a tuple of positive whole numbers, the first of which may be None for "
-                f"the batch, or a tuple of such tuples, got {given!r}"
+                f"the batch, or a tuple of such tuples, got {input_shape!r}"
             )
     return shapes
 
 
-def _zeros(target: Any, shapes: list[tuple[int | None, ...]], batch: int) -> list[Tensor]:
-    """Return inputs for `target`: zeros of the dtype and on the backend of its first parameter."""
-    parameters = list(target.parameters()) if hasattr(target, "parameters") else []
-    backend = parameters[0].backend if parameters else current()
-    dtype = parameters[0].dtype if parameters else np.dtype(np.float32)
+def _zeros(shapes: list[tuple[int | None, ...]], batch: int, like: Tensor | None) -> list[Tensor]:
+    """Return inputs of zeros; of the dtype and on the backend of `like`, a parameter, if there is one."""
+    backend, dtype = (current(), np.dtype(np.float32)) if like is None else (like.backend, like.dtype)
     inputs = []
     for i, shape in enumerate(shapes):
         size = tuple(batch if n is None else int(n) for n in shape)
@@ -365,20 +223,17 @@ def _zeros(target: Any, shapes: list[tuple[int | None, ...]], batch: int) -> lis
     return inputs
 
 
-def _record(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None) -> _Record:
+def _run(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None) -> Run:
     """Return the tensors that lead to `outputs`, and those of the gradients if they are wanted."""
     forward = ancestors(outputs)
     names = {t: t.name for t in forward if t.name}
-    found = forward
-    asked = outputs
-    if backward:
-        if len(outputs) > 1:
-            raise ArgumentError(f"graph: backward=True differentiates one tensor, got {len(outputs)}")
-        gradients, names_of_gradients = _gradients(outputs[0], forward, wrt)
-        asked = outputs + gradients
-        found = ancestors(asked)
-        names |= names_of_gradients
-    return _Record(found, set(asked), set(forward), names)
+    if not backward:
+        return Run(forward, set(forward), set(outputs), names)
+    if len(outputs) > 1:
+        raise ArgumentError(f"graph: backward=True differentiates one tensor, got {len(outputs)}")
+    gradients, names_of_gradients = _gradients(outputs[0], forward, wrt)
+    asked = outputs + gradients
+    return Run(ancestors(asked), set(forward), set(asked), names | names_of_gradients)
 
 
 def _gradients(y: Tensor, forward: list[Tensor], wrt: list[Tensor] | None) -> tuple[list[Tensor], dict[Tensor, str]]:
@@ -389,159 +244,14 @@ def _gradients(y: Tensor, forward: list[Tensor], wrt: list[Tensor] | None) -> tu
             "graph: backward=True found no leaf that requires a gradient; make one with tg.parameter or "
             "requires_grad=True, or pass wrt=[...]"
         )
-    reached = set(leaves)
-    for t in forward:
-        if t.op is not None and t.op.differentiable and not reached.isdisjoint(t.inputs):
-            reached.add(t)
-    asked = set(leaves)
-    inner = [t for t in forward if t in reached and t not in asked and t.name and t is not y]
-    wanted = [*leaves, *(t for t in inner if t.dtype.kind == "f")]
+    on_the_way = depending_on(leaves, y) - {y, *leaves}
+    wanted = [*leaves, *(t for t in forward if t in on_the_way and t.name and t.dtype.kind == "f")]
     dy = filled_like(y, 1)
     dy.scope = y.scope
-    found = grad(y, wanted, dy)
+    gradients = grad(y, wanted, dy)
     loss, of_y = (y.name or "Q", y.name or "Q") if y.size == 1 else ("Q", y.name or "y")
-    said: dict[Tensor, list[str]] = {dy: [f"d{loss}/d{of_y}"]}
-    for i, (t, gradient) in enumerate(zip(wanted, found, strict=True), 1):
-        said.setdefault(gradient, []).append(f"d{loss}/d{t.name or f'leaf {i}'}")
-    names = {t: ", ".join(of[:3]) + (", ..." if len(of) > 3 else "") for t, of in said.items()}
-    return list(dict.fromkeys(found[: len(leaves)])), names
-
-
-def _describe(record: _Record, other: _Record | None) -> Graph:
-    """Return the graph of a record; `other` is the same computation with another batch."""
-    if other is not None and other.structure() != record.structure():
-        other = None  # a computation that depends on the batch is shown for the batch it was called with
-    homes, clusters = _clusters(record)
-    nodes = []
-    for i, (t, home) in enumerate(zip(record.tensors, homes, strict=True)):
-        twin = t if other is None else other.tensors[i]
-        shape = _by_batch(t.shape, twin.shape)
-        kind = _kind(t, record)
-        name = record.names.get(t, "")
-        node = Node(
-            id=i,
-            kind=kind,
-            label=_label(t, twin, kind, name),
-            name=name,
-            op="" if t.op is None else t.op.name,
-            rule="" if t.op is None else t.op.rule,
-            shape=shape,
-            dtype=str(t.dtype),
-            scope="" if home is None else clusters[home].scope,
-            cluster=home,
-            inputs=tuple([record.ids[x] for x in t.inputs]),
-            bytes=math.prod([n if isinstance(n, int) else int(n[:-1] or 1) for n in shape]) * t.dtype.itemsize,
-            parameters=t.size if kind == "parameter" else 0,
-            is_gradient=t not in record.forward,
-            is_output=t in record.outputs,
-        )
-        nodes.append(node)
-    return Graph(nodes, clusters)
-
-
-def _kind(t: Tensor, record: _Record) -> Kind:
-    if t.op is not None:
-        return "op"
-    if t.role is not None:
-        return "parameter"
-    made_on_the_way = t.scope is not None or t not in record.forward
-    nameless_number = not (t.name or t.requires_grad or t.shape)
-    return "constant" if made_on_the_way or nameless_number else "input"
-
-
-def _label(t: Tensor, twin: Tensor, kind: Kind, name: str) -> str:
-    if t.op is not None:  # settings that follow the batch are left out; the shape tells them
-        return t.op.label if twin.op is not None and twin.op.label == t.op.label else t.op.name
-    if kind == "constant" and not t.shape:
-        return _number(t, twin)
-    return name or (t.role if t.role is not None else kind)
-
-
-def _number(t: Tensor, twin: Tensor) -> str:
-    """Return a constant's value in words; one that is inversely proportional to the batch as ``1/B``."""
-    value = t.backend.to_host(t.data).item()
-    if not isinstance(value, float):
-        return str(value)
-    small, large = TRIAL_BATCHES
-    if value and math.isfinite(value) and math.isclose(float(twin) * large, value * small, rel_tol=1e-6):
-        return f"{value * small:.6g}/B"
-    return f"{value:.6g}"
-
-
-def _by_batch(shape: tuple[int, ...], other: tuple[int, ...]) -> tuple[Size, ...]:
-    """Return a shape with ``"B"`` (or ``"2B"``, ...) for the lengths that follow the batch."""
-    if len(shape) != len(other):
-        return shape
-    small, large = TRIAL_BATCHES
-    return tuple(
-        m if m == n or n * small != m * large else "B" if m == small else f"{m // small}B"
-        for m, n in zip(shape, other, strict=True)
-    )
-
-
-# -- module calls ---------------------------------------------------------------------------------------
-
-
-def _clusters(record: _Record) -> tuple[list[int | None], list[Cluster]]:
-    """Return for each tensor the place of its module call in the list of clusters, and that list."""
-    homes = _homes(record)
-    found: dict[Scope, None] = {}
-    for home in homes:
-        found.update((call, None) for call in reversed(_chain(home)))
-    outermost = [call for call in found if call.parent is None]
-    if len(outermost) == 1 and any(call.parent is outermost[0] for call in found):
-        del found[outermost[0]]  # the whole network needs no box around it
-    places = {call: i for i, call in enumerate(found)}
-    names = {call: _own_name(call) for call in found}
-    several = Counter((call.parent, names[call]) for call in found)
-    outermost_so_far: Counter[str] = Counter()
-    clusters: list[Cluster] = []
-    for call, place in places.items():
-        title = names[call]
-        if several[call.parent, title] > 1:
-            outermost_so_far[title] += call.parent is None  # each outermost call counts from 1 again
-            title += f" #{outermost_so_far[title] if call.parent is None else call.call}"
-        parent = None if call.parent is None else places.get(call.parent)
-        around = "" if parent is None else f"{clusters[parent].scope}."
-        clusters.append(Cluster(place, title, call.kind, around + title.replace(" #", "#"), parent))
-    return [None if home is None else places.get(home) for home in homes], clusters
-
-
-def _own_name(call: Scope) -> str:
-    """Return the name of a module inside the one around it; the class of the outermost."""
-    if call.parent is None:
-        return call.kind
-    return call.path.removeprefix(f"{call.parent.path}.") if call.parent.path else call.path
-
-
-def _homes(record: _Record) -> list[Scope | None]:
-    """Return the call that each tensor is drawn in.
-
-    That is the call it was made in, but for a parameter the innermost one that holds all its uses by modules.
-    """
-    users: dict[Tensor, dict[Scope | None, None]] = {}
-    for t in record.tensors:
-        for x in t.inputs:
-            if x.role is not None:
-                users.setdefault(x, {})[t.scope] = None
-    return [_around([call for call in users[t] if call is not None]) if t in users else t.scope for t in record.tensors]
-
-
-def _around(calls: list[Scope]) -> Scope | None:
-    """Return the innermost call that holds all of `calls`."""
-    if not calls:
-        return None
-    chain = _chain(calls[0])
-    for call in calls[1:]:
-        others = set(_chain(call))
-        chain = [c for c in chain if c in others]
-    return chain[0] if chain else None
-
-
-def _chain(call: Scope | None) -> list[Scope]:
-    """Return a call and those around it, innermost first."""
-    chain = []
-    while call is not None:
-        chain.append(call)
-        call = call.parent
-    return chain
+    names: dict[Tensor, list[str]] = {dy: [f"d{loss}/d{of_y}"]}
+    for i, (t, gradient) in enumerate(zip(wanted, gradients, strict=True), 1):
+        names.setdefault(gradient, []).append(f"d{loss}/d{t.name or f'leaf {i}'}")
+    joined = {t: ", ".join(of[:3]) + (", ..." if len(of) > 3 else "") for t, of in names.items()}
+    return list(dict.fromkeys(gradients[: len(leaves)])), joined

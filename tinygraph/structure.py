@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 changes = 0  # of attributes of modules, counted so that compiled functions know when to look at modules again
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What holds tensors under names, as a module does."""
+
+    def named_tensors(self) -> Iterator[tuple[str, Any]]:
+        """Yield parameters and other state with their dotted paths; a shared tensor once."""
 
 
 @dataclass(slots=True, eq=False)

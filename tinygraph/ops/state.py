@@ -14,20 +14,20 @@ from .elementwise import Cast
 class _Keeper(Watcher):
     """Keeps what leaves hold before they are assigned for the first time."""
 
-    def __init__(self, leaves: Iterable[Tensor]) -> None:
-        self.leaves = set(leaves)
+    def __init__(self, leaves: Iterable[Tensor] | None) -> None:
+        self.leaves = None if leaves is None else set(leaves)
         self.before: dict[Tensor, tuple[Tensor, int]] = {}
 
     def assigns(self, t: Tensor, source: Tensor) -> bool:
-        if t in self.leaves and t not in self.before:
+        if t not in self.before and (self.leaves is None or t in self.leaves):
             with no_grad():  # copied by an operation, so that it holds when a compiled function is recorded as well
                 self.before[t] = Cast(t.dtype.name)(t), t.modified
         return False
 
 
 @contextmanager
-def preserved(leaves: Iterable[Tensor]) -> Iterator[None]:
-    """Return a ``with`` block after which `leaves` hold what they held before, as if they had not been assigned."""
+def preserved(leaves: Iterable[Tensor] | None = None) -> Iterator[None]:
+    """Return a ``with`` block after which `leaves`, or all, hold what they held before they were assigned in it."""
     keeper = _Keeper(leaves)
     try:
         with watching(keeper):

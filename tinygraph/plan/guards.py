@@ -9,6 +9,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .. import structure
+from ..structure import Stateful
 from ..tensors import Tensor
 from .program import Program, is_ours
 from .purity import cells_of, globals_of, reached
@@ -78,10 +79,8 @@ class Guards:
 
 def _attributes(x: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:
     """Yield the attributes of an object that is neither a number nor a module of a network, numbers left out."""
-    if (
-        not isinstance(x, (*NUMBERS, type, ModuleType, FunctionType, Tensor, Unguarded))
-        and hasattr(x, "__dict__")
-        and not hasattr(x, "named_tensors")
+    if not isinstance(x, (*NUMBERS, type, ModuleType, FunctionType, Tensor, Unguarded, Stateful)) and hasattr(
+        x, "__dict__"
     ):
         yield from ((vars(x), name, value) for name, value in vars(x).items() if not isinstance(value, NUMBERS))
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..graphs import Graph, Node
+from ..describe import shown, table
+from ..graphs import Graph
 from .kernels import CodeGenerator
 from .kernels_cuda import CudaCodeGenerator
 from .kernels_numpy import NumpyCodeGenerator
+from .listing import names_of, nodes_of
 from .memory import keep_results_apart, lay_out
 from .passes import IN_PLACE, NAMES, rewrite
 from .program import Instruction, Program, Value
@@ -72,7 +74,7 @@ class Plan:
         return f"Plan({len(self)} instructions, {_count(self.flops, ' flops')}, {_count(self.bytes, 'B')})"
 
     def __str__(self) -> str:
-        names = self._names()
+        names = names_of(self.program)
         rows = [("", "result", "shape", "instruction", "of", "flops", "bytes", "in")]
         for i in self.program.instructions:
             if i.output in self.layout.views:
@@ -80,83 +82,25 @@ class Plan:
             inputs = ", ".join(names[v] for v in i.inputs)
             facts = (_count(flops(i)), _count(traffic(i)))
             place = self._place(i.output, names)
-            rows.append((str(len(rows)), names[i.output], _shape(i.output), i.op.label, inputs, *facts, place))
+            rows.append((str(len(rows)), names[i.output], _shape(i.output), shown(i.op.label), inputs, *facts, place))
         for leaf, v in self.layout.copies.items():
-            rows.append(
-                (str(len(rows)), leaf.name or "leaf", _shape(v), "copy", names[v], "0", _count(2 * v.nbytes), "leaf")
-            )
+            name, moved = shown(leaf.name or "leaf"), _count(2 * v.nbytes)
+            rows.append((str(len(rows)), name, _shape(v), "copy", names[v], "0", moved, "leaf"))
         memory = f"{_count(self.bytes, 'B')} of memory, {_count(self.bytes_without_sharing, 'B')} without sharing"
-        return f"{_table(rows)}\n{len(rows) - 1} instructions, {_count(self.flops, ' flops')}, {memory}"
+        return f"{table(rows)}\n{len(rows) - 1} instructions, {_count(self.flops, ' flops')}, {memory}"
 
     def _place(self, v: Value, names: dict[Value, str]) -> str:
         if v in self.layout.written_in_place:
             leaf = self.layout.written_in_place[v]
             old = next((s for s in self.program.states() if s.leaf is leaf), None)
-            return f"leaf {leaf.name or '' if old is None else names[old]}".strip()
+            return f"leaf {shown(leaf.name or '') if old is None else names[old]}".strip()
         if v not in self.layout.offsets:
             return "register"
         return ("tile" if v in self.layout.tiles else "arena") + f" +{self.layout.offsets[v]}"
 
-    def _names(self) -> dict[Value, str]:
-        """Return a name for every value: its own with its module, or a number."""
-        names: dict[Value, str] = {}
-        taken: set[str] = set()
-        for v in (x for i in self.program.instructions for x in (*i.inputs, i.output)):
-            if v in names:
-                continue
-            number = v.array if v.kind == "constant" and v.size == 1 else None
-            if number is not None:
-                names[v] = f"{float(self.program.backend.to_host(number).reshape(())):.6g}"
-                continue
-            base = ".".join(part for part in (v.scope, v.name) if part) if v.name else ""
-            name = base or f"%{len(names)}"
-            name = name if name not in taken else f"{name}#{len(names)}"
-            taken.add(name)
-            names[v] = name
-        return names
-
     def graph(self) -> Graph:
         """Return the instructions as a graph, to list, sum up and draw."""
-        nodes: list[Node] = []
-        place: dict[Value, int] = {}
-        outputs = set(self.program.results)
-
-        def add(v: Value, i: Instruction | None) -> None:
-            kind = "op" if i is not None else {"argument": "input", "constant": "constant"}.get(v.kind, "parameter")
-            leaf = v.leaf
-            learned = leaf is not None and leaf.role is not None
-            name = v.name or ("" if leaf is None else leaf.name or "")
-            label = i.op.label if i is not None else name or v.kind
-            if kind == "constant" and v.size == 1:
-                label = f"{float(self.program.backend.to_host(v.array).reshape(())):.6g}"
-            if kind == "parameter" and not learned:
-                kind = "input"
-            place[v] = len(nodes)
-            nodes.append(
-                Node(
-                    id=len(nodes),
-                    kind=kind,  # type: ignore[arg-type]
-                    label=label,
-                    name=name,
-                    op=i.op.name if i is not None else "",
-                    rule="",
-                    shape=v.shape,
-                    dtype=str(v.dtype),
-                    scope=v.scope,
-                    cluster=None,
-                    inputs=tuple(place[x] for x in i.inputs) if i is not None else (),
-                    bytes=v.nbytes,
-                    parameters=v.size if learned and kind == "parameter" else 0,
-                    is_output=v in outputs,
-                )
-            )
-
-        for i in self.program.instructions:
-            for v in i.inputs:
-                if v not in place:
-                    add(v, None)
-            add(i.output, i)
-        return Graph(nodes)
+        return Graph(nodes_of(self.program).values())
 
     def render(self, path: str | Path) -> Path:
         """Draw the instructions to a file that ends in .svg, .png, .pdf or .dot; return its path."""
@@ -217,20 +161,20 @@ class Profile:
     @property
     def in_products(self) -> float:
         """The share of the time that products of matrices take."""
-        return sum(t for i, t in self.seconds.items() if i.kind in PRODUCTS) / self.total
+        return sum(t for i, t in self.seconds.items() if i.kind in PRODUCTS) / (self.total or 1.0)
 
     def __str__(self) -> str:
-        names = self.plan._names()
+        names = names_of(self.plan.program)
         rows = [("result", "instruction", "shape", "us", "share", "GFLOP/s", "GB/s")]
         for i, t in sorted(self.seconds.items(), key=lambda item: -item[1]):
             members = self._members(i)
             work, moved = sum(map(flops, members)), sum(map(traffic, members))
-            label = i.op.label if len(members) == 1 else f"{len(members)} fused, from {i.op.label}"
+            label = shown(i.op.label) if len(members) == 1 else f"{len(members)} fused, from {shown(i.op.label)}"
             rates = (f"{work / t / 1e9:.1f}", f"{moved / t / 1e9:.1f}")
             rows.append((names[i.output], label, _shape(i.output), f"{t * 1e6:.1f}", f"{t / self.total:.0%}", *rates))
         limits = self.roofline
         return (
-            f"{_table(rows)}\n{self.total * 1e6:.1f} us, {self.in_products:.0%} of it in products; this machine: "
+            f"{table(rows)}\n{self.total * 1e6:.1f} us, {self.in_products:.0%} of it in products; this machine: "
             f"{limits.gflops:.0f} GFLOP/s ({limits.dtype} product of 1024 x 1024 matrices), "
             f"{limits.gigabytes:.0f} GB/s (copy of 64 MB)"
         )
@@ -269,9 +213,3 @@ def _count(number: float, unit: str = "") -> str:
     scaled = number / 1000 ** ("", "k", "M", "G", "T").index(prefix)
     text = f"{scaled:.3g} {prefix}" if prefix else f"{number:.0f}"
     return f"{text}{unit}" if prefix or unit.startswith(" ") or not unit else f"{text} {unit}"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    cells = [[cell.strip() for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)

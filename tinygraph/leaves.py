@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import current
+from .backend import Backend, current
 from .backend.conversion import constant, find_dtype, host_array
 from .errors import ArgumentError, BackendError, DTypeError, GraphError, ShapeError
 from .mode import mode
@@ -84,19 +84,26 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
     if isinstance(value, Tensor):
         return value
     backend = current() if like is None else like.backend
-    if isinstance(value, np.ndarray) and not value.ndim:
-        value = value[()]
-    if isinstance(value, bool | int | float | np.generic) and like is not None:
+    number = value[()] if isinstance(value, np.ndarray) and not value.ndim else value
+    if isinstance(number, bool | int | float | np.generic) and like is not None:
         dtype = like.data.dtype
-        if dtype.kind == "f" or isinstance(value, bool | int | np.integer | np.bool_):
-            made = Tensor(constant(value, dtype, backend), backend)
+        if dtype.kind == "f" or isinstance(number, bool | int | np.integer | np.bool_):
+            data = constant(number, dtype, backend)
+            made = made_of(value, data if number is value else data.copy(), backend)
             made.modified = CONSTANT
             return made
-    made = Tensor(value if isinstance(value, backend.array_type) else backend.asarray(host_array(value)), backend)
-    if isinstance(value, np.ndarray | backend.array_type):
+    return made_of(
+        value, number if isinstance(number, backend.array_type) else backend.asarray(host_array(number)), backend
+    )
+
+
+def made_of(source: Any, data: Any, backend: Backend) -> Tensor:
+    """Return a leaf that holds `data`, which is `source` as an array of the backend; watchers are shown an array."""
+    leaf = Tensor(data, backend)
+    if isinstance(source, np.ndarray | backend.array_type):
         for watcher in mode.watchers:
-            watcher.shares(value, made)
-    return made
+            watcher.shares(source, leaf)
+    return leaf
 
 
 def matching(what: str, argument: str, value: Operand, t: Tensor, or_number: bool = False) -> Tensor:

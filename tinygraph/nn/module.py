@@ -13,7 +13,7 @@ import numpy as np
 from .. import structure
 from ..backend import Backend, get_backend
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..leaves import as_tensor
+from ..leaves import as_tensor, made_of
 from ..mode import enable_grad, mode
 from ..op import Op
 from ..operators import Operand
@@ -348,7 +348,8 @@ def _as_input(value: Any, like: Tensor | None) -> Tensor:
     if like is None:
         return as_tensor(value)
     host = np.asarray(value)
-    return Tensor(like.backend.asarray(host.astype(like.dtype) if host.dtype.kind == "f" else host), like.backend)
+    data = like.backend.asarray(host.astype(like.dtype) if host.dtype.kind == "f" else host)
+    return made_of(value, data, like.backend)
 
 
 def _as_value(name: str, value: Operand, own: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from ..backend.random import seeding
 from ..errors import CompileError, GraphError
 from ..mode import mode
 from ..op import Op
-from ..ops.elementwise import astype
+from ..ops.elementwise import Cast, astype
 from ..ops.reduce import BroadcastTo
 from ..tensors import CONSTANT, Tensor, describe
 from ..watchers import Watcher, watching
@@ -174,7 +174,7 @@ class Trace(Watcher):
             value = self._values.get(id(data))
         if value is None:
             value = self._first_sight(t)
-        elif value in self._leaves and t.op is None:
+        elif value in self._leaves and data is value.array:
             self._leaves[value].append(weakref.ref(t))
         if data.__class__ is Unknown and value in self._views:  # a leaf that took a view has memory of its own
             base, made = self._views[value]
@@ -227,8 +227,19 @@ class Trace(Watcher):
         """Note memory that got a leaf more: that of a tensor, or of a host array, which somebody must keep."""
         if isinstance(source, Tensor):
             self.value(source)
-        else:
-            self._adopted.append((weakref.ref(source), self.value(leaf)))
+            return
+        if leaf.data is source or leaf.backend.array_type is not np.ndarray:
+            value = self.value(leaf)
+        else:  # converted: a replay reads the array and converts it again
+            known = self._values.get(id(source))
+            value = known or Value(source.shape, source.dtype, "state", array=source)
+            if known is None:
+                self._remember(source, value)
+                self._leaves[value] = []
+            converted = Value(leaf.shape, leaf.dtype)
+            self.instructions.append(Instruction(Cast(leaf.dtype.name), (value,), converted))
+            self._remember(leaf.data, converted)
+        self._adopted.append((weakref.ref(source), value))
 
     def assigns(self, t: Tensor, source: Tensor) -> bool:
         """Record that a leaf takes the value of another tensor."""
@@ -350,24 +361,32 @@ class Trace(Watcher):
             elif value not in adopted:
                 value.kind = "constant"
         for value, reference in adopted.items():
-            if value.leaf is None:
-                self._check_kept(value, reference)
+            if value.leaf is None and not self._is_kept(value, reference):
+                value.kind = "constant"
 
-    def _check_kept(self, value: Value, reference: weakref.ref[np.ndarray]) -> None:
-        """Raise an error unless someone else keeps a host array, and a replay would see it change."""
-        host = value.array if isinstance(value.array, np.ndarray) else None
-        what = f"{value.dtype} {value.shape}"
-        shared = host is not None and reference() is host
-        value.array = None
-        del host
+    def _is_kept(self, value: Value, reference: weakref.ref[np.ndarray]) -> bool:
+        """Whether someone else keeps a host array, and a replay would see it change.
+
+        Raises
+        ------
+        CompileError
+            If not, unless it has no axes and nobody keeps it: then it is a number.
+        """
+        on_host = value.array is reference()
+        number = None if value.shape else value.array.copy()
+        value.array = None  # who else keeps it is seen now
         array = reference()
-        if array is None or not shared:
+        if array is not None and on_host:
+            value.array = array
+            return True
+        if number is None or array is not None:
             reason = "made on the host inside" if array is None else "on the host and used inside"
             raise CompileError(
-                f"compile: an array ({what}) was {reason} the compiled function; it would be the same in every call: "
-                "pass it as an argument, or make it a tensor outside"
+                f"compile: an array ({value.dtype} {value.shape}) was {reason} the compiled function; it would be the "
+                "same in every call: pass it as an argument, or make it a tensor outside"
             )
-        value.array = array
+        value.array = number
+        return False
 
 
 @dataclass(frozen=True)

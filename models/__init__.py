@@ -1,11 +1,11 @@
 """Builders for the chapter's networks, composed from public modules; each file defines one network."""
 
-from .autoencoder import Autoencoder, TiedDense, autoencoder
-from .fully_connected import FullyConnected, fully_connected
-from .graph_neighborhood import graph_neighborhood
-from .multitask import Multitask, multitask
-from .siamese import AbsoluteDifference, Cosine, Relation, Siamese, siamese
-from .transfer import Transfer, transfer
+from .autoencoders import Autoencoder, TiedDense, autoencoder
+from .fully_connected_networks import FullyConnected, fully_connected
+from .graph_networks import graph_neighborhood
+from .multitask_networks import Multitask, multitask
+from .siamese_networks import AbsoluteDifference, Cosine, Relation, Siamese, siamese
+from .transfer_learning import Transfer, transfer
 
 __all__ = [
     "AbsoluteDifference",

@@ -11,7 +11,7 @@ from tinygraph import data, losses, metrics, optim
 from tinygraph.data.omniglot import ALPHABETS, CHARACTERS, DRAWERS
 from tinygraph.errors import ArgumentError, DataError
 from tinygraph.models import siamese
-from tinygraph.models.siamese import one_shot_accuracy, pixel_similarity
+from tinygraph.models.siamese_networks import one_shot_accuracy, pixel_similarity
 
 OMNIGLOT = SHARED / "omniglot" / "omniglot_background.npz"
 needs_omniglot = pytest.mark.skipif(not OMNIGLOT.is_file(), reason="needs the Omniglot file")

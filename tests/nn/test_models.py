@@ -7,7 +7,7 @@ import tinygraph as tg
 from tinygraph import data, losses, nn, optim
 from tinygraph.errors import ArgumentError, DataError, DTypeError
 from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese, transfer
-from tinygraph.models.siamese import Relation
+from tinygraph.models.siamese_networks import Relation
 
 RING = [[(j - 1) % 6, j] for j in range(6)]
 BUILDERS = {

@@ -13,7 +13,8 @@ import pytest
 import tinygraph as tg
 
 pytestmark = pytest.mark.host
-PACKAGES = ["tinygraph", *(f"tinygraph.{name}" for name in ("backend", "data", "nn", "ops", "plan", "train"))]
+SUBPACKAGES = ("backend", "data", "models", "nn", "ops", "plan", "tools", "train")
+PACKAGES = ["tinygraph", *(f"tinygraph.{name}" for name in SUBPACKAGES)]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

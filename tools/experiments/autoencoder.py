@@ -12,7 +12,7 @@ import tinygraph as tg
 from tinygraph import data, losses
 from tinygraph.backend import generator
 from tinygraph.models import autoencoder
-from tinygraph.models.autoencoder import Autoencoder
+from tinygraph.models.autoencoders import Autoencoder
 from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
 
 

@@ -12,7 +12,7 @@ import tinygraph as tg
 from tinygraph import data, losses, metrics
 from tinygraph.backend import generator
 from tinygraph.models import multitask
-from tinygraph.models.multitask import Multitask
+from tinygraph.models.multitask_networks import Multitask
 from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
 
 ATTRIBUTES = {  # which digits have it

@@ -14,7 +14,7 @@ import tinygraph as tg
 from tinygraph import data, losses, metrics
 from tinygraph.data.dataset import Dataset, Pair
 from tinygraph.models import Siamese, siamese
-from tinygraph.models.siamese import one_shot_accuracy, pixel_similarity
+from tinygraph.models.siamese_networks import one_shot_accuracy, pixel_similarity
 from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
 
 NEW = (7, 8, 9)  # digits that are not learned

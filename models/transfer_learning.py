@@ -16,7 +16,7 @@ from tinygraph.nn.layers import Activation
 from tinygraph.operators import Operand
 from tinygraph.tensors import Tensor
 
-from .fully_connected import FullyConnected
+from .fully_connected_networks import FullyConnected
 from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 
 

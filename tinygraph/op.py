@@ -22,7 +22,7 @@ Gradients = tuple[Tensor | Callable[[], Tensor] | None, ...]
 _new = object.__new__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Op:
     """An operation; subclass it to write your own.
 
@@ -40,13 +40,14 @@ class Op:
 
         y = Cube()(x)
 
-    What varies (an axis, a slope) is a field of the dataclass, so equal ops compare equal; an op keeps no
-    state of a call.
+    What varies (an axis, a slope) is a field of a frozen dataclass, so that equal ops compare equal; without
+    one, an op equals itself only. An op keeps no state of a call.
     """
 
     name: ClassVar[str] = "op"  # shown in drawings and errors; the class name in snake case unless given
     rule: ClassVar[str] = ""  # the backward rule in words
     differentiable: ClassVar[bool] = True  # False: the output carries no gradient (a comparison, an index)
+    random: ClassVar[bool] = False  # True: each call gives another result, even for the same inputs
     view: ClassVar[bool] = False  # True: the output is the first input's memory, seen in another way
 
     def __init_subclass__(cls) -> None:

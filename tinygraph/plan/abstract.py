@@ -24,6 +24,7 @@ from ..ops.shape import Concatenate, Reshape, Transpose
 from .primitives import PRIMITIVES
 from .program import Builder, Instruction, Value, axes_of, broadcast, constant
 from .purity import is_pure
+from .trial import shape_and_dtype
 
 Shape = tuple[int, ...]
 METHODS = ("sum", "mean", "max", "min", "reshape", "transpose", "swapaxes", "squeeze", "clip")  # of arrays
@@ -78,9 +79,9 @@ def evaluate(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) ->
     """Return an operation applied to values, with its parts, and its output of the right shape and dtype.
 
     Parts there are unless `forward` does what no primitive is, looks at values, or depends on more than its arrays
-    and fixed numbers. Then it is run on arrays of zeros, or of ones if that raises an error, for the shape.
+    and fixed numbers. Then it is run on arrays of zeros, for the shape.
     """
-    if is_pure(op):
+    if not op.random and is_pure(op):
         build = Builder(backend, scope)
         try:
             y: Any = op.forward(Namespace(build), *(AbstractArray(build, v) for v in inputs))
@@ -92,24 +93,8 @@ def evaluate(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) ->
             if any(part.output is output for part in parts):
                 return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
             return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
-    shape, dtype = _tried(op, inputs, backend)
+    shape, dtype = shape_and_dtype(op, inputs, backend)
     return Instruction(op, inputs, Value(shape, dtype, scope=scope))
-
-
-def _tried(op: Op, inputs: tuple[Value, ...], backend: Backend) -> tuple[Shape, np.dtype[Any]]:
-    """Return shape and dtype of what `forward` makes of arrays of zeros or ones."""
-    with np.errstate(all="ignore"):
-        try:
-            made = op.forward(backend.xp, *(backend.xp.zeros(v.shape, v.dtype) for v in inputs))
-        except Exception:
-            try:
-                made = op.forward(backend.xp, *(backend.xp.ones(v.shape, v.dtype) for v in inputs))
-            except Exception as error:
-                raise CompileError(
-                    f"compile: {op.label}: forward was run on zeros and on ones, for the shape of its result, and "
-                    f"raised {type(error).__name__}: {error}"
-                ) from error
-    return tuple(made.shape), np.dtype(made.dtype)
 
 
 class AbstractArray(_Shaped):

@@ -89,6 +89,11 @@ class Instruction:
     def __post_init__(self) -> None:
         self.kind = self.op.name if is_ours(type(self.op)) else ""
 
+    @property
+    def is_opaque(self) -> bool:
+        """Whether it is not known what it does besides: draw a number, count a call."""
+        return not self.kind and not self.parts
+
     def reading(self, inputs: tuple[Value, ...]) -> Instruction:
         """Return the instruction with other inputs."""
         return Instruction(self.op, inputs, self.output)

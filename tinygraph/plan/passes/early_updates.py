@@ -24,7 +24,7 @@ def move_updates_forward(program: Program) -> Program:
             base[i.output] = base.get(i.inputs[0], i.inputs[0])
     for n, (leaf, v) in enumerate(program.stores.items(), 1):
         old = states.get(id(leaf.data))
-        if v in place and old not in outside:
+        if v in place and old not in outside and not makers[v].is_opaque:
             before = readers.get(old, []) if old is not None else []
             waits = (*makers[v].inputs, *(y for y in before if y is not v))
             ready = max((place[x] for x in waits if x in place), default=(-1,))
@@ -38,7 +38,9 @@ def _numbers_first(program: Program) -> list[Instruction]:
     late: list[Instruction] = []
     known: set[Value] = set()
     for i in program.instructions:
-        ready = all(v.size == 1 and (v.kind in ("state", "constant") or v in known) for v in i.inputs)
+        ready = not i.is_opaque and all(
+            v.size == 1 and (v.kind in ("state", "constant") or v in known) for v in i.inputs
+        )
         if ready and i.output.size == 1:
             early.append(i)
             known.add(i.output)

@@ -49,19 +49,24 @@ def _groups(instructions: Iterable[Instruction], fits: Fits) -> Iterator[list[In
 
 
 def _gather(window: list[Instruction], shape: tuple[int, ...], fits: Fits) -> tuple[list[Instruction], ...]:
-    """Return the group that begins with the first instruction, what can run before it, and what comes after."""
+    """Return the group that begins with the first instruction, what can run before it, and what comes after.
+
+    Opaque instructions stay in order.
+    """
     members: list[Instruction] = []
     others: list[Instruction] = []
     late: list[Instruction] = []
     made: set[Value] = set()  # by members
     after: set[Value] = set()  # what has to wait for members
+    opaque_after = False
     for i in window:
         if fits(i, shape) and after.isdisjoint(i.inputs):
             members.append(i)
             made.add(i.output)
-        elif not after.isdisjoint(i.inputs) or not made.isdisjoint(i.inputs):
+        elif not after.isdisjoint(i.inputs) or not made.isdisjoint(i.inputs) or (opaque_after and i.is_opaque):
             late.append(i)
             after.add(i.output)
+            opaque_after |= i.is_opaque
         else:
             others.append(i)
     return members, others, late

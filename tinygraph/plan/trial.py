@@ -1,0 +1,90 @@
+"""The shape of an operation that is kept whole: its `forward` is run on zeros, and what that changes is put back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend
+from ..errors import CompileError
+from ..op import Op
+from .program import Value, is_ours
+from .purity import cells_of, globals_of
+
+
+def shape_and_dtype(op: Op, inputs: Sequence[Value], backend: Backend) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and dtype of what `forward` makes of arrays of zeros, or of ones if that raises an error.
+
+    Raises
+    ------
+    CompileError
+        If both raise errors.
+    """
+    xp = backend.xp
+    with np.errstate(all="ignore"), _put_back(op):
+        try:
+            made = op.forward(xp, *(xp.zeros(v.shape, v.dtype) for v in inputs))
+        except Exception:
+            try:
+                made = op.forward(xp, *(xp.ones(v.shape, v.dtype) for v in inputs))
+            except Exception as error:
+                raise CompileError(
+                    f"compile: {op.label}: forward was run on zeros and on ones, for the shape of its result, and "
+                    f"raised {type(error).__name__}: {error}"
+                ) from error
+    return tuple(made.shape), np.dtype(made.dtype)
+
+
+@contextmanager
+def _put_back(op: Op) -> Iterator[None]:
+    """Put back what is set of an operation and its classes, and the generators of random numbers that it knows."""
+    classes = [c for c in type(op).__mro__ if not is_ours(c)]
+    before = [(owner, dict(vars(owner))) for owner in (op, *classes)]
+    restore = [back for x in _known(before) if (back := _generator_as_it_is(x)) is not None]
+    try:
+        yield
+    finally:
+        for owner, values in before:
+            set_, delete = (type.__setattr__, type.__delattr__) if isinstance(owner, type) else _OF_INSTANCES
+            now = dict(vars(owner))
+            for name in now.keys() - values.keys():
+                delete(owner, name)
+            for name, value in values.items():
+                if name not in now or now[name] is not value:
+                    set_(owner, name, value)
+        for back in restore:
+            back()
+
+
+_OF_INSTANCES: tuple[Any, Any] = (object.__setattr__, object.__delattr__)  # a frozen dataclass has others
+
+
+def _known(spaces: list[tuple[Any, dict[str, Any]]]) -> Iterator[Any]:
+    """Yield what operations hold, and what their functions reach by name."""
+    shared: tuple[Any, Any] = np.random.random, random.random  # methods of the generators behind the modules
+    yield from (method.__self__ for method in shared)
+    for _, space in spaces:
+        for x in space.values():
+            yield x
+            if isinstance(x, FunctionType):
+                yield from (value for _, _, value in (*globals_of(x), *cells_of(x)))
+
+
+def _generator_as_it_is(x: Any) -> Callable[[], None] | None:
+    """Return a function that puts a generator of random numbers back to where it is now; None for anything else."""
+    if isinstance(x, np.random.Generator):
+        bits: Any = x.bit_generator
+        state = bits.state
+        return lambda: setattr(bits, "state", state)
+    if isinstance(x, np.random.RandomState):
+        legacy = x.get_state()
+        return lambda: x.set_state(legacy)
+    if isinstance(x, random.Random):
+        python = x.getstate()
+        return lambda: x.setstate(python)
+    return None

@@ -1,6 +1,7 @@
 """What is no file, what unpacks to more than it may, and where the files of a data set are looked for."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from tinygraph import data
 from tinygraph.data import cifar, files, mnist
 from tinygraph.data.digits import load_digits
 from tinygraph.data.idx import read_idx
-from tinygraph.errors import DataError
+from tinygraph.errors import ArgumentError, DataError
 
 pytestmark = pytest.mark.host
 
@@ -104,7 +106,7 @@ TRY = """
 import json, sys
 from tinygraph import data
 from tinygraph.data.idx import read_idx
-from tinygraph.errors import DataError
+from tinygraph.errors import ArgumentError, DataError
 readers = {"table": data.read_table, "idx": read_idx}
 for reader, path in json.loads(sys.argv[1]):
     try:
@@ -310,3 +312,168 @@ def test_nothing_is_unpacked_beyond_its_header(bombs, k):
     assert said.startswith(f"DataError: {path}: ")
     assert re.search(BOMBS[k][2], said)
     assert grown < 120 << 20
+
+
+# where the files are looked for ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["absent", "file", "file/inner", "~nobody_of_this_name/data"])
+@pytest.mark.parametrize("by", ["data_dir", "TINYGRAPH_DATA_DIR"])
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "cora", "omniglot"])
+def test_a_folder_that_is_none_is_told(tmp_path, monkeypatch, name, by, place):
+    (tmp_path / "file").write_text("")
+    folder = place if place[0] == "~" else str(tmp_path / place)
+    monkeypatch.setenv("TINYGRAPH_DATA_DIR", folder)
+    with pytest.raises(DataError, match=f"^{by}: there is no folder {re.escape(folder)}$"):
+        data.load(name, folder if by == "data_dir" else None)
+
+
+@pytest.mark.parametrize("folder", [5, b"here", "a\0b"])
+def test_what_names_no_folder_is_told(folder):
+    with pytest.raises(ArgumentError, match="data_dir: (expected a path|no path holds a zero byte), got"):
+        data.load("mnist", folder)
+
+
+def test_a_folder_without_the_data_set_is_followed_by_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYGRAPH_DATA_DIR", str(tmp_path))
+    with pytest.raises(DataError, match=r"mnist: .* could not be downloaded \(no network\)"):
+        data.load("mnist")
+
+
+# the published sums ----------------------------------------------------------------------------
+
+
+def made_mnist(folder, monkeypatch, sums=True):
+    """Write a small MNIST, let it be what is published, and return the bytes in its files."""
+    rng = np.random.default_rng(0)
+    facts, published = mnist.SETS["mnist"]
+    raws, made = [], []
+    for download, shape in zip(published, [(7, 28, 28), (7,), (3, 28, 28), (3,)], strict=True):
+        header = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
+        raws.append(header + rng.integers(0, 10, shape, np.uint8).tobytes())
+        packed = gzip.compress(raws[-1], 9)
+        (folder / download.file).write_bytes(packed)
+        unpacked = hashlib.md5(raws[-1]).hexdigest() if sums else ""
+        made.append(replace(download, md5=hashlib.md5(packed).hexdigest(), unpacked=unpacked))
+    monkeypatch.setitem(mnist.SETS, "mnist", (replace(facts, sizes=(7, 3)), tuple(made)))
+    return raws
+
+
+def flipped(raw):
+    return raw[:-1] + bytes([raw[-1] ^ 1])
+
+
+@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_bit_that_differs_from_the_published_file_is_told(tmp_path, monkeypatch, which, packed):
+    raw = made_mnist(tmp_path, monkeypatch)[which]
+    assert data.load("mnist", tmp_path).note == ""
+    path = tmp_path / f"{mnist.FILES[which]}.gz"
+    path.unlink()
+    path = path if packed else path.with_suffix("")
+    path.write_bytes(gzip.compress(flipped(raw)) if packed else flipped(raw))
+    with pytest.raises(DataError, match=rf"{path}: not the published file \(MD5 sum \w+, published is \w+\); get"):
+        data.load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("pack", [lambda raw: gzip.compress(raw, 1), bytes])
+def test_a_published_file_may_be_packed_anew(tmp_path, monkeypatch, pack):
+    for file, raw in zip(mnist.FILES, made_mnist(tmp_path, monkeypatch), strict=True):
+        (tmp_path / f"{file}.gz").write_bytes(pack(raw))
+    assert len(data.load("mnist", tmp_path).train[0]) == 7
+
+
+def test_where_only_the_packed_file_has_a_published_sum_that_counts(tmp_path, monkeypatch):
+    raws = made_mnist(tmp_path, monkeypatch, sums=False)
+    path = tmp_path / f"{mnist.FILES[0]}.gz"
+    path.write_bytes(gzip.compress(flipped(raws[0])))
+    with pytest.raises(DataError, match="not the published file"):
+        data.load("mnist", tmp_path)
+    path.unlink()
+    path.with_suffix("").write_bytes(flipped(raws[0]))
+    data.load("mnist", tmp_path)  # nothing is known of it
+
+
+def test_the_archive_of_cifar_is_compared_with_its_published_sum(tmp_path, monkeypatch):
+    path = tmp_path / cifar.ARCHIVE
+    with tarfile.open(path, "w:gz") as archive:
+        for name in (*cifar.TRAIN, *cifar.TEST):
+            member = tarfile.TarInfo(f"{cifar.FOLDER}/{name}")
+            member.size = cifar.RECORD
+            archive.addfile(member, Zeros(cifar.RECORD))
+    assert data.load("cifar10", tmp_path).note.startswith("a subset: 5 of 50,000")
+    monkeypatch.setattr(cifar, "FACTS", replace(cifar.FACTS, sizes=(5, 1)))
+    with pytest.raises(DataError, match=rf"{path}: not the published file \(MD5 sum \w+, published is c32a1d4ab5d0"):
+        data.load("cifar10", tmp_path)
+
+
+# archives laid out otherwise -------------------------------------------------------------------
+
+
+def cifar_members(folder, *changes):
+    """Write an archive of CIFAR's files, to which `changes` are made: functions of a list of members."""
+    members = [(tarfile.TarInfo(f"{cifar.FOLDER}/{name}"), bytes(cifar.RECORD)) for name in (*cifar.TRAIN, *cifar.TEST)]
+    for change in changes:
+        change(members)
+    with tarfile.open(folder / cifar.ARCHIVE, "w:gz") as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def twice(members):
+    members.append(members[0])
+
+
+def link(members):
+    members[0] = (tarfile.TarInfo(members[0][0].name), b"")
+    members[0][0].type, members[0][0].linkname = tarfile.SYMTYPE, "/etc/passwd"
+
+
+def device(members):
+    members[0] = (tarfile.TarInfo(members[0][0].name), b"")
+    members[0][0].type = tarfile.CHRTYPE
+
+
+def elsewhere(members):
+    members[0][0].name = "../data_batch_1.bin"
+
+
+def many(members):
+    members[:0] = [(tarfile.TarInfo(f"{i}"), b"") for i in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (twice, "damaged: it holds cifar-10-batches-bin/data_batch_1.bin twice"),
+        (link, "damaged: cifar-10-batches-bin/data_batch_1.bin is not a file of at most"),
+        (device, "damaged: cifar-10-batches-bin/data_batch_1.bin is not a file of at most"),
+        (elsewhere, "damaged: it does not hold data_batch_1.bin"),
+        (many, "damaged: it holds more, or larger, members than CIFAR-10"),
+    ],
+)
+def test_members_that_are_not_the_published_ones_are_told(tmp_path, change, text):
+    cifar_members(tmp_path)
+    assert len(data.load("cifar10", tmp_path).train[0]) == 5
+    cifar_members(tmp_path, change)
+    with pytest.raises(DataError, match=f"{cifar.ARCHIVE}: {text}"):
+        data.load("cifar10", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [cifar.ARCHIVE]
+
+
+def test_a_label_of_cifar_that_is_out_of_range_is_told_with_its_file(tmp_path):
+    for name in (*cifar.TRAIN, *cifar.TEST):
+        (tmp_path / name).write_bytes(bytes(cifar.RECORD) + b"\x0b" * (name == "data_batch_3.bin") * cifar.RECORD)
+    with pytest.raises(DataError, match=r"data_batch_3\.bin: labels: 11 in row 1 is outside 0 to 9"):
+        data.load("cifar10", tmp_path)
+
+
+def test_too_many_records_are_told_before_all_are_read(tmp_path):
+    for name in ("a_train.bin.gz", "a_test.bin.gz"):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(1 << 40)  # a terabyte, on no disk
+    with pytest.raises(
+        DataError, match=r"a_train\.bin\.gz: damaged: it holds more than the 60,000 records of CIFAR-10"
+    ):
+        data.load("cifar10", tmp_path)

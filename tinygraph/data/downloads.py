@@ -49,10 +49,12 @@ class Download:
         can be told of a file that was unpacked.
         """
         with reading(path), contents(path) as found:
+            if self.md5 and found.compressed:
+                got = _sum_of_file(path)
+                if got == self.md5 or not self.unpacked:
+                    return got, self.md5
             if self.unpacked:
                 return sum_of(found.chunks()), self.unpacked
-            if self.md5 and found.compressed:
-                return _sum_of_file(path), self.md5
         return None
 
     def require(self, path: Path) -> None:

@@ -46,15 +46,17 @@ def read_table(path: str | Path, *, names: bool | None = None) -> np.ndarray:
     Raises
     ------
     DataError
-        If the file is missing, damaged, empty, breaks one of these rules, or holds anything but finite numbers. The
-        text names the line, counted from 1, and the column. Pickled objects are never loaded.
+        If the file is missing, damaged, empty, breaks one of these rules, or holds anything but finite numbers. Of
+        CSV the text names the line and the field, counted from 1. Pickled objects are never loaded.
     ArgumentError
-        If `names` is given for a file that is not CSV.
+        If `path` is none, or `names` something else or given for a file that is not CSV.
     """
     path = as_path(path, "read_table")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name ending in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if names not in (None, True, False):
+        raise ArgumentError(f"names is True, False or None, got {names!r:.80}")
     if names is not None and suffix != ".csv":
         raise ArgumentError(f"names: only a CSV file has a row of names, got {path}")
     rows = _read_csv(path, names) if suffix == ".csv" else read_npy(path) if suffix == ".npy" else _read_npz(path)
@@ -63,7 +65,7 @@ def read_table(path: str | Path, *, names: bool | None = None) -> np.ndarray:
     check_finite(rows, str(path))
     with np.errstate(over="ignore"):
         rows = rows.astype(np.float32)
-    check_finite(rows, f"{path} as float32")
+    check_finite(rows, f"{path}: as float32")
     return rows[None] if rows.ndim == 1 else rows
 
 
@@ -91,30 +93,29 @@ def _numbers(path: Path, text: TextIO, names: bool | None) -> np.ndarray:
     """Return the numbers in the rows of a CSV file, float64 of shape (n, n_columns)."""
     numbers = array("d")  # 8 bytes each, whatever the text is
     reader = csv.reader(_lines(path, text), skipinitialspace=True, strict=True)
-    first, columns, empty = True, 0, 0
+    columns, first, empty = 0, 0, 0  # fields of a row, the line of the first, an empty line after it
     try:
         for fields in reader:
-            where = f"{path}: line {reader.line_num}"
+            line = reader.line_num
             if not fields:
-                empty = empty or reader.line_num
+                empty = empty or line
                 continue
-            if not columns:
-                columns, columns_from = len(fields), reader.line_num
+            if not first:
+                columns, first, empty = len(fields), line, 0
             if len(fields) != columns:
-                fields_expected = "1 field" if columns == 1 else f"{columns} fields"
-                raise DataError(f"{where}: expected {fields_expected} as in line {columns_from}, got {len(fields)}")
+                expected = f"{columns} field{'s' * (columns > 1)}"
+                raise DataError(f"{path}: line {line}: expected {expected} as in line {first}, got {len(fields)}")
             if columns == 1 and empty:
                 raise DataError(f"{path}: line {empty}: empty, expected a number")
-            if first:
-                first = False
-                if names or (names is None and _are_names(fields)):
-                    continue
+            if line == first and (names or (names is None and _are_names(fields))):
+                continue
             try:
                 plain = "".join(fields)
                 read = float if plain.isascii() and plain.isprintable() and "_" not in plain else _number
                 numbers.extend(map(read, fields))
             except ValueError:
-                raise _no_number(where, fields, len(numbers) == 0) from None
+                may_be_names = line == first and names is None
+                raise _no_number(f"{path}: line {line}", fields, may_be_names) from None
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num}: cannot be read as CSV: {one_line(error)}") from None
     return np.frombuffer(numbers).reshape(-1, columns or 1)
@@ -156,7 +157,7 @@ def _is_number(field: str) -> bool:
     return True
 
 
-def _no_number(where: str, fields: list[str], first: bool) -> DataError:
+def _no_number(where: str, fields: list[str], may_be_names: bool) -> DataError:
     """Return the error for a row of which one field is no number."""
     column, field = next((k, f) for k, f in enumerate(fields, 1) if not _is_number(f))
     if ";" in field or "\t" in field.strip(" \t"):
@@ -165,11 +166,11 @@ def _no_number(where: str, fields: list[str], first: bool) -> DataError:
         remedy = "; write decimal points"
     elif field.startswith("#"):
         remedy = "; a row after # is not passed over: take it out of the file, or the # before it"
-    elif first and any(_is_number(f) for f in fields):
+    elif may_be_names and any(_is_number(f) for f in fields):
         remedy = "; a first row of names holds no numbers (names=True takes any)"
-    elif first:
+    elif may_be_names:
         remedy = "; names begin with a letter and are not missing (names=True takes any)"
     else:
         remedy = ""
     got = f"got {field!r:.60}" if field.strip() else "got nothing"
-    return DataError(f"{where}, column {column}: expected a number, {got}{remedy}")
+    return DataError(f"{where}, field {column}: expected a number, {got}{remedy}")

@@ -23,6 +23,76 @@ __all__ = ["grad"]
 _in_order = attrgetter("index")
 
 
+def _pull_back(y: Tensor, dy: Tensor, wanted: set[Tensor] | None, keep: set[Tensor]) -> dict[Tensor, Tensor]:
+    """Carry the gradient `dy` of `y` back through the graph; return the gradients of the leaves and of `keep`.
+
+    Nodes are visited from the last created to the first: all that a node was used for was created after it,
+    so its gradient is complete when its turn comes. It is dropped as soon as it has been passed on.
+    """
+    gradients = {y: dy}
+    queue = [(-y.index, y)]  # a heap: the last created comes first
+    scope = mode.scope
+    try:
+        while queue:
+            y = heappop(queue)[1]
+            if y.op is not None:
+                dy = gradients[y] if y in keep else gradients.pop(y)
+                for x, dx in _apply_rule(y.op, dy, y, wanted):
+                    if x in gradients:
+                        gradients[x] = add(gradients[x], dx)
+                    else:
+                        gradients[x] = dx
+                        heappush(queue, (-x.index, x))
+    finally:
+        mode.scope = scope
+    return gradients
+
+
+def _apply_rule(op: Op, dy: Tensor, y: Tensor, wanted: set[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
+    """Return the inputs of `y` that are wanted, by default those that require a gradient, with their parts of it.
+
+    Raises
+    ------
+    GraphError
+        If an input was assigned since `y` was computed from it.
+    GradientError
+        If what the rule of `op` gives does not fit the inputs.
+    """
+    mode.scope = y.scope  # a gradient belongs to the same layer as what it is the gradient of
+    for x in y.inputs:
+        if x.modified > y.index:
+            raise GraphError(
+                f"{describe(x)} was assigned after {op.label} had used it; its gradient would be wrong: "
+                "call backward before assign_, or compute the forward pass again"
+            )
+    rule = op.backward(dy, y, *y.inputs)
+    if len(rule) != len(y.inputs):
+        raise GradientError(
+            f"{op.label}: backward must return one gradient per input ({len(y.inputs)}), got {len(rule)}"
+        )
+    parts = []
+    for x, dx in zip(y.inputs, rule, strict=True):
+        if dx is None or not (x.requires_grad if wanted is None else x in wanted):
+            continue
+        if dx.__class__ is not Tensor:
+            dx = dx()  # type: ignore[operator]
+        if dx.data.shape != x.data.shape:
+            dx = _undo_broadcasting(op, dx, x)
+        if dx.data.dtype is not x.data.dtype and dx.data.dtype != x.data.dtype:
+            raise GradientError(f"{op.label}: backward gave {dx.dtype} for an input of {x.dtype}")
+        parts.append((x, dx))
+    return parts
+
+
+def _undo_broadcasting(op: Op, dx: Tensor, x: Tensor) -> Tensor:
+    try:
+        return sum_to(dx, x.shape)
+    except ShapeError:
+        raise GradientError(
+            f"{op.label}: backward gave a gradient of shape {dx.shape} for an input of shape {x.shape}"
+        ) from None
+
+
 def ancestors(outputs: Iterable[Tensor]) -> list[Tensor]:
     """Return `outputs` and all that they were computed from, inputs before what is made from them."""
     seen: set[Tensor] = set()
@@ -45,77 +115,17 @@ def depending_on(targets: Iterable[Tensor], y: Tensor) -> set[Tensor]:
     return found
 
 
-def _pull_back(y: Tensor, dy: Tensor, wanted: set[Tensor] | None, keep: set[Tensor]) -> dict[Tensor, Tensor]:
-    """Carry the gradient `dy` of `y` back through the graph; return the gradients of the leaves and of `keep`.
-
-    Nodes are visited from the last created to the first: all that a node was used for was created after it,
-    so its gradient is complete when its turn comes. It is dropped as soon as it has been passed on.
-
-    Parameters
-    ----------
-    wanted : set of Tensor, optional
-        The nodes to pass gradients through; None: those that require one.
-    """
-    gradients = {y: dy}
-    queue = [(-y.index, y)]  # a heap: the last created comes first
-    scope = mode.scope
-    try:
-        while queue:
-            y = heappop(queue)[1]
-            op = y.op
-            if op is None:
-                continue
-            dy = gradients[y] if y in keep else gradients.pop(y)
-            mode.scope = y.scope  # the gradient belongs to the same layer as what it is the gradient of
-            for x in y.inputs:
-                if x.modified > y.index:
-                    raise GraphError(
-                        f"{describe(x)} was assigned after {op.label} had used it; its gradient would be wrong: "
-                        "call backward before assign_, or compute the forward pass again"
-                    )
-            entries = op.backward(dy, y, *y.inputs)
-            if len(entries) != len(y.inputs):
-                raise GradientError(
-                    f"{op.label}: backward must return one entry per input ({len(y.inputs)}), got {len(entries)}"
-                )
-            for x, dx in zip(y.inputs, entries, strict=True):
-                if dx is None or not (x.requires_grad if wanted is None else x in wanted):
-                    continue
-                if dx.__class__ is not Tensor:
-                    dx = dx()  # type: ignore[operator]
-                if dx.data.shape != x.data.shape:
-                    dx = _undo_broadcasting(op, dx, x)
-                if dx.data.dtype is not x.data.dtype and dx.data.dtype != x.data.dtype:
-                    raise GradientError(f"{op.label}: backward gave {dx.dtype} for an input of {x.dtype}")
-                before = gradients.get(x)
-                if before is None:
-                    gradients[x] = dx
-                    heappush(queue, (-x.index, x))
-                else:
-                    gradients[x] = add(before, dx)
-    finally:
-        mode.scope = scope
-    return gradients
-
-
-def _undo_broadcasting(op: Op, dx: Tensor, x: Tensor) -> Tensor:
-    try:
-        return sum_to(dx, x.shape)
-    except ShapeError:
-        raise GradientError(
-            f"{op.label}: backward gave a gradient of shape {dx.shape} for an input of shape {x.shape}"
-        ) from None
-
-
-def _seed(y: Tensor, dy: Operand, what: str) -> Tensor:
-    """Return the gradient that starts at `y`, checked: `dy`, or 1 for a tensor with one entry."""
+def _seed(y: Tensor, dy: Operand, caller: str) -> Tensor:
+    """Return the gradient that starts at `y`, checked: `dy`, or 1 for a tensor with one element."""
     if y.data.dtype.kind != "f":
-        raise DTypeError(f"{what}: only floating tensors have gradients, got {y.dtype}")
+        raise DTypeError(f"{caller}: only floating tensors have gradients, got {y.dtype}")
     if dy is None:
         if y.size != 1:
-            raise ShapeError(f"{what}: expected a tensor with one entry, got shape {y.shape}; give dy of that shape")
+            raise ShapeError(
+                f"{caller}: expected a tensor with one element, got shape {y.shape}; give dy of that shape"
+            )
         return filled_like(y, 1)
-    return matching(what, "dy", dy, y)
+    return matching(caller, "dy", dy, y)
 
 
 @offers
@@ -125,7 +135,7 @@ def backward(y: Tensor, dy: Operand = None) -> None:
     Parameters
     ----------
     y : tensor
-        What to differentiate; with one entry, unless `dy` is given.
+        What to differentiate; with one element, unless `dy` is given.
     dy : tensor or array of the shape of `y`, optional
         The gradient with respect to `y`; 1 by default.
 
@@ -153,7 +163,7 @@ def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> li
     Parameters
     ----------
     y : tensor
-        What to differentiate; with one entry, unless `dy` is given.
+        What to differentiate; with one element, unless `dy` is given.
     inputs : sequence of tensors
         Leaves or inner tensors of the graph of `y`; they need not have been asked to require a gradient.
     dy : tensor or array of the shape of `y`, optional
@@ -183,11 +193,3 @@ def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> li
             )
     gradients = _pull_back(y, seed, reached, set(targets))
     return [gradients[x] if x in gradients else filled_like(x, 0) for x in targets]  # 0: no rule passes a gradient on
-
-
-def grad_or_zero(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) -> list[Tensor]:
-    """Return the gradients of `y` as `grad` does; zero with respect to what it does not depend on."""
-    reached = depending_on(inputs, y)
-    found = [x for x in inputs if x in reached] if y in reached else []
-    gradients = dict(zip(found, grad(y, found, dy), strict=True)) if found else {}
-    return [gradients[x] if x in gradients else filled_like(x, 0) for x in inputs]

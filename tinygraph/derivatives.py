@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
-from .autodiff import depending_on, grad, grad_or_zero
+from .autodiff import depending_on, grad
 from .errors import ArgumentError, DTypeError
 from .leaves import as_tensor, filled_like, matching
 from .mode import enable_grad
@@ -23,11 +23,11 @@ from .tensors import Tensor, describe
 
 __all__ = ["hessian_diagonal", "hvp", "jacobian", "jvp"]
 
-MANY_ENTRIES = 10_000  # above this many, `hessian_diagonal` warns that it takes a pass for each
+MANY_ELEMENTS = 10_000  # above this many, `hessian_diagonal` warns that it takes a pass for each
 
 
 def jacobian(y: Tensor, x: Tensor, mode: str = "reverse") -> Tensor:
-    """Return the derivative of every entry of `y` with respect to every entry of `x` (Problem 65.10).
+    """Return the derivative of every element of `y` with respect to every element of `x` (Problem 65.10).
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def jacobian(y: Tensor, x: Tensor, mode: str = "reverse") -> Tensor:
     x : floating tensor
         A leaf or an inner tensor of the graph of `y`.
     mode : {"reverse", "forward"}
-        "reverse" takes a backward pass for each entry of `y`, "forward" a forward pass for each entry of `x`.
+        "reverse" takes a backward pass for each element of `y`, "forward" a forward pass for each element of `x`.
         The result is the same and can be differentiated again, unless this runs in `no_grad`.
 
     Returns
@@ -121,7 +121,7 @@ def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> Any:
 
     Parameters
     ----------
-    loss : tensor with one entry
+    loss : tensor with one element
     x : tensor, or list or tuple of tensors
         What `loss` was computed from; several are taken together as one long vector.
     v : tensor or array of the shape and dtype of `x`, or as many of them
@@ -136,7 +136,7 @@ def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> Any:
     GraphError
         If `loss` does not depend on `x`.
     ShapeError, DTypeError, BackendError
-        If `v` does not fit `x`, or `loss` has several entries.
+        If `v` does not fit `x`, or `loss` has several elements.
     """
     single = isinstance(x, Tensor)
     points: list[Tensor] = [x] if isinstance(x, Tensor) else list(x)
@@ -148,15 +148,15 @@ def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> Any:
 
 
 def hessian_diagonal(loss: Tensor, x: Tensor) -> Tensor:
-    """Return the second derivative of `loss` with respect to each entry of `x`, exact (Probs. 65.12-65.14).
+    """Return the second derivative of `loss` with respect to each element of `x`, exact (Probs. 65.12-65.14).
 
-    Each entry takes a product with the Hessian; above 10,000 entries a warning says how many. (The formulas of
+    Each element takes a product with the Hessian; above 10,000 elements a warning says how many. (The formulas of
     Probs. 65.12-65.14 for the second derivatives take one pass backward, but leave out the term ``f'(z)**2 w' H w``
     that carries the Hessian H of the next layer's signals, and so are not exact even with one node a layer.)
 
     Parameters
     ----------
-    loss : tensor with one entry
+    loss : tensor with one element
     x : floating tensor
 
     Returns
@@ -169,14 +169,22 @@ def hessian_diagonal(loss: Tensor, x: Tensor) -> Tensor:
     GraphError
         If `loss` does not depend on `x`.
     """
-    if x.size > MANY_ENTRIES:
-        warnings.warn(f"hessian_diagonal: {x.size} entries take as many products with the Hessian", stacklevel=2)
+    if x.size > MANY_ELEMENTS:
+        warnings.warn(f"hessian_diagonal: {x.size} elements take as many products with the Hessian", stacklevel=2)
     with enable_grad():
         (gradient,) = grad(loss, [x])
     if not x.size or x not in depending_on([x], gradient):
         return filled_like(x, 0)
-    entries = [total(grad(gradient, [x], dx)[0] * dx) for dx in _basis(x)]
-    return reshape(stack(entries), x.shape)
+    elements = [total(grad(gradient, [x], dx)[0] * dx) for dx in _basis(x)]
+    return reshape(stack(elements), x.shape)
+
+
+def grad_or_zero(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) -> list[Tensor]:
+    """Return the gradients of `y` as `grad` does; zero with respect to what it does not depend on."""
+    reached = depending_on(inputs, y)
+    found = [x for x in inputs if x in reached] if y in reached else []
+    gradients = dict(zip(found, grad(y, found, dy), strict=True)) if found else {}
+    return [gradients[x] if x in gradients else filled_like(x, 0) for x in inputs]
 
 
 def _basis(t: Tensor) -> Iterator[Tensor]:
@@ -188,12 +196,12 @@ def _basis(t: Tensor) -> Iterator[Tensor]:
 
 
 def _inner(gradients: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
-    """Return the inner product of gradients and directions, a tensor with one entry."""
+    """Return the inner product of gradients and directions, a tensor with one element."""
     return reduce(add, [total(g * v) for g, v in zip(gradients, directions, strict=True)])
 
 
-def _directions(what: str, points: Sequence[Tensor], given: Sequence[Any]) -> list[Tensor]:
+def _directions(caller: str, points: Sequence[Tensor], given: Sequence[Any]) -> list[Tensor]:
     """Return directions as tensors, checked against the points they belong to."""
     if len(points) != len(given):
-        raise ArgumentError(f"{what}: expected a direction for each of the {len(points)} inputs, got {len(given)}")
-    return [matching(what, "v", v, x) for x, v in zip(points, given, strict=True)]
+        raise ArgumentError(f"{caller}: expected a direction for each of the {len(points)} inputs, got {len(given)}")
+    return [matching(caller, "v", v, x) for x, v in zip(points, given, strict=True)]

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff import ancestors, grad_or_zero
+from .autodiff import ancestors
 from .backend import current, generator
+from .derivatives import grad_or_zero
 from .errors import ArgumentError, GradientError
 from .leaves import filled_like
 from .ops.random import preserved_streams

@@ -106,21 +106,31 @@ def made_of(source: Any, data: Any, backend: Backend) -> Tensor:
     return leaf
 
 
-def matching(what: str, argument: str, value: Operand, t: Tensor, or_number: bool = False) -> Tensor:
+def as_tensors(operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
+    """Return the operands as tensors; numbers take the dtype of the first tensor among them."""
+    like = None
+    for t in operands:
+        if t.__class__ is Tensor:
+            like = t
+            break
+    return tuple([as_tensor(t, like) for t in operands])
+
+
+def matching(caller: str, argument: str, value: Operand, t: Tensor, or_number: bool = False) -> Tensor:
     """Return `value` as a tensor of the backend, shape and dtype of `t`, or with one element if that is allowed.
 
     Raises
     ------
     BackendError, ShapeError, DTypeError
-        If it is not; `what` asks, and `argument` is what it calls the value.
+        If it is not; `caller` asks, and `argument` is what it calls the value.
     """
     v = as_tensor(value, t)
     if v.backend is not t.backend:
-        raise mixed_backends(what, t, v)
+        raise mixed_backends(caller, t, v)
     if v.data.shape != t.data.shape and not (or_number and v.data.size == 1):
-        raise ShapeError(f"{what}: {argument} must have the shape of {describe(t)}, {t.shape}, got {v.shape}")
+        raise ShapeError(f"{caller}: {argument} must have the shape of {describe(t)}, {t.shape}, got {v.shape}")
     if v.data.dtype != t.data.dtype:
-        raise DTypeError(f"{what}: {argument} must be {t.dtype}, as {describe(t)} is, got {v.dtype}")
+        raise DTypeError(f"{caller}: {argument} must be {t.dtype}, as {describe(t)} is, got {v.dtype}")
     return v
 
 
@@ -129,10 +139,10 @@ def filled_like(t: Tensor, number: float) -> Tensor:
     return Tensor(t.backend.xp.full(t.shape, number, t.dtype), t.backend)
 
 
-def mixed_backends(what: str, a: Tensor, b: Tensor) -> BackendError:
+def mixed_backends(caller: str, a: Tensor, b: Tensor) -> BackendError:
     """Return the error for two tensors of different backends in one operation."""
     return BackendError(
-        f"{what}: operands live on two backends: {describe(a)} on {a.backend.name!r}, {describe(b)} on "
+        f"{caller}: operands live on two backends: {describe(a)} on {a.backend.name!r}, {describe(b)} on "
         f'{b.backend.name!r}; move one with .to("{a.backend.name}")'
     )
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from .backend import Array
-from .errors import DTypeError, TinygraphError
-from .leaves import as_tensor, mixed_backends
+from .errors import TinygraphError
+from .leaves import as_tensors, mixed_backends
 from .mode import mode
+from .operand_checks import check_dtypes, check_result
 from .operators import Operand
-from .tensors import Tensor, describe, next_index
+from .tensors import Tensor, next_index
 
 __all__ = ["Op"]
 
@@ -75,7 +76,7 @@ class Op:
     def backward(self, dy: Tensor, y: Tensor, /, *inputs: Any, **options: Any) -> Gradients:
         """Return the gradient of each input, given that of the output, `dy`, and the output `y`.
 
-        A subclass names its inputs: ``def backward(self, dy, y, a, b)``. An entry is a tensor, None where
+        A subclass names its inputs: ``def backward(self, dy, y, a, b)``. Each gradient is a tensor, None where
         nothing flows, or a function of no arguments that returns the tensor and is called only if that
         gradient is wanted. Broadcasting is undone by the engine. The rule is written with tensors, so
         gradients can be drawn, compiled and differentiated again.
@@ -89,7 +90,7 @@ class Op:
         arrays = []
         for t in operands:
             if t.__class__ is not Tensor:
-                return self(*_as_tensors(self, operands))
+                return self(*as_tensors(operands))
             if t.backend is not backend:
                 if backend is not None:
                     raise mixed_backends(self.label, operands[0], t)
@@ -138,41 +139,3 @@ def _located(error: TinygraphError) -> TinygraphError:
     """Return the error with the module named in whose call it happened."""
     path = mode.scope.path if mode.scope is not None else ""
     return type(error)(f"{path}: {error}") if path else error
-
-
-def _as_tensors(op: Op, operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
-    """Return the operands as tensors; numbers take the dtype of the first tensor among them."""
-    like = None
-    for t in operands:
-        if t.__class__ is Tensor:
-            like = t
-            break
-    return tuple([as_tensor(t, like) for t in operands])
-
-
-def check_dtypes(op: Op, inputs: tuple[Tensor, ...]) -> None:
-    """Raise an error if two inputs are of different floating dtypes; nothing is promoted silently."""
-    first = inputs[0].data.dtype
-    for t in inputs:
-        if t.data.dtype is not first and t.data.dtype != first:
-            break
-    else:
-        return
-    floating: dict[Any, Tensor] = {}
-    for t in inputs:
-        if t.data.dtype.kind == "f":
-            floating.setdefault(t.data.dtype, t)
-    if len(floating) > 1:
-        said = ", ".join(f"{describe(t)} is {dtype}" for dtype, t in floating.items())
-        raise DTypeError(f"{op.label}: operands of two floating dtypes: {said}; convert one with .astype(...)")
-
-
-def check_result(op: Op, inputs: tuple[Tensor, ...], data: Array) -> None:
-    """Raise an error if floating inputs gave a result of another floating dtype."""
-    if data.dtype.kind != "f" or getattr(op, "dtype", None) is not None:
-        return
-    for t in inputs:
-        if t.data.dtype.kind == "f" and t.data.dtype != data.dtype:
-            raise DTypeError(
-                f"{op.label}: {t.data.dtype} went in and {data.dtype} came out; forward must keep the dtype"
-            )

@@ -33,7 +33,7 @@ def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:
 
     Parameters
     ----------
-    loss : tensor with one entry
+    loss : tensor with one element
         The batch mean of Q, computed with `net`.
     net : Module
 
@@ -50,7 +50,7 @@ def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:
     GraphError
         If no signal of `net` leads to `loss`.
     ShapeError
-        If `loss` has several entries.
+        If `loss` has several elements.
     """
     points = {name: v for name, (_, v) in _signals("sensitivities", [loss], net).items()}
     return _per_sample(points, grad(loss, list(points.values())))
@@ -64,7 +64,7 @@ def own_sensitivities(losses: Tensor | Sequence[Tensor], net: Module) -> dict[st
 
     Parameters
     ----------
-    losses : tensor of shape (B,), or sequence of B tensors with one entry
+    losses : tensor of shape (B,), or sequence of B tensors with one element
         Each sample's own Q, in the order of the batch, all from one call of `net`. A loss of
         `tinygraph.losses` on one row is that sample's Q::
 
@@ -86,7 +86,7 @@ def own_sensitivities(losses: Tensor | Sequence[Tensor], net: Module) -> dict[st
     GraphError
         If no signal of `net` leads to the losses, or a signal to some of them only: they are from several calls.
     ShapeError
-        If a loss in the sequence has several entries, or there are not as many losses as a signal has rows.
+        If a loss in the sequence has several elements, or there are not as many losses as a signal has rows.
     """
     given = [losses] if isinstance(losses, Tensor) else losses
     if not isinstance(given, Sequence) or not given or not all(isinstance(loss, Tensor) for loss in given):
@@ -138,7 +138,7 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
 
     Parameters
     ----------
-    loss : tensor with one entry
+    loss : tensor with one element
         The batch mean of Q, computed with `net`; regularisers count in the gradients, not in the sensitivities.
     net : Module
         For a module called several times the gradient is that of the shared weights, under each of its names.

@@ -104,9 +104,9 @@ class Tensor(Operators):
         for watcher in mode.watchers:
             watcher.reads_grad(self)
         grad = self._grad
-        if isinstance(grad, GraphError):
-            raise GraphError(*grad.args)
-        return grad
+        if grad is None or grad.__class__ is Tensor:
+            return grad
+        raise GraphError(str(grad))
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -219,5 +219,5 @@ class Tensor(Operators):
 
 def describe(t: Tensor) -> str:
     """Return words for a tensor in an error: its name, or the operation that made it, and where."""
-    what = repr(t.name) if t.name else f"the result of {t.op.label}" if t.op is not None else "a leaf"
-    return f"{what} in {t.scope.path}" if t.scope is not None and t.scope.path else what
+    words = repr(t.name) if t.name else f"the result of {t.op.label}" if t.op is not None else "a leaf"
+    return f"{words} in {t.scope.path}" if t.scope is not None and t.scope.path else words

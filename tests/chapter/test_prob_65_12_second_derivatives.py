@@ -272,7 +272,7 @@ def test_a_linear_function_has_no_curvature():
 
 def test_many_entries_are_warned_of():
     x = tg.tensor(np.zeros(10_001, np.float32))
-    with pytest.warns(UserWarning, match="10001 entries take as many products"):
+    with pytest.warns(UserWarning, match="10001 elements take as many products"):
         tg.hessian_diagonal((x * 2.0).sum(), x)
 
 

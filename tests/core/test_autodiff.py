@@ -121,7 +121,7 @@ def test_only_what_is_wanted_is_computed():
 
 
 def test_backward_asks_for_what_it_needs():
-    with pytest.raises(ShapeError, match=r"one entry, got shape \(2,\)"):
+    with pytest.raises(ShapeError, match=r"one element, got shape \(2,\)"):
         leaf([1.0, 2.0]).sum(0, keepdims=True).reshape(1).backward(np.ones(1)) or (leaf([1.0, 2.0]) * 2.0).backward()
     with pytest.raises(ShapeError, match=r"dy must have the shape of the result of multiply, \(2,\), got \(3,\)"):
         (leaf([1.0, 2.0]) * 2.0).backward(np.ones(3))
@@ -177,7 +177,7 @@ def test_wrong_rules_are_named():
         def backward(self, dy, y, x):
             return (tg.concatenate([dy, dy]),)
 
-    with pytest.raises(GradientError, match=r"short: backward must return one entry per input \(2\), got 1"):
+    with pytest.raises(GradientError, match=r"short: backward must return one gradient per input \(2\), got 1"):
         Short()(leaf([1.0]), leaf([1.0])).backward()
     with pytest.raises(GradientError, match=r"misshapen: backward gave a gradient of shape \(4,\)"):
         Misshapen()(leaf([1.0, 2.0])).sum().backward()

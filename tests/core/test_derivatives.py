@@ -176,7 +176,7 @@ def test_wrong_directions_and_functions_are_named():
         (lambda: tg.jvp(tg.exp, x, np.ones(2, np.float32)), DTypeError, "jvp: v must be float64, as 'x' is, got"),
         (lambda: tg.hvp((x * x).sum(), x, np.ones(3)), ShapeError, r"hvp: v must have the shape of 'x', .*got \(3,\)"),
         (lambda: tg.hvp((x * x).sum(), [x], []), ArgumentError, "a direction for each of the 1 inputs, got 0"),
-        (lambda: tg.hvp(x * x, x, np.ones(2)), ShapeError, "expected a tensor with one entry"),
+        (lambda: tg.hvp(x * x, x, np.ones(2)), ShapeError, "expected a tensor with one element"),
         (lambda: tg.jvp(lambda t: (t, t), x, x), ArgumentError, "jvp: fn must return one tensor, got tuple"),
         (lambda: tg.jvp(lambda t: tg.tensor(np.ones(2)), x, x), GraphError, "does not depend on input 0"),
         (lambda: tg.jacobian(tg.tensor([1, 2]), x), DTypeError, "only floating tensors"),
@@ -358,9 +358,9 @@ def test_a_single_sample_has_sensitivities_too(rng):
         np.testing.assert_allclose(one[name].numpy(), batch[name].numpy()[0], rtol=1e-12)
 
 
-def test_a_loss_with_several_entries_or_no_graph_is_refused(rng):
+def test_a_loss_with_several_elements_or_no_graph_is_refused(rng):
     net = fully_connected([3, 2], seed=0, dtype=np.float64)
-    with pytest.raises(ShapeError, match="one entry"):
+    with pytest.raises(ShapeError, match="one element"):
         tg.sensitivities(net(rng.normal(size=(4, 3))), net)
     with tg.no_grad():
         loss = net(rng.normal(size=(4, 3))).sum()
@@ -416,7 +416,7 @@ def test_own_sensitivities_need_a_loss_for_every_sample(rng):
     for wrong, text in ((tg.square(z).sum(1)[:3], r"each of the 4 rows of z2, got shape \(3,\)"), (z, "got shape")):
         with pytest.raises(ShapeError, match=text):
             tg.own_sensitivities(wrong, net)
-    with pytest.raises(ShapeError, match="one entry"):
+    with pytest.raises(ShapeError, match="one element"):
         tg.own_sensitivities([z] * 4, net)
     with pytest.raises(GraphError, match="own_sensitivities: the loss was not computed with this network"):
         tg.own_sensitivities([tg.tensor(1.0)], net)

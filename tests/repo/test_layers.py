@@ -14,7 +14,16 @@ LAYERS = [
     {"tinygraph.errors"},
     {"tinygraph.files"},
     {"tinygraph.backend"},
-    {f"tinygraph.{name}" for name in ("structure", "mode", "operators", "tensors", "leaves", "op", "watchers")},
+    {
+        "tinygraph.leaves",
+        "tinygraph.mode",
+        "tinygraph.op",
+        "tinygraph.operand_checks",
+        "tinygraph.operators",
+        "tinygraph.structure",
+        "tinygraph.tensors",
+        "tinygraph.watchers",
+    },
     {"tinygraph.ops", "tinygraph.data"},
     {
         "tinygraph.anomaly",

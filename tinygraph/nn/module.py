@@ -285,7 +285,7 @@ class Module:
     def decide(self, *inputs: Any) -> Tensor:
         """Return gamma-star, the decision that the output activation stands for, in evaluation mode (65.35)-(65.42).
 
-        "softmax": the basis vector of the largest entry, the first of equals (65.42). "sigmoid": 1 where the
+        "softmax": the basis vector of the largest element, the first of equals (65.42). "sigmoid": 1 where the
         prediction is at least 1/2, else 0 (65.36). "tanh", "scaled_tanh", "signed": the sign of the prediction, 1 or
         -1 (65.37); exactly 0 decides 1, as exactly 1/2 does by (65.36). The others decide nothing: the prediction.
         What is compared is z_L, so a signal of -1e-9 decides 0 although its sigmoid is rounded to 1/2.

@@ -13,10 +13,11 @@ from typing import Any
 from ..backend import Array
 from ..errors import ArgumentError
 from ..op import Gradients, Op
+from ..operand_checks import check_floating
 from ..operators import Operand
 from ..tensors import Tensor
 from .axes import check_axis
-from .declare import FloatingOp, applies, check_floating, instance, operation
+from .declare import FloatingOp, applies, instance, operation
 from .elementwise import exp, gate, where
 from .reduce import sum
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ..backend import Array
-from ..errors import DTypeError, ShapeError
-from ..op import Gradients, Op, check_dtypes
+from ..op import Gradients, Op
+from ..operand_checks import check_broadcast, check_dtypes, check_floating
 from ..operators import Operand, offers
 from ..tensors import Tensor
 
@@ -19,30 +19,8 @@ P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def check_broadcast(op: Op, inputs: tuple[Tensor, ...]) -> None:
-    """Raise an error if the shapes of the inputs do not broadcast (see NumPy's rules)."""
-    shapes = [t.data.shape for t in inputs]
-    rank = max(map(len, shapes))
-    for axis in range(1, rank + 1):
-        lengths = {s[-axis] for s in shapes if len(s) >= axis} - {1}
-        if len(lengths) > 1:
-            said = " and ".join(map(str, sorted(lengths)))
-            raise ShapeError(
-                f"{op.label}: shapes do not broadcast: {' and '.join(map(str, shapes))}; "
-                f"axis {-axis} has {said}, but lengths must be equal or 1"
-            )
-
-
-def check_floating(op: Op, inputs: tuple[Tensor, ...]) -> None:
-    """Raise an error if no input is floating."""
-    if not any(t.data.dtype.kind == "f" for t in inputs):
-        raise DTypeError(
-            f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
-        )
-
-
 class ElementwiseOp(Op):
-    """An operation on matching entries of its inputs, whose shapes broadcast."""
+    """An operation on matching elements of its inputs, whose shapes broadcast."""
 
     def check(self, *inputs: Tensor) -> None:
         """Raise an error if dtypes differ or shapes do not broadcast."""
@@ -87,7 +65,7 @@ def operation(
 
         @operation("da = dy b, db = dy a")
         def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-            '''Return ``a * b``, entry by entry.'''
+            '''Return ``a * b``, element by element.'''
             return lambda: dy * b, lambda: dy * a
 
     Parameters
@@ -133,7 +111,7 @@ def operation(
 
 @lru_cache(maxsize=4096, typed=True)
 def instance(kind: type[Op], *fields: Any) -> Op:
-    """Return ``kind(*fields)``, made once: making a frozen dataclass takes as long as applying it to few entries."""
+    """Return ``kind(*fields)``, made once: making a frozen dataclass takes as long as applying it to few elements."""
     return kind(*fields)
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..op import Gradients, Op, check_dtypes
+from ..op import Gradients, Op
+from ..operand_checks import check_dtypes, check_floating
 from ..operators import Operand
 from ..tensors import Tensor
 from .activation import log_softmax, sigmoid, softmax
-from .declare import FloatingOp, check_floating, operation
+from .declare import FloatingOp, operation
 from .elementwise import multiply, negative
 from .reduce import sum
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import DataError, ShapeError
-from ..op import Gradients, Op, check_dtypes
+from ..op import Gradients, Op
+from ..operand_checks import check_dtypes
 from ..operators import Operand
 from ..tensors import Tensor
 from .declare import applies

@@ -7,10 +7,11 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..op import Gradients, Op, check_dtypes
+from ..op import Gradients, Op
+from ..operand_checks import check_dtypes, check_floating
 from ..operators import Operand
 from ..tensors import Tensor
-from .declare import applies, check_floating
+from .declare import applies
 from .elementwise import sqrt, square
 from .reduce import mean, sum
 

@@ -8,7 +8,8 @@ from typing import Any
 from ..backend import Array
 from ..errors import ShapeError
 from ..leaves import as_tensor
-from ..op import Gradients, Op, check_dtypes
+from ..op import Gradients, Op
+from ..operand_checks import check_dtypes
 from ..operators import Operand
 from ..tensors import Tensor
 from .declare import ElementwiseOp, applies, operation

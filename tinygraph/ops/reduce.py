@@ -16,10 +16,11 @@ from ..backend import Array
 from ..errors import ShapeError
 from ..leaves import as_tensor
 from ..op import Gradients, Op
+from ..operand_checks import check_floating
 from ..operators import Axis, Operand, offers
 from ..tensors import Tensor
 from .axes import Shape, check_axis, normalize_axes
-from .declare import applies, check_floating, instance
+from .declare import applies, instance
 from .elementwise import divide_or_zero, equal, square
 from .shape import reshape
 

@@ -13,7 +13,8 @@ import numpy as np
 from ..backend import Array
 from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensor
-from ..op import Gradients, Op, check_dtypes
+from ..op import Gradients, Op
+from ..operand_checks import check_dtypes
 from ..operators import Operand
 from ..tensors import Tensor
 from .axes import Shape, normalize_axis

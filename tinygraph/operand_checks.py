@@ -1,0 +1,67 @@
+"""What must fit among the operands of an operation, or an error that names the operation and what does not."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from .backend import Array
+from .errors import DTypeError, ShapeError
+from .tensors import Tensor, describe
+
+
+class Labelled(Protocol):
+    """An operation, of which an error needs the label."""
+
+    @property
+    def label(self) -> str:
+        """The name with the fields that differ from their defaults."""
+
+
+def check_dtypes(op: Labelled, inputs: tuple[Tensor, ...]) -> None:
+    """Raise an error if two inputs are of different floating dtypes; nothing is promoted silently."""
+    first = inputs[0].data.dtype
+    for t in inputs:
+        if t.data.dtype is not first and t.data.dtype != first:
+            break
+    else:
+        return
+    floating: dict[Any, Tensor] = {}
+    for t in inputs:
+        if t.data.dtype.kind == "f":
+            floating.setdefault(t.data.dtype, t)
+    if len(floating) > 1:
+        dtypes = ", ".join(f"{describe(t)} is {dtype}" for dtype, t in floating.items())
+        raise DTypeError(f"{op.label}: operands of two floating dtypes: {dtypes}; convert one with .astype(...)")
+
+
+def check_result(op: Labelled, inputs: tuple[Tensor, ...], data: Array) -> None:
+    """Raise an error if floating inputs gave a result of another floating dtype."""
+    if data.dtype.kind != "f" or getattr(op, "dtype", None) is not None:
+        return
+    for t in inputs:
+        if t.data.dtype.kind == "f" and t.data.dtype != data.dtype:
+            raise DTypeError(
+                f"{op.label}: {t.data.dtype} went in and {data.dtype} came out; forward must keep the dtype"
+            )
+
+
+def check_broadcast(op: Labelled, inputs: tuple[Tensor, ...]) -> None:
+    """Raise an error if the shapes of the inputs do not broadcast (see NumPy's rules)."""
+    shapes = [t.data.shape for t in inputs]
+    rank = max(map(len, shapes))
+    for axis in range(1, rank + 1):
+        lengths = {s[-axis] for s in shapes if len(s) >= axis} - {1}
+        if len(lengths) > 1:
+            different = " and ".join(map(str, sorted(lengths)))
+            raise ShapeError(
+                f"{op.label}: shapes do not broadcast: {' and '.join(map(str, shapes))}; "
+                f"axis {-axis} has {different}, but lengths must be equal or 1"
+            )
+
+
+def check_floating(op: Labelled, inputs: tuple[Tensor, ...]) -> None:
+    """Raise an error if no input is floating."""
+    if not any(t.data.dtype.kind == "f" for t in inputs):
+        raise DTypeError(
+            f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
+        )

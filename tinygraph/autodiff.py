@@ -20,8 +20,6 @@ from .tensors import Tensor, describe
 
 __all__ = ["grad"]
 
-_in_order = attrgetter("index")
-
 
 def _pull_back(y: Tensor, dy: Tensor, wanted: set[Tensor] | None, keep: set[Tensor]) -> dict[Tensor, Tensor]:
     """Carry the gradient `dy` of `y` back through the graph; return the gradients of the leaves and of `keep`.
@@ -68,7 +66,7 @@ def _apply_rule(op: Op, dy: Tensor, y: Tensor, wanted: set[Tensor] | None) -> li
     rule = op.backward(dy, y, *y.inputs)
     if len(rule) != len(y.inputs):
         raise GradientError(
-            f"{op.label}: backward must return one gradient per input ({len(y.inputs)}), got {len(rule)}"
+            f"{op.label}: backward must return {len(y.inputs)} gradients, one per input, got {len(rule)}"
         )
     parts = []
     for x, dx in zip(y.inputs, rule, strict=True):
@@ -102,7 +100,7 @@ def ancestors(outputs: Iterable[Tensor]) -> list[Tensor]:
         if t not in seen:
             seen.add(t)
             stack.extend(t.inputs)
-    return sorted(seen, key=_in_order)
+    return sorted(seen, key=attrgetter("index"))
 
 
 def depending_on(targets: Iterable[Tensor], y: Tensor) -> set[Tensor]:
@@ -121,9 +119,7 @@ def _seed(y: Tensor, dy: Operand, caller: str) -> Tensor:
         raise DTypeError(f"{caller}: only floating tensors have gradients, got {y.dtype}")
     if dy is None:
         if y.size != 1:
-            raise ShapeError(
-                f"{caller}: expected a tensor with one element, got shape {y.shape}; give dy of that shape"
-            )
+            raise ShapeError(f"{caller}: expected a tensor with one element, got shape {y.shape}; give dy of its shape")
         return filled_like(y, 1)
     return matching(caller, "dy", dy, y)
 

@@ -22,7 +22,7 @@ from ..tensors import Tensor, describe, next_index
 from .guards import Guards, Unguarded
 from .passes import NAMES
 from .plan import Plan
-from .trace import InsidePlan, Output, Trace
+from .trace import GradientNotMaterialized, Output, Trace
 from .trees import fixed, flatten, unflatten
 
 MOST_PLANS = 64  # that a compiled function keeps
@@ -190,7 +190,7 @@ class CacheEntry:
         self.grads = [(position.get(t, t), access.before) for t, access in trace.grads.items() if access.read_first]
         self.grad_targets = [position.get(t, t) for t, _ in trace.grad_outputs]
         self.hidden = [
-            (position.get(t, t), InsidePlan(describe(t), dropped=t._grad is None))
+            (position.get(t, t), GradientNotMaterialized(describe(t), cleared=t._grad is None))
             for t in trace.grads
             if t not in handed_out
         ]
@@ -272,7 +272,7 @@ def _same_grad(grad: Tensor | GraphError | None, before: Tensor | GraphError | N
     """Whether a function that reads a gradient first finds it as it did when it was recorded: there, or not."""
     if isinstance(before, Tensor):
         return isinstance(grad, Tensor)
-    return grad is None or (isinstance(grad, InsidePlan) and grad.dropped)
+    return grad is None or (isinstance(grad, GradientNotMaterialized) and grad.cleared)
 
 
 def _spec(x: Any) -> Any:

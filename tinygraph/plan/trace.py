@@ -25,24 +25,24 @@ from .purity import Draws
 from .trees import flatten, paths, unflatten
 
 
-class InsidePlan(GraphError):
+class GradientNotMaterialized(GraphError):
     """In the place of a gradient that a compiled function computed and did not give out: what reading it raises.
 
     Attributes
     ----------
-    dropped : bool
+    cleared : bool
         Whether the function set it to None afterwards, so the next `backward` inside starts anew.
     """
 
-    def __init__(self, leaf: str, dropped: bool) -> None:
+    def __init__(self, leaf: str, cleared: bool) -> None:
         super().__init__(
             f"grad: the gradient of {leaf} stayed inside a compiled function that calls zero_grad; return it from "
             "there to see it, or call zero_grad() to start anew"
         )
-        self.leaf, self.dropped = leaf, dropped
+        self.leaf, self.cleared = leaf, cleared
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return InsidePlan, (self.leaf, self.dropped)
+        return GradientNotMaterialized, (self.leaf, self.cleared)
 
 
 @dataclass
@@ -269,7 +269,7 @@ class Trace(Watcher):
             return
         before = t._grad
         self.grads[t] = GradAccess(before, read_first=True)
-        if isinstance(before, InsidePlan) and before.dropped:
+        if isinstance(before, GradientNotMaterialized) and before.cleared:
             t._grad = None
         if isinstance(before, Tensor):
             value = Value(before.shape, before.dtype, "gradient", f"grad of {t.name or 'a leaf'}", leaf=t)
@@ -330,7 +330,7 @@ class Trace(Watcher):
         """
         for leaf, access in self.grads.items():
             if not (isinstance(leaf._grad, Tensor) and access.read_first):
-                leaf._grad = InsidePlan(describe(leaf), dropped=leaf._grad is None)
+                leaf._grad = GradientNotMaterialized(describe(leaf), cleared=leaf._grad is None)
         handed_out = {id(leaf._grad) for leaf in self.grads}
         for reference, _ in reversed(self._made):  # what was made first may live only as an input of the last
             t = reference()

@@ -16,8 +16,16 @@ from typing import Any
 from ..backend import Array
 from ..op import Op
 from .memory import TILE, Layout, in_order, tile_size
-from .operations import Elementwise, Gemm
+from .operations import Affine, Elementwise, Gemm
 from .program import Instruction, Program, Value, number_of
+
+
+def product_of(i: Instruction) -> Affine | None:
+    """Return an operation as a product that may be scaled and added to; None if it is none."""
+    op: Any = i.op
+    if i.kind == "matmul" and all(len(v.shape) == 2 for v in i.inputs):
+        return Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b)
+    return op if isinstance(op, Affine) else None
 
 
 class Names:
@@ -128,6 +136,14 @@ class CodeGenerator:
 
     def call(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool = False) -> list[str]:
         """Return the lines that run an instruction on these arrays; in a group they stand for those of every tile."""
+        if i.kind in ("copy", "broadcast_to"):
+            return self.copy(out, inputs[0])
+        if i.kind == "reshape":
+            return self.copy(out.reshape(inputs[0].shape), inputs[0])
+        return self.computed(i, inputs, out, in_group)
+
+    def computed(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool) -> list[str]:
+        """Return the lines of `call` for an instruction that does more than move elements."""
         op = i.op
         run = self._gemm(op) if isinstance(op, Gemm) and not (op.has_s or op.has_t) else self.forward(op)
         return [self.line(run, op.name, *inputs, out)]
@@ -176,6 +192,14 @@ class CodeGenerator:
     def finish(self, run: Callable[[], None]) -> Callable[[], None]:
         """Return what a replay calls, now that all lines are written and `run` runs them."""
         return run
+
+    def packed(self, a: Array, lines: list[str]) -> Array:
+        """Return an array whose elements lie one after the other; append the lines that copy if they did not."""
+        if a.flags.c_contiguous:
+            return a
+        packed = self.backend.xp.zeros(a.shape, a.dtype)
+        lines += self.copy(packed, a)
+        return packed
 
     # -- lines -------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backend import Array, CupyBackend
 from .c_expressions import C_TYPES, c_expression, c_literal, has_c_expression
-from .kernels import CodeGenerator
+from .kernels import CodeGenerator, product_of
 from .memory import Layout
 from .operations import Affine, ColumnSums, Dot, Gemm
 from .program import Instruction, Program, Value, axes_of
@@ -49,12 +49,12 @@ class CudaCodeGenerator(CodeGenerator):
         """Return the lines that run an instruction."""
         return self.group((i,)) if has_c_expression(i) else super().instruction(i)
 
-    def call(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool = False) -> list[str]:
-        """Return the lines that run an instruction that is no expression in C."""
+    def computed(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool) -> list[str]:
+        """Return the lines that compute an instruction that is no expression in C."""
         lines = self._known(i, inputs, out) if all(a.dtype in C_TYPES for a in (*inputs, out)) else None
         if lines is None:
             self.only_kernels = False
-            lines = super().call(i, inputs, out, in_group)
+            lines = super().computed(i, inputs, out, in_group)
         return lines
 
     def group(self, members: Sequence[Instruction]) -> list[str]:
@@ -121,16 +121,11 @@ class CudaCodeGenerator(CodeGenerator):
             return []
         if i.kind in COMBINE and out.dtype.kind != "b":
             return self._reduction(i.kind, axes_of(op.axis, inputs[0].ndim), inputs[0], out)
-        if isinstance(op, Affine) and floating:
-            return self._affine(op, inputs, out)
-        if i.kind == "matmul" and floating and inputs[0].ndim == 2 == inputs[1].ndim:
-            return self._affine(Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b), inputs, out)
+        product = product_of(i) if floating else None
+        if product is not None:
+            return self._affine(product, inputs, out)
         if i.kind == "argmax":
             return self._argmax(op.axis % inputs[0].ndim, inputs[0], out)
-        if i.kind == "broadcast_to":
-            return self.copy(out, inputs[0])
-        if i.kind == "reshape":
-            return self.copy(out.reshape(inputs[0].shape), inputs[0])
         if i.kind == "concatenate":
             return self._concatenate(op.axis % out.ndim, inputs, out)
         if i.kind == "pad":
@@ -143,7 +138,7 @@ class CudaCodeGenerator(CodeGenerator):
             return [self.line(self.device.bernoulli, "bernoulli", inputs[0], *drawn, out)]
         if i.kind in ("neighborhood_matmul", "edge_product") and floating:
             lines: list[str] = []
-            packed = [self._packed(x, lines) for x in inputs]
+            packed = [self.packed(x, lines) for x in inputs]
             edges = self.names(op.neighborhoods, "edges")
             if i.kind == "edge_product":
                 return [*lines, self.line(self.device.sddmm, "sddmm", *packed, edges, out)]
@@ -188,7 +183,7 @@ class CudaCodeGenerator(CodeGenerator):
 
             return [self._each(out.shape, [a, b, out, *others], outer)]
         lines: list[str] = [] if c is None or _same(c, out) else self.copy(out, c)
-        a, b = (x if x.flags.f_contiguous else self._packed(x, lines) for x in (a, b))
+        a, b = (x if x.flags.f_contiguous else self.packed(x, lines) for x in (a, b))
         scales = self._factor(op.alpha, s, lines), "0.0" if c is None else self._factor(op.beta, t, lines)
         return [*lines, self.line(self.device.gemm, "gemm", a, b, out, *scales)]
 
@@ -233,14 +228,6 @@ class CudaCodeGenerator(CodeGenerator):
     def _fill(self, out: Array, value: float) -> str:
         text = c_literal(value, out.dtype)
         return self._each(out.shape, [out], lambda y: [f"{y} = {text};"])
-
-    def _packed(self, a: Array, lines: list[str]) -> Array:
-        """Return an array whose elements lie one after the other; append the line that copies if they did not."""
-        if a.flags.c_contiguous:
-            return a
-        packed = self.device.cupy.zeros(a.shape, a.dtype)
-        lines += self.copy(packed, a)
-        return packed
 
     # -- kernels ----------------------------------------------------------------------------------------
 

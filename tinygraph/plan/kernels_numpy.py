@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import Array
 from ..backend.random import mask_bits
-from .kernels import CodeGenerator
+from .kernels import CodeGenerator, product_of
 from .operations import Affine, ColumnSums, Dot, Gemm
 from .primitives import PRIMITIVES
 from .program import Instruction, Value
@@ -23,9 +23,9 @@ REDUCTIONS: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.m
 class NumpyCodeGenerator(CodeGenerator):
     """Code for NumPy arrays."""
 
-    def call(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool = False) -> list[str]:
-        """Return the lines that run an instruction on these arrays; in a group they stand for those of every tile."""
-        return self._direct(i, inputs, out, in_group) or super().call(i, inputs, out, in_group)
+    def computed(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool) -> list[str]:
+        """Return the lines that compute an instruction."""
+        return self._direct(i, inputs, out, in_group) or super().computed(i, inputs, out, in_group)
 
     def _direct(self, i: Instruction, inputs: list[Array], out: Array, in_group: bool) -> list[str] | None:
         """Return the lines that call NumPy and BLAS themselves, for an operation that is known here."""
@@ -38,10 +38,8 @@ class NumpyCodeGenerator(CodeGenerator):
             *inputs, y = (*inputs, out) if in_group else _flat(*inputs, out)
             return [self.line(ufunc, i.kind, *inputs, f"out={self.names(y, 'y')}")]
         if out.dtype.char in "fd" and out.size and all(a.size for a in inputs):
-            product: Affine | None = op if isinstance(op, Affine) else None
-            if i.kind == "matmul" and inputs[0].ndim == 2 == inputs[1].ndim:
-                product = Gemm(transpose_a=op.transpose_a, transpose_b=op.transpose_b)
-            elif i.kind == "sum" and op.axis == 0 and out.ndim == 1 and inputs[0].ndim == 2 and _in_rows(inputs[0]):
+            product = product_of(i)
+            if i.kind == "sum" and op.axis == 0 and out.ndim == 1 and inputs[0].ndim == 2 and _in_rows(inputs[0]):
                 product = ColumnSums()
             if product is not None:
                 return _Blas(self, product, inputs, out).lines
@@ -55,10 +53,6 @@ class NumpyCodeGenerator(CodeGenerator):
             condition, a, b = inputs
             choose = self.line(np.copyto, "copyto", out, a, f"where={self.names(condition, 'a')}")
             return [choose] if _same(b, out) else [self.line(np.copyto, "copyto", out, b), choose]
-        if i.kind in ("copy", "broadcast_to"):
-            return self.copy(out, inputs[0])
-        if i.kind == "reshape":
-            return self.copy(out.reshape(inputs[0].shape), inputs[0])
         if i.kind == "cast":
             return [self.line(np.copyto, "copyto", out, inputs[0], "'unsafe'")]
         if i.kind == "concatenate":
@@ -99,7 +93,7 @@ class _Blas:
         if isinstance(op, Gemm):
             self._gemm(op, *factors)
         else:
-            a = self._packed(factors[0])
+            a = code.packed(factors[0], self.lines)
             self._gemv(a.T, np.ones(len(a), a.dtype), 0)
         if self.unsure:
             calls = self.calls[0] if len(self.calls) == 1 else f"({', '.join(self.calls)})"
@@ -123,21 +117,13 @@ class _Blas:
     def _y(self, view: np.ndarray) -> str:
         return self.code.names(view, "y")
 
-    def _packed(self, a: np.ndarray) -> np.ndarray:
-        """Return an array whose rows lie one after the other, as BLAS wants them; if not, it is copied first."""
-        if a.flags.c_contiguous:
-            return a
-        packed = np.empty(a.shape, a.dtype)
-        self.lines += self.code.copy(packed, a)
-        return packed
-
     def _gemm(self, op: Gemm, a: np.ndarray, b: np.ndarray) -> None:
         flip_a, flip_b, out = op.transpose_a, op.transpose_b, self.out
         if a.flags.f_contiguous and not a.flags.c_contiguous:
             a, flip_a = a.T, not flip_a
         if b.flags.f_contiguous and not b.flags.c_contiguous:
             b, flip_b = b.T, not flip_b
-        a, b = self._packed(a), self._packed(b)
+        a, b = (self.code.packed(x, self.lines) for x in (a, b))
         if out.shape[0] == 1:
             self._gemv(b.T, a.reshape(-1), int(flip_b))
         elif out.shape[1] == 1:
@@ -167,7 +153,7 @@ class _Blas:
 
     def _dot(self, a: np.ndarray, b: np.ndarray) -> None:
         """Append a sum of products of elements."""
-        product = self._call("dot", self._packed(a).reshape(-1), self._packed(b).reshape(-1))
+        product = self._call("dot", *(self.code.packed(x, self.lines).reshape(-1) for x in (a, b)))
         text = product if self.alpha == "1.0" else f"{self.alpha} * {product}"
         if self.c is not None:
             text += f" + {self.beta} * {self.code.names(self.c, 'c')}.item()"

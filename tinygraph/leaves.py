@@ -86,6 +86,10 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
     backend = current() if like is None else like.backend
     number = value[()] if isinstance(value, np.ndarray) and not value.ndim else value
     if isinstance(number, bool | int | float | np.generic) and like is not None:
+        for watcher in mode.watchers:
+            stand_in: Tensor | None = watcher.takes(number, like)
+            if stand_in is not None:
+                return stand_in
         dtype = like.data.dtype
         if dtype.kind == "f" or isinstance(number, bool | int | np.integer | np.bool_):
             data = constant(number, dtype, backend)

@@ -34,6 +34,9 @@ class Watcher:
     def reads(self, t: Tensor, how: str) -> None:
         """Called when the value of `t` is read on the host by the method `how`."""
 
+    def takes(self, number: Any, like: Tensor) -> Tensor | None:
+        """Called with a number that stands beside the tensor `like`; return the tensor to take for it, or None."""
+
     def copies(self) -> None:
         """Called when `tensor` or `parameter` is to make a leaf of a copy of numbers."""
 

@@ -517,8 +517,7 @@ def test_checking_finds_a_counter_that_is_no_tensor():
             return float(self.n)
 
     counter = Counter()
-    fn(tg.tensor([1.0]))
-    with pytest.raises(CompileError, match="check: result 0 differs"):
+    with pytest.raises(CompileError, match="check: the result differs"):
         fn(tg.tensor([1.0]))
 
 
@@ -543,7 +542,6 @@ def mistakes():
         "moved": (lambda x: x + x.to("numpy" if x.backend.name != "numpy" else "strict"), "to\\(\\) reads"),
         "kept": (lambda x: kept.append(x * 2.0) or x, "escapes the compiled function"),
         "entries by a mask": (lambda x: x[x > 1.5], "picks as many entries as a mask has ones"),
-        "argument": (lambda x: x.assign_(x + 1.0), "an argument"),
     }
 
 
@@ -764,7 +762,11 @@ def test_memory_is_shared_by_what_is_not_alive_together():
 def test_the_oldest_plans_go():
     compiled = tg.compile(lambda x, k: x * float(k))
     x = tg.tensor([1.0])
-    for k in range(70):
+    for k in range(7):
+        assert float(compiled(x, k)) == k
+    with pytest.warns(RuntimeWarning, match="recorded anew at each of its last 8 calls"):
+        compiled(x, 7)
+    for k in range(8, 70):
         assert float(compiled(x, k)) == k
     assert len(compiled.plans) == 64
 
@@ -819,9 +821,9 @@ def test_arguments_have_the_names_that_the_function_gives_them():
     def fn(x, batch, views, /, *more, target, **rest):
         return [x, batch[1] + views.right, batch[0]["a"] * views.left, more[1] + target, rest["w"] - more[0]]
 
-    a = np.ones(2)
+    a, b, c, d, e, f, g, h, i = np.ones((9, 2))
     compiled = tg.compile(fn)
-    compiled(a, [{"a": a}, a], Views(a, a), a, a, target=a, w=a)
+    compiled(a, [{"a": b}, c], Views(d, e), f, g, target=h, w=i)
     names = [v.name for v in compiled.plan.program.arguments]
     assert names == ["x", "batch[0]['a']", "batch[1]", "views.left", "views.right", "more[0]", "more[1]", "target", "w"]
     compiled = tg.compile(max)  # written in C: it does not tell

@@ -5,27 +5,33 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection
-from functools import update_wrapper
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from functools import partial, update_wrapper
 from types import MethodType
-from typing import Any, cast
+from typing import Any, Literal
 from weakref import WeakSet
 
 import numpy as np
 
-from ..backend import Backend, current
 from ..backend.random import seeding
-from ..errors import ArgumentError, CompileError, GraphError
+from ..errors import ArgumentError, GraphError
 from ..mode import mode
 from ..ops.random import reseed_streams
-from ..tensors import Tensor, describe, next_index
-from .guards import Guards, Unguarded
+from .arguments import Arguments
+from .cache import Cache
+from .comparison import compared
+from .entry import CacheEntry
+from .guards import Unguarded
+from .number_inputs import NumberInput, may_be_input
 from .passes import NAMES
 from .plan import Plan
-from .trace import GradientNotMaterialized, Output, Trace
-from .trees import fixed, flatten, unflatten
+from .trace import Trace
+from .trees import LEAF
 
-MOST_PLANS = 64  # that a compiled function keeps
+Check = bool | Literal["spot"]
+NEW_VALUES = 3  # after which a number among the arguments is made an input
+RECORDED_OFTEN = 8  # calls in a row that make a new plan, after which there is a warning
 
 
 _all: WeakSet[Compiled] = WeakSet()
@@ -52,11 +58,19 @@ class Compiled(Unguarded):
         One for each kind of arguments and state.
     """
 
-    def __init__(self, function: Callable[..., Any], check: bool, passes: Collection[str] | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        check: Check = False,
+        passes: Collection[str] | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
         update_wrapper(self, function)
-        self.function, self.check, self.passes = function, check, passes
+        self.function, self.check, self.passes, self.max_bytes = function, check, passes, max_bytes
         self._latest: Plan | None = None
-        self._entries: list[CacheEntry] = []
+        self._cache = Cache(max_bytes)
+        self._no_inputs: set[int] = set()  # numbers, by position, with which the function does more than arithmetic
+        self._warned = False
         self._lock = threading.RLock()
         self._generation = -1  # of the seed of random masks, as last seen
         _all.add(self)
@@ -70,7 +84,7 @@ class Compiled(Unguarded):
         found: Any = sys.modules.get(getattr(self, "__module__", None) or "")
         for part in name.split("."):
             found = getattr(found, part, None)
-        return name if found is self else (Compiled, (self.function, self.check, self.passes))
+        return name if found is self else (Compiled, (self.function, self.check, self.passes, self.max_bytes))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Return the compiled function as a method of `instance`."""
@@ -79,7 +93,7 @@ class Compiled(Unguarded):
     @property
     def plans(self) -> list[Plan]:
         """The plans that are kept, in the order in which they were made."""
-        return [entry.plan for entry in self._entries]
+        return [entry.plan for entry in self._cache]
 
     @property
     def plan(self) -> Plan:
@@ -96,193 +110,111 @@ class Compiled(Unguarded):
             if seeding.generation != self._generation:
                 reseed_streams()
                 self._generation = seeding.generation
-            flat_args: list[Any] = []
-            in_tree = [flatten(x, flat_args) for x in args]
-            if kwargs:
-                in_tree.append(flatten(kwargs, flat_args))
-            if self.check:
-                return self._checked(args, kwargs, in_tree, flat_args)
-            for entry in self._entries:
-                if entry.matches(in_tree, flat_args):
-                    self._latest = entry.plan
-                    return entry.replay(flat_args)
-            return self._record(args, kwargs, in_tree, flat_args)
+            arguments = Arguments.of(args, kwargs)
+            entry = self._cache.find(arguments)
+            if entry is None:
+                entry = self._record(arguments)
+            self._latest = entry.plan
+            if (self.check or entry.unseen) and self._is_checked(entry):
+                return compared(entry, self.function, arguments)
+            return entry.replay(arguments)
 
-    def _checked(self, args: Any, kwargs: Any, in_tree: Any, flat_args: list[Any]) -> Any:
-        """Record the function anew, compute what was recorded operation by operation, replay, and compare."""
-        fresh = self._recorded(args, kwargs, in_tree, flat_args)
-        expected, stores = fresh.computed(flat_args)
-        entry = next((e for e in self._entries if e.matches(in_tree, flat_args)), None)
-        if entry is None:
-            entry = fresh
-            self._keep(entry)
-        self._latest = entry.plan
-        result = entry.replay(flat_args)
-        if (
-            repr((fresh.out_tree, fresh.out_leaves)) != repr((entry.out_tree, entry.out_leaves))
-            or len(expected) != len(entry.latest)
-            or set(stores) != set(entry.assigned)
-        ):
-            raise CompileError("compile: check: the outputs or assignments differ from the recorded ones")
-        pairs = [(f"result {k}", a, b) for k, (a, b) in enumerate(zip(expected, entry.latest, strict=True))]
-        pairs += [(leaf.name or "a leaf", data, leaf) for leaf, data in stores.items()]
-        for name, host, t in pairs:
-            scale = 1e-4 if host.dtype.itemsize < 8 else 1e-9
-            if not np.allclose(host, t.numpy(), scale, scale, equal_nan=True):
-                worst = float(np.nanmax(np.abs(host - t.numpy())))
-                raise CompileError(
-                    f"compile: check: {name} differs from what the function itself gives by {worst:.3g}; something "
-                    "that is no tensor changed between calls: pass it as an argument"
-                )
-        return result
+    def _is_checked(self, entry: CacheEntry) -> bool:
+        """Whether this call of a plan is compared with the function itself: all, or the 2nd, 4th, 8th, ..."""
+        entry.calls += 1
+        return self.check is True or (entry.calls > 1 and entry.calls & (entry.calls - 1) == 0)
 
-    def _record(self, args: Any, kwargs: Any, in_tree: Any, flat_args: list[Any]) -> Any:
-        """Record the function as a plan, and let the plan do it: every call is a replay."""
-        entry = self._recorded(args, kwargs, in_tree, flat_args)
-        self._keep(entry)
-        return entry.replay(flat_args)
+    def _record(self, arguments: Arguments) -> CacheEntry:
+        """Record the function as a plan for such arguments."""
+        alike = self._cache.alike(arguments)
+        numbers = self._changing_numbers(arguments, alike)
+        entry = self._recorded_with(numbers, arguments) if numbers else self._recorded(arguments)
+        recent = alike[1 - RECORDED_OFTEN :]
+        if len(recent) == RECORDED_OFTEN - 1 and not any(e.reused for e in recent):
+            self._warn_once(
+                f"was recorded anew at each of its last {RECORDED_OFTEN} calls, which takes longer than running it: "
+                "a Python value that it uses, or a tensor that it assigns, is another one each time; make a number a "
+                "tensor, and let it be the same tensor at every call"
+            )
+        self._cache.add(entry)
+        return entry
 
-    def _recorded(self, args: Any, kwargs: Any, in_tree: Any, flat_args: list[Any]) -> CacheEntry:
-        trace = Trace()
-        try:
-            trace.run(self.function, args, kwargs)
-            return CacheEntry(self.function, trace, in_tree, flat_args, self.passes)
-        finally:
-            trace.undo()
+    def _recorded(self, arguments: Arguments, numbers: Mapping[int, NumberInput] | None = None) -> CacheEntry:
+        """Record the function, anew if an argument turns out to be a leaf that it reaches or changes."""
+        bound: set[int] = set()
+        while True:
+            trace = Trace()
+            try:
+                trace.run(self.function, arguments, bound, numbers)
+                if not trace.bind - bound:
+                    opened = numbers or ()
+                    return CacheEntry(self.function, trace, arguments, bound, opened, self.passes, self._cache.arenas)
+                bound |= trace.bind
+            finally:
+                trace.undo()
 
-    def _keep(self, entry: CacheEntry) -> None:
-        """Add a plan; the oldest goes when there are many, as where a number among the arguments changes every time."""
-        self._entries = [*self._entries[1 - MOST_PLANS :], entry]
-        self._latest = entry.plan
-
-
-class CacheEntry:
-    """A plan with the conditions under which it holds, and the way from arguments to results.
-
-    Parameters
-    ----------
-    function : callable
-    trace : Trace
-        Of a run that has ended.
-    in_tree : list
-        The structure of the arguments.
-    flat_args : list
-        Their leaves.
-    passes : collection of str, optional
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        trace: Trace,
-        in_tree: Any,
-        flat_args: list[Any],
-        passes: Collection[str] | None,
-    ) -> None:
-        self.in_tree, self.out_tree, self.out_leaves = in_tree, trace.out_tree, trace.out_leaves
-        self.specs = [_spec(x) for x in flat_args]
-        self.backend, self.recording = current(), mode.recording
-        position = {t: n for n, t in enumerate(trace.inputs)}
-        for t, v in zip(trace.inputs, trace.arguments, strict=True):
-            if v in trace.weak_dtype:  # an array has no gradient outside
-                trace.grads.pop(t, None)
-        handed_out = {leaf for leaf, _ in trace.grad_outputs}
-        self.grads = [(position.get(t, t), access.before) for t, access in trace.grads.items() if access.read_first]
-        self.grad_targets = [position.get(t, t) for t, _ in trace.grad_outputs]
-        self.hidden = [
-            (position.get(t, t), GradientNotMaterialized(describe(t), cleared=t._grad is None))
-            for t in trace.grads
-            if t not in handed_out
+    def _changing_numbers(self, arguments: Arguments, alike: list[CacheEntry]) -> list[int]:
+        """Return the positions of the numbers among the arguments that have had several values."""
+        tree = arguments.tree
+        places = [n for n, part in enumerate(tree.parts) if tree.tokens[n] is not LEAF and may_be_input(part)]
+        same = [
+            tokens for tokens in (e.tokens for e in alike) if _masked(tokens, places) == _masked(tree.tokens, places)
         ]
-        self.argument_values = list(enumerate(trace.arguments))
-        self.grad_values = [(position.get(t, t), v) for t, v in trace.grad_values]
-        program = trace.program()
-        self.guards = Guards(function, fixed((list, *in_tree)), trace.modules, program)
-        states = dict.fromkeys([v.leaf for v in program.states() if v.leaf is not None] + list(program.stores))
-        self.leaves = [(leaf, leaf.data, leaf.requires_grad) for leaf in states]
-        self.plan = Plan(program, passes)
-        self.assigned = list(program.stores)
-        arrays = self.plan.replay.arrays
-        self.copy_in = [(n, arrays[v]) for n, v in self.argument_values if v in arrays]
-        self.grads_in = [(target, arrays[v]) for target, v in self.grad_values if v in arrays]
-        outputs = [arrays[v] for v in self.plan.program.outputs]
-        count = len(outputs) - len(self.grad_targets)
-        self.results, self.grad_results = outputs[:count], outputs[count:]
-        self.latest: list[Tensor] = []
+        values = {n: {tokens[n] for tokens in (*same, tree.tokens)} for n in places}
+        return [n for n in places if len(values[n]) >= NEW_VALUES and n not in self._no_inputs]
 
-    def matches(self, in_tree: Any, flat_args: list[Any]) -> bool:
-        """Whether the plan computes what the function would now."""
-        if in_tree != self.in_tree or mode.recording is not self.recording or current() is not self.backend:
-            return False
-        for x, spec in zip(flat_args, self.specs, strict=True):
-            if x.__class__ is Tensor:
-                if (x.data.shape, x.data.dtype, x.backend, x.requires_grad) != spec:
-                    return False
-            elif (x.shape, x.dtype, x.__class__) != spec:
-                return False
-        for leaf, data, requires_grad in self.leaves:
-            if leaf.data is not data or leaf.requires_grad is not requires_grad:
-                return False
-        return self.guards.check() and all(
-            _same_grad(_at(target, flat_args)._grad, before) for target, before in self.grads
-        )
+    def _recorded_with(self, places: list[int], arguments: Arguments) -> CacheEntry:
+        """Record the function with numbers as inputs where it allows that, and with their values elsewhere."""
+        plain = self._recorded(arguments)
+        paths = arguments.tree.paths(arguments.names(self.function))
+        while places:
+            refusals: list[str] = []
+            numbers = {n: NumberInput(paths[n], partial(_number_at, n), refusals) for n in places}
+            try:
+                entry = self._recorded(arguments, numbers)
+                if not refusals and entry.does_what(plain, arguments):
+                    return entry
+            except Exception:  # whatever the function raises where it finds no number
+                pass
+            refused = [n for n in places if paths[n] in refusals] or places
+            self._no_inputs.update(refused)
+            floats = [n for n in refused if isinstance(arguments.tree.parts[n], float | np.floating)]
+            if floats:
+                self._warn_once(
+                    f"is recorded anew for each value of the number {paths[floats[0]]!r}, since it does more with it "
+                    "than arithmetic with tensors and numbers; pass a tensor, or an array with an axis, if it changes "
+                    "at every call"
+                )
+            places = [n for n in places if n not in refused]
+        return plain
 
-    def computed(self, flat_args: list[Any]) -> tuple[list[np.ndarray], dict[Tensor, np.ndarray]]:
-        """Return on the host what the function returns and assigns, computed as it was recorded."""
-        program = self.plan.traced
-        arrays = [_array_of(flat_args[n], program.backend, v.dtype) for n, v in self.argument_values]
-        arrays += [cast(Tensor, _at(target, flat_args)._grad).data for target, _ in self.grad_values]
-        outputs, stores = program.evaluate(arrays)
-        return outputs[: len(self.results)], stores
-
-    def replay(self, flat_args: list[Any]) -> Any:
-        """Compute the results for these arguments."""
-        backend = self.plan.program.backend
-        copyto = backend.xp.copyto
-        for position, array in self.copy_in:
-            copyto(array, _array_of(flat_args[position], backend, array.dtype))
-        for target, array in self.grads_in:
-            copyto(array, cast(Tensor, _at(target, flat_args)._grad).data)
-        self.plan.replay.run()
-        now = next_index()
-        for leaf in self.assigned:
-            leaf.modified = now
-        for target, array in zip(self.grad_targets, self.grad_results, strict=True):
-            _at(target, flat_args)._grad = Tensor(array.copy(), backend)
-        for target, inside in self.hidden:
-            _at(target, flat_args)._grad = inside
-        self.latest = [Tensor(array.copy(), backend) for array in self.results]
-        leaves = (self.latest[x.number] if x.__class__ is Output else x for x in self.out_leaves)
-        return unflatten(self.out_tree, leaves)
+    def _warn_once(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            name = getattr(self.function, "__qualname__", type(self.function).__name__)
+            warnings.warn(f"compile: {name} {text}", RuntimeWarning, stacklevel=5)
 
 
-def _at(target: Tensor | int, flat_args: list[Any]) -> Tensor:
-    """Return a leaf, or the tensor at a position among the arguments."""
-    return target if target.__class__ is Tensor else flat_args[target]  # type: ignore[index]
+def _number_at(n: int, numbers: Mapping[int, Any]) -> Any:
+    return numbers[n]
 
 
-def _array_of(x: Any, backend: Backend, dtype: np.dtype[Any]) -> Any:
-    """Return the array of an argument, on the backend of the plan."""
-    if isinstance(x, Tensor):
-        return x.data
-    return x if isinstance(x, backend.array_type) else backend.asarray(np.asarray(x, dtype))
+def _masked(tokens: list[Any], places: list[int]) -> list[Any]:
+    """Return the tokens without the values of the numbers at these places."""
+    tokens = tokens.copy()
+    for n in places:
+        if n < len(tokens) and tokens[n] is not LEAF:
+            tokens[n] = tokens[n][0]
+    return tokens
 
 
-def _same_grad(grad: Tensor | GraphError | None, before: Tensor | GraphError | None) -> bool:
-    """Whether a function that reads a gradient first finds it as it did when it was recorded: there, or not."""
-    if isinstance(before, Tensor):
-        return isinstance(grad, Tensor)
-    return grad is None or (isinstance(grad, GradientNotMaterialized) and grad.cleared)
-
-
-def _spec(x: Any) -> Any:
-    """Return what must be the same of an argument for a plan to fit."""
-    if isinstance(x, Tensor):
-        return x.data.shape, x.data.dtype, x.backend, x.requires_grad
-    return x.shape, x.dtype, type(x)
-
-
-def compile(fn: Callable[..., Any], *, check: bool = False, passes: Collection[str] | None = None) -> Compiled:
+def compile(
+    fn: Callable[..., Any],
+    *,
+    check: Check = False,
+    passes: Collection[str] | None = None,
+    max_bytes: int | None = None,
+) -> Compiled:
     """Return a function that computes what `fn` does by replaying a recording of it.
 
     The first call with arguments of a new kind runs `fn` once on tensors without content and records every operation,
@@ -295,12 +227,17 @@ def compile(fn: Callable[..., Any], *, check: bool = False, passes: Collection[s
     fn : callable
         Takes and returns tensors, arrays and other objects, in nested tuples, lists and dicts. Tensors and arrays
         are inputs; all other arguments, and whatever else `fn` uses, are taken as they are when it is recorded.
-    check : bool
-        Whether every call also runs `fn` anew, operation by operation, compares results and assignments, and raises
-        if they differ by more than rounding; to find what a recording cannot see.
+    check : bool or "spot"
+        Whether every call also runs `fn` itself, with everything put back afterwards, and raises if results,
+        assignments or gradients differ by more than rounding; "spot": the 2nd, 4th, 8th, ... call of each plan.
+        Where a recording runs code whose reads cannot be seen, spot checks are made in any case.
     passes : collection of str, optional
         The names of the passes to use, of `tinygraph.plan.NAMES`; by default all. Speed depends on it, results do
         not.
+
+    max_bytes : int, optional
+        What all plans together may take, by default a quarter of the memory there is; those that have not been used
+        for longest go first.
 
     Returns
     -------
@@ -334,4 +271,8 @@ def compile(fn: Callable[..., Any], *, check: bool = False, passes: Collection[s
     unknown = [name for name in passes or () if name not in NAMES]
     if unknown:
         raise ArgumentError(f"compile: pass {unknown[0]!r} is not known; known: {', '.join(NAMES)}")
-    return Compiled(fn, check, passes)
+    if check not in (False, True, "spot"):
+        raise ArgumentError(f'compile: check must be False, True or "spot", got {check!r}')
+    if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 0):
+        raise ArgumentError(f"compile: max_bytes must be a whole number, 0 or more, got {max_bytes!r}")
+    return Compiled(fn, check, passes, max_bytes)

@@ -67,9 +67,9 @@ class CodeGenerator:
         Does it.
     """
 
-    def __init__(self, program: Program, layout: Layout) -> None:
+    def __init__(self, program: Program, layout: Layout, arena: Any) -> None:
         self.program, self.layout, self.backend = program, layout, program.backend
-        self.arrays = self._bind()
+        self.arrays = self._bind(arena)
         self.names = Names()
         self.lines = self._all_lines()
         copies = [line for leaf, v in layout.copies.items() for line in self.copy(leaf.data, self.arrays[v])]
@@ -77,10 +77,9 @@ class CodeGenerator:
         self.source = "\n".join(body)
         self.run: Callable[[], None] = self.finish(self.function("def run():", body)["run"])
 
-    def _bind(self) -> dict[Value, Array]:
-        """Make the arena, and an array for every value."""
+    def _bind(self, arena: Any) -> dict[Value, Array]:
+        """Make an array for every value."""
         program, layout, backend = self.program, self.layout, self.backend
-        arena = backend.arena(layout.size)
         arrays: dict[Value, Array] = {}
 
         def bind(v: Value) -> Array:

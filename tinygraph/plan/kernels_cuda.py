@@ -38,12 +38,12 @@ Body = Callable[..., list[str]]  # takes the elements of arrays as text, returns
 class CudaCodeGenerator(CodeGenerator):
     """Code for arrays of CuPy: launches of kernels, which it writes as well."""
 
-    def __init__(self, program: Program, layout: Layout) -> None:
+    def __init__(self, program: Program, layout: Layout, arena: Any) -> None:
         self.device = cast(CupyBackend, program.backend)
         self.functions: dict[str, str] = {}  # the text of each kernel but for its name, and the name
         self.launches: list[_Launch] = []
         self.only_kernels = True  # and products; whether the replay can be captured
-        super().__init__(program, layout)
+        super().__init__(program, layout, arena)
 
     def instruction(self, i: Instruction) -> list[str]:
         """Return the lines that run an instruction."""

@@ -9,7 +9,9 @@ from statistics import median
 from typing import Any
 
 from ..describe import shown, table
+from ..errors import GraphError
 from ..graphs import Graph
+from .arenas import Arenas
 from .kernels import CodeGenerator
 from .kernels_cuda import CudaCodeGenerator
 from .kernels_numpy import NumpyCodeGenerator
@@ -36,12 +38,19 @@ class Plan:
         The names of the passes that made one of the other.
     """
 
-    def __init__(self, traced: Program, passes: Collection[str] | None = None) -> None:
+    def __init__(self, traced: Program, passes: Collection[str] | None = None, arenas: Arenas | None = None) -> None:
         self.passes = NAMES if passes is None else tuple(name for name in NAMES if name in passes)
         self.traced = traced
         self.program = keep_results_apart(rewrite(traced, self.passes))
         self.layout = lay_out(self.program, IN_PLACE in self.passes)
-        self.replay = GENERATORS.get(traced.backend.name, CodeGenerator)(self.program, self.layout)
+        self.memory = (arenas or Arenas())(traced.backend, self.layout.size)
+        generator = GENERATORS.get(traced.backend.name, CodeGenerator)
+        self.replay = generator(self.program, self.layout, self.memory.arena)
+
+    def run(self) -> None:
+        """Replay it once, on what its arguments' memory holds."""
+        self.memory.holds = self
+        self.replay.run()
 
     # -- what it is -------------------------------------------------------------------------------------
 
@@ -117,7 +126,16 @@ class Plan:
         ----------
         repeats : int
             How many replays are timed, after three that are not.
+
+        Raises
+        ------
+        GraphError
+            If the latest arguments are gone, since another plan of the function has run in the same memory.
         """
+        if self.memory.holds is not self:
+            raise GraphError(
+                "profile: another plan of the function ran last; call it with arguments for this one first"
+            )
         backend = self.program.backend
         before = [(leaf, leaf.data.copy()) for leaf in self.program.stores]
         lines = self.replay.lines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +15,18 @@ from ..backend import Array, Backend, current
 from ..backend.random import seeding
 from ..errors import CompileError, GraphError
 from ..mode import mode
-from ..op import Op
+from ..op import Gradients, Op
 from ..ops.elementwise import Cast, astype
 from ..ops.reduce import BroadcastTo
 from ..tensors import CONSTANT, Tensor, describe
 from ..watchers import Watcher, watching
 from .abstract import Unknown, evaluate
+from .aliases import overlap, owner
+from .arguments import Arguments, check_unchanged
+from .number_inputs import NumberInput
 from .program import Instruction, Program, Value, is_ours
 from .purity import Draws
-from .trees import flatten, paths, unflatten
+from .trees import LEAF, Tree
 
 
 class GradientNotMaterialized(GraphError):
@@ -43,6 +47,25 @@ class GradientNotMaterialized(GraphError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return GradientNotMaterialized, (self.leaf, self.cleared)
+
+
+@dataclass(frozen=True)
+class MadeOutside(Op):
+    """The operation of an argument that is no leaf: what made it is not part of the recording."""
+
+    what: str
+
+    @property
+    def label(self) -> str:
+        """The operation that made the argument."""
+        return self.what
+
+    def backward(self, dy: Tensor, y: Tensor, /, *inputs: Any, **options: Any) -> Gradients:
+        """Refuse to follow the graph to what the argument was made of, which is another one at each call."""
+        raise CompileError(
+            f"compile: backward goes through {describe(y)}, an argument, to what it was made of outside the compiled "
+            "function; pass its detach(), or compute it inside"
+        )
 
 
 @dataclass
@@ -67,23 +90,30 @@ class Trace(Watcher):
     def __init__(self) -> None:
         self.instructions: list[Instruction] = []
         self.inputs: list[Tensor] = []  # what the function is given for the tensors and arrays in its arguments
+        self.positions: list[int] = []  # where they stand among these, one that stands at several at the first
         self.arguments: list[Value] = []  # their values
         self.weak_dtype: set[Value] = set()  # those of plain arrays, which modules convert to the parameters' dtype
         self.grads: dict[Tensor, GradAccess] = {}
         self.grad_values: list[tuple[Tensor, Value]] = []
         self.outputs: list[Value] = []
         self.grad_outputs: list[tuple[Tensor, Value]] = []
-        self.out_tree: Any = None  # the structure of what the function returned
-        self.out_leaves: list[Any] = []  # an `Output` for each tensor that was computed; leaves from outside themselves
+        self.out_tree: Tree  # what the function returned
+        self.out_leaves: list[Any] = []  # for each leaf in it an `Output`, a `Given`, a `View`, or a leaf from outside
+        self.number_values: dict[tuple[int, np.dtype[Any]], tuple[NumberInput, Value]] = {}
+        self.bind: set[int] = set()  # positions of arguments that the function also reaches or changes as leaves
+        self.reached: list[Tensor] = []  # the leaves that live on, all of those that share memory
         self.modules: dict[Any, None] = {}
         self.backend: Backend | None = None
         self._draws: Draws
         self._values: dict[int, Value] = {}  # of leaves' memory, by the identity of the array, kept alive in _arrays
         self._arrays: list[Array] = []
         self._leaves: dict[Value, list[weakref.ref[Tensor]]] = {}
+        self._sharing: dict[int, list[weakref.ref[Tensor]]] = {}  # the same by their memory, whatever it holds by now
         self._stores: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self._before: dict[int, tuple[Tensor, int]] = {}
         self._views: dict[Value, tuple[int, int]] = {}  # the memory a value looks into, and when it was made
+        self._seen: dict[Value, tuple[Op, Value | int]] = {}  # views, and what they are of: a value, or leaves' memory
+        self._given: list[Any] = []  # the tensors and arrays in the arguments
         self._assigned: dict[int, int] = {}
         self._generation = seeding.generation
         self._adopted: list[tuple[weakref.ref[np.ndarray], Value]] = []
@@ -91,21 +121,46 @@ class Trace(Watcher):
 
     # -- running ----------------------------------------------------------------------------------------
 
-    def run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
-        """Call the function on tensors without content, recording what it does and returns."""
-        names = positional_names(function, len(args))
-        given = [self._arguments(x, name) for name, x in zip(names, args, strict=True)]
-        named = {name: self._arguments(x, name) for name, x in kwargs.items()}
+    def run(
+        self,
+        function: Callable[..., Any],
+        arguments: Arguments,
+        bound: Collection[int] = (),
+        numbers: Mapping[int, NumberInput] | None = None,
+    ) -> None:
+        """Call the function on tensors without content, recording what it does and returns.
+
+        Parameters
+        ----------
+        function : callable
+        arguments : Arguments
+        bound : collection of int
+            Positions of tensors among the leaves of the arguments that are given as they are, as leaves like those
+            that the function reaches by itself.
+        numbers : dict of int to NumberInput, optional
+            What stands for numbers among the arguments that are inputs, by their positions in the tree.
+        """
+        tree = arguments.tree
+        names = arguments.names(function)
+        paths = [path for path, token in zip(tree.paths(names), tree.tokens, strict=True) if token is LEAF]
+        self._given = tree.leaves
+        stand_ins: dict[int, Tensor] = {}
+        for position, (leaf, path) in enumerate(zip(tree.leaves, paths, strict=True)):
+            if position in bound:
+                stand_ins[id(leaf)] = leaf
+            elif id(leaf) not in stand_ins:
+                stand_ins[id(leaf)] = self._argument(leaf, path)
+                self.positions.append(position)
+        roots = tree.filled((stand_ins[id(leaf)] for leaf in tree.leaves), numbers)
+        before = Tree(roots)
+        given, named = arguments.split(roots)
         self._draws = Draws(inspect.unwrap(function))
         with watching(self):
             result = function(*given, **named)
             self._draws.check()
+        check_unchanged(before, Tree(roots), names)
         self._outcome(result)
-
-    def _arguments(self, tree: Any, name: str) -> Any:
-        leaves: list[Any] = []
-        structure = flatten(tree, leaves)
-        return unflatten(structure, map(self._argument, leaves, paths(structure, name)))
+        self._find_bound(bound)
 
     def _argument(self, given: Any, name: str) -> Tensor:
         value = Value(given.shape, given.dtype, "argument", name)
@@ -119,6 +174,8 @@ class Trace(Watcher):
                 role=given.role,
             )
             t._grad = given._grad
+            if given.op is not None:
+                t.op, t.inputs = MadeOutside(given.op.label), given.inputs
         else:
             self.weak_dtype.add(value)
             t = Tensor(Unknown(value, self), current())
@@ -126,6 +183,31 @@ class Trace(Watcher):
         self.arguments.append(value)
         self._on(t.backend)
         return t
+
+    def _find_bound(self, bound: Collection[int]) -> None:
+        """Find the arguments that the function also reaches as leaves, or changes.
+
+        Raises
+        ------
+        CompileError
+            If something shares memory with a leaf that is assigned, and is not that leaf.
+        """
+        reached = {t for references in self._leaves.values() for t in (r() for r in references) if t is not None}
+        stored: dict[int, list[Tensor]] = {}
+        for t in (r() for r, _ in self._stores.values()):
+            if t is not None and t.data.__class__ is not Unknown:
+                stored.setdefault(id(owner(t.data)), []).append(t)
+        for value in self._leaves:
+            if value.array is not None:
+                _check_apart(value.array, stored, f"{value.name or 'a leaf'!r}, which the function reaches,")
+        for position, given in enumerate(self._given):
+            if position not in bound:
+                data = given.data if isinstance(given, Tensor) else given
+                shares = any(data is t.data for t in stored.get(id(owner(data)), ()))
+                if isinstance(given, Tensor) and (given in reached or shares):
+                    self.bind.add(position)
+                else:
+                    _check_apart(data, stored, f"an argument of shape {tuple(given.shape)}", whole=True)
 
     def undo(self) -> None:
         """Put back what the run has set: of leaves, when they were modified, and gradients."""
@@ -154,8 +236,9 @@ class Trace(Watcher):
         self.instructions.append(instruction)
         output = instruction.output
         if op.view:
-            base = id(inputs[0].data)
-            if inputs[0].data.__class__ is Unknown and values[0] in self._views:
+            base, inside = id(inputs[0].data), inputs[0].data.__class__ is Unknown
+            self._seen[output] = op, values[0] if inside else base
+            if inside and values[0] in self._views:
                 base = self._views[values[0]][0]
             self._views[output] = base, len(self.instructions)
         return Unknown(output, self)
@@ -174,8 +257,8 @@ class Trace(Watcher):
             value = self._values.get(id(data))
         if value is None:
             value = self._first_sight(t)
-        elif value in self._leaves and data is value.array:
-            self._leaves[value].append(weakref.ref(t))
+        elif id(data) in self._sharing:
+            self._sharing[id(data)].append(weakref.ref(t))
         if data.__class__ is Unknown and value in self._views:  # a leaf that took a view has memory of its own
             base, made = self._views[value]
             if self._assigned.get(base, -1) >= made:
@@ -191,7 +274,7 @@ class Trace(Watcher):
         else:
             scope = mode.scope.path if mode.scope is not None else ""
             value = Value(t.shape, t.dtype, "state", t.name or "", scope, array=t.data)
-            self._leaves[value] = [weakref.ref(t)]  # who of them lives on is seen at the end
+            self._leaves[value] = self._sharing[id(t.data)] = [weakref.ref(t)]  # who lives on is seen at the end
         self._remember(t.data, value)
         self._on(t.backend)
         return value
@@ -215,6 +298,18 @@ class Trace(Watcher):
             f"compile: {how} reads {describe(t)} on the host, inside the compiled function; its value would be "
             "baked into the compiled function: return the tensor and read it outside, or choose with tg.where"
         )
+
+    def takes(self, number: Any, like: Tensor) -> Tensor | None:
+        """Give an input of the plan for a number that changes at every call."""
+        if type(number) is not NumberInput:
+            return None
+        if like.dtype.kind != "f":
+            number.refuse(f"puts it beside a tensor of {like.dtype}")
+        _, value = self.number_values.setdefault(
+            (id(number), like.dtype), (number, Value((), like.dtype, "argument", number.name))
+        )
+        self._on(like.backend)
+        return Tensor(Unknown(value, self), like.backend)
 
     def copies(self) -> None:
         """Refuse to make a leaf of host values."""
@@ -246,10 +341,7 @@ class Trace(Watcher):
         place = id(t.data)
         old, value = self.value(t), self.value(source)
         if old.kind == "argument" and place not in self._stores:
-            raise CompileError(
-                f"compile: assign_ to {describe(t)}, an argument, would change a copy; let the function use the tensor "
-                "from outside instead"
-            )
+            self._assigns_argument(t, self.positions[self.arguments.index(old)])
         if value.shape != t.shape:
             spread = Value(t.shape, t.dtype)
             if value.size == 1 and len(value.shape) > len(t.shape):
@@ -262,6 +354,16 @@ class Trace(Watcher):
         self._stores[place] = weakref.ref(t), value
         self._assigned[place] = len(self.instructions)
         return True
+
+    def _assigns_argument(self, t: Tensor, position: int) -> None:
+        """Let the recording be made anew with the leaf itself in the place of an argument that is assigned."""
+        given = self._given[position]
+        if not isinstance(given, Tensor):
+            raise CompileError(
+                f"compile: assign_ to {describe(t)}, an argument, would change a copy; let the function use the tensor "
+                "from outside instead"
+            )
+        self.bind.add(position)
 
     def reads_grad(self, t: Tensor) -> None:
         """Note that a gradient is read; one that was there before is an argument like any other."""
@@ -307,18 +409,57 @@ class Trace(Watcher):
         for t, value in ((r(), v) for r, v in self._made):
             if t is not None and t.name:
                 value.name = t.name
-        leaves: list[Any] = []
-        numbers: dict[Tensor, Output] = {}
-        self.out_tree = flatten(result, leaves)
-        for t in leaves:
-            computed = isinstance(t, Tensor) and (t.op is not None or t.data.__class__ is Unknown)
-            if computed and t not in numbers:
-                numbers[t] = Output(len(self.outputs))
-                self.outputs.append(self.value(t))
-            self.out_leaves.append(numbers[t] if computed else t)
+        self.out_tree = Tree([result])
+        for part in self.out_tree.parts:
+            if type(part) is NumberInput:
+                part.refuse("returns it")
+        given = dict(zip(self.inputs, self.positions, strict=True))
+        computed = {
+            t: self.value(t)
+            for t in self.out_tree.leaves
+            if isinstance(t, Tensor) and t not in given and (t.op is not None or isinstance(t.data, Unknown))
+        }
+        bases = {t: self._base(value) for t, value in computed.items()}
+        shared = Counter(bases.values())
+        sources: dict[Value | int, Any] = {v: Given(n) for v, n in zip(self.arguments, self.positions, strict=True)}
+        adopted = {value for _, value in self._adopted}
+        for value, references in self._leaves.items():
+            alive = [t for t in (r() for r in references) if t is not None and t.data is value.array]
+            if alive and value not in adopted:
+                sources[id(value.array)] = alive[0]
+        results: dict[Tensor, Any] = {t: Given(n) for t, n in given.items()}
+        for t, value in computed.items():
+            base = bases[t]
+            if base not in sources and (shared[base] == 1 or not isinstance(base, Value)):
+                base = value
+            source = sources.get(base)
+            if source is None:
+                source = sources[base] = Output(len(self.outputs))
+                self.outputs.append(base)  # type: ignore[arg-type]
+                results[t] = source if base is value else View(source, self._seen_from(value))
+            else:
+                results[t] = View(source, () if base is value else self._seen_from(value))
+        self.out_leaves = [results.get(t, t) if isinstance(t, Tensor) else t for t in self.out_tree.leaves]
+        self.out_tree.leaves.clear()  # nothing of the run lives on
         for leaf, access in self.grads.items():
             if isinstance(leaf._grad, Tensor) and access.read_first:
                 self.grad_outputs.append((leaf, self.value(leaf._grad)))
+
+    def _base(self, value: Value) -> Value | int:
+        """Return what a value is a view of, the value or the leaves' memory; itself if it is none."""
+        base: Value | int = value
+        while isinstance(base, Value) and base in self._seen:
+            base = self._seen[base][1]
+        return base
+
+    def _seen_from(self, value: Value) -> tuple[Op, ...]:
+        """Return the operations that make a view of its base, the first first."""
+        ops: list[Op] = []
+        base: Value | int = value
+        while isinstance(base, Value) and base in self._seen:
+            op, base = self._seen[base]
+            ops.insert(0, op)
+        return tuple(ops)
 
     def program(self) -> Program:
         """Return the program, once the function's own tensors are gone.
@@ -343,7 +484,7 @@ class Trace(Watcher):
             raise CompileError("compile: manual_seed inside the compiled function; call it outside")
         stores = {leaf: value for leaf, value in ((r(), v) for r, v in self._stores.values()) if leaf is not None}
         self._settle_leaves(stores)
-        values = (*self.arguments, *(v for _, v in self.grad_values))
+        values = (*self.arguments, *(v for _, v in self.number_values.values()), *(v for _, v in self.grad_values))
         outputs = (*self.outputs, *(v for _, v in self.grad_outputs))
         return Program(self.backend or current(), values, tuple(self.instructions), outputs, stores)
 
@@ -354,7 +495,8 @@ class Trace(Watcher):
         self._arrays.clear()
         adopted = {value: reference for reference, value in self._adopted}
         for value, references in self._leaves.items():
-            alive = [t for t in (r() for r in references) if t is not None]
+            alive = [t for t in (r() for r in {id(r): r for r in references}.values()) if t is not None]
+            self.reached += alive
             value.leaf = memory.get(id(value.array), alive[0] if alive else None)
             if value.leaf is not None:
                 value.name = value.leaf.name or value.name
@@ -389,6 +531,15 @@ class Trace(Watcher):
         return False
 
 
+def _check_apart(array: Array, stored: Mapping[int, list[Tensor]], what: str, whole: bool = False) -> None:
+    """Raise an error if an array shares memory with a leaf that is assigned; `whole`: also if it is that memory."""
+    for t in stored.get(id(owner(array)), ()):
+        if overlap(array, t.data) and (whole or array is not t.data):
+            raise CompileError(
+                f"compile: {what} shares memory with {describe(t)}, which the function assigns; use a copy of it"
+            )
+
+
 @dataclass(frozen=True)
 class Output:
     """Stands for a computed tensor among the results, by its number."""
@@ -396,12 +547,24 @@ class Output:
     number: int
 
 
-def positional_names(function: Callable[..., Any], count: int) -> list[str]:
-    """Return what a function calls its first `count` arguments."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except ValueError:  # a function written in C may not tell
-        parameters = []
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "argument")
-    return [*names, *(f"{rest}[{i}]" for i in range(count - len(names)))][:count]
+@dataclass(frozen=True)
+class Given:
+    """Stands for an argument among the results, by its position among the leaves of the arguments."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class View:
+    """Stands for a view among the results.
+
+    Attributes
+    ----------
+    source : Output, Given or Tensor
+        Whose memory it sees.
+    ops : tuple of Op
+        The operations that make it, the first first.
+    """
+
+    source: Any
+    ops: tuple[Op, ...]

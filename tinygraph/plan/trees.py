@@ -1,77 +1,249 @@
-"""Arguments and results as trees: tensors and arrays are leaves; tuples, lists and dicts branch; the rest is fixed."""
+"""Arguments and results as trees, written as a flat list of tokens: nothing recurses, however deep they are.
+
+Tensors and arrays are leaves. Lists, tuples, dicts, deques, dataclasses and simple namespaces branch, with the
+attributes of their subclasses. All else is fixed, and told apart by its value where that cannot change or is cheap to
+copy, by its identity otherwise: what such an object holds is watched as everything else that a function reaches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import copyreg
+import dataclasses
+from array import array
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from types import BuiltinFunctionType, MethodType, NoneType, SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 
 from ..backend import current
+from ..errors import ArgumentError
+from ..op import Op
 from ..tensors import Tensor
+from .program import is_ours
 
-LEAF = None  # stands in a structure for a tensor or an array
+LEAF = None  # the token of a tensor or an array
+PLAIN = (int, str, bool, bytes, NoneType)  # types of which equal objects are the same
+WRITTEN = (Fraction, Decimal, date, datetime, time, timedelta)  # types of which objects of one text are the same
+BUFFERS = (bytearray, array, memoryview)
+CONTAINERS = (list, tuple, dict, deque)
 
 
-def is_leaf(x: Any) -> bool:
-    """Whether an object is a tensor or an array; a number without axes is not."""
-    kind = x.__class__
-    return kind is Tensor or ((kind is np.ndarray or isinstance(x, current().array_type)) and len(x.shape) > 0)
+class Same:
+    """Compares equal if it holds the very same object."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.held is self.held
+
+    def __hash__(self) -> int:
+        return id(self.held)
 
 
-def flatten(tree: Any, leaves: list[Any]) -> Any:
-    """Append the leaves of `tree` to a list; return all the rest, which is equal for trees that differ in leaves only.
-
-    That is `LEAF`, or the type and what is inside: branches, or a fixed object.
-    """
-    kind = tree.__class__
-    if kind is Tensor or (kind is np.ndarray and tree.ndim) or is_leaf(tree):
-        leaves.append(tree)
-        return LEAF
-    if isinstance(tree, list | tuple):
-        return (kind, *[flatten(item, leaves) for item in tree])
-    if isinstance(tree, dict):
-        return (dict, *[(key, flatten(item, leaves)) for key, item in tree.items()])
+def key_of(x: Any) -> Hashable:
+    """Return what is equal for objects that are the same to a function: the type, with the value or the identity."""
+    kind = type(x)
+    if kind in PLAIN:
+        return kind, x
     if kind is float:
-        return (float, tree.hex())  # 0.0 is equal to -0.0
-    return (kind, tree.copy() if kind is np.ndarray else tree)
+        return kind, x.hex()  # 0.0 is equal to -0.0, and NaN to nothing
+    if kind is complex:
+        return kind, x.real.hex(), x.imag.hex()
+    if isinstance(x, np.generic | np.ndarray) and not x.dtype.hasobject:
+        return kind, x.dtype.str, x.shape, x.tobytes()
+    if kind in (set, frozenset):
+        return kind, frozenset(map(key_of, x))
+    if kind is tuple:
+        return kind, *map(key_of, x)
+    if kind in (range, slice):
+        return kind, key_of(x.start), key_of(x.stop), key_of(x.step)
+    if kind in BUFFERS:
+        return kind, getattr(x, "typecode", ""), bytes(x)
+    if kind in WRITTEN:
+        return kind, repr(x)
+    if kind is MethodType:
+        return kind, Same(x.__self__), Same(x.__func__)
+    if kind is BuiltinFunctionType:
+        return kind, Same(x.__self__), x.__name__
+    return kind, Same(x)
 
 
-def unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
-    """Return the tree with this structure and these leaves, in their order."""
-    if structure is LEAF:
-        return next(leaves)
-    kind, *items = structure
-    if kind is dict:
-        return {key: unflatten(item, leaves) for key, item in items}
-    if issubclass(kind, list | tuple):
-        branches = [unflatten(item, leaves) for item in items]
-        return kind(*branches) if hasattr(kind, "_fields") else kind(branches)
-    return float.fromhex(items[0]) if kind is float else items[0]
+class Branch:
+    """How an object is made of its branches.
+
+    Parameters
+    ----------
+    x : object
+    """
+
+    __slots__ = ("attributes", "extra", "items", "keys", "kind")
+
+    def __init__(self, x: Any) -> None:
+        kind = self.kind = type(x)
+        self.keys = tuple(x) if isinstance(x, dict) else None
+        self.items = len(x) if isinstance(x, CONTAINERS) else 0
+        self.attributes: tuple[str, ...] = ()
+        self.extra = x.maxlen if isinstance(x, deque) else x.default_factory if isinstance(x, defaultdict) else None
+        if kind not in CONTAINERS:
+            slots = [name for name in copyreg._slotnames(kind) if hasattr(x, name)]  # type: ignore[attr-defined]
+            self.attributes = (*slots, *getattr(x, "__dict__", ()))
+
+    @property
+    def size(self) -> int:
+        """The number of branches."""
+        return self.items + len(self.attributes)
+
+    def of(self, x: Any) -> list[Any]:
+        """Return the branches of the object: its elements, then its attributes."""
+        elements = x.values() if isinstance(x, dict) else x if isinstance(x, CONTAINERS) else ()
+        return [*elements, *(getattr(x, name) for name in self.attributes)]
+
+    def token(self) -> Hashable:
+        """Return what is equal for objects that differ in their branches only."""
+        keys = None if self.keys is None else tuple(map(key_of, self.keys))
+        return self.kind, self.items, keys, self.attributes, key_of(self.extra)
+
+    def made_of(self, branches: list[Any]) -> Any:
+        """Return such an object with other branches."""
+        kind, items = self.kind, branches[: self.items]
+        if kind is list:
+            return items
+        x: Any
+        if issubclass(kind, tuple):
+            x = tuple.__new__(kind, items)
+        else:
+            new: Any = kind.__new__
+            x = new(kind)
+            if issubclass(kind, list):
+                list.extend(x, items)
+            elif issubclass(kind, deque):
+                deque.__init__(x, items, cast(Any, self.extra))
+            elif issubclass(kind, dict):
+                if issubclass(kind, defaultdict):
+                    x.default_factory = self.extra
+                put = OrderedDict.__setitem__ if issubclass(kind, OrderedDict) else dict.__setitem__
+                for key, item in zip(self.keys or (), items, strict=True):
+                    put(x, key, item)
+        for name, value in zip(self.attributes, branches[self.items :], strict=True):
+            object.__setattr__(x, name, value)
+        return x
+
+    def names(self, path: str) -> Iterator[str]:
+        """Yield how the branches are reached from `path`: ``batch[0]``, ``views.left``."""
+        fields = getattr(self.kind, "_fields", None)
+        for n in range(self.items):
+            if self.keys is not None:
+                yield f"{path}[{self.keys[n]!r}]"
+            else:
+                yield f"{path}[{n}]" if fields is None else f"{path}.{fields[n]}"
+        yield from (f"{path}.{name}" for name in self.attributes)
 
 
-def paths(structure: Any, path: str) -> Iterator[str]:
-    """Yield for each leaf how it is reached from `path`: ``batch[0]``, ``views.left``."""
-    if structure is LEAF:
-        yield path
-        return
-    kind, *items = structure
-    if kind is dict:
-        for key, item in items:
-            yield from paths(item, f"{path}[{key!r}]")
-    elif issubclass(kind, list | tuple):
-        fields = getattr(kind, "_fields", None)
-        for n, item in enumerate(items):
-            yield from paths(item, f"{path}[{n}]" if fields is None else f"{path}.{fields[n]}")
+def branches(x: Any) -> bool:
+    """Whether an object is looked into, and made anew around stand-ins for the leaves in it."""
+    kind = type(x)
+    if kind in CONTAINERS:
+        return True
+    if is_ours(kind) or isinstance(x, Op) or hasattr(kind, "named_tensors"):
+        return False
+    return isinstance(x, (*CONTAINERS, SimpleNamespace)) or (dataclasses.is_dataclass(x) and not isinstance(x, type))
 
 
-def fixed(structure: Any) -> Iterator[Any]:
-    """Yield the objects in a structure that are neither leaves nor branches."""
-    if structure is LEAF:
-        return
-    kind, *items = structure
-    if kind is dict or issubclass(kind, list | tuple):
-        for item in items:
-            yield from fixed(item[1] if kind is dict else item)
-    else:
-        yield items[0]
+class Tree:
+    """Arguments or results.
+
+    Attributes
+    ----------
+    tokens : list
+        One for each object in it, outer before inner; equal for trees that differ in leaves only.
+    parts : list
+        Beside each token the `Branch`, or the fixed object.
+    leaves : list
+        The tensors and arrays, in order.
+    """
+
+    __slots__ = ("leaves", "parts", "tokens")
+
+    def __init__(self, roots: Iterable[Any]) -> None:
+        self.tokens: list[Any] = []
+        self.parts: list[Any] = []
+        self.leaves: list[Any] = []
+        inside: list[tuple[int, Iterator[Any]]] = [(0, iter(roots))]  # the objects looked into at the moment
+        within: set[int] = set()
+        while inside:
+            for x in inside[-1][1]:
+                kind = type(x)
+                if kind is Tensor or (kind is np.ndarray and x.ndim) or _is_array(x):
+                    self.tokens.append(LEAF)
+                    self.parts.append(None)
+                    self.leaves.append(x)
+                elif kind in PLAIN or not branches(x):
+                    self.tokens.append(key_of(x))
+                    self.parts.append(x)
+                else:
+                    if id(x) in within:
+                        raise ArgumentError(f"compile: a {kind.__name__} among the arguments or results holds itself")
+                    branch = Branch(x)
+                    self.tokens.append(branch.token())
+                    self.parts.append(branch)
+                    within.add(id(x))
+                    inside.append((id(x), iter(branch.of(x))))
+                    break
+            else:
+                within.discard(inside.pop()[0])
+
+    def filled(self, leaves: Iterator[Any], instead: Mapping[int, Any] | None = None) -> list[Any]:
+        """Return the roots with these leaves, in their order; `instead` has others for fixed objects, by position."""
+        roots: list[Any] = []
+        unfinished: list[tuple[Branch | None, list[Any]]] = [(None, roots)]
+        for position, (token, part) in enumerate(zip(self.tokens, self.parts, strict=True)):
+            if token is LEAF:
+                x = next(leaves)
+            elif part.__class__ is Branch:
+                unfinished.append((part, []))
+                x = None
+            else:
+                x = part if instead is None else instead.get(position, part)
+            if part.__class__ is not Branch:
+                unfinished[-1][1].append(x)
+            while True:
+                branch, items = unfinished[-1]
+                if branch is None or len(items) < branch.size:
+                    break
+                unfinished.pop()
+                unfinished[-1][1].append(branch.made_of(items))
+        return roots
+
+    def paths(self, names: Iterable[str]) -> list[str]:
+        """Return for each token how the object is reached from the roots, which have these names."""
+        result: list[str] = []
+        inside = [iter(names)]
+        for part in self.parts:
+            path = None
+            while path is None:
+                path = next(inside[-1], None)
+                if path is None:
+                    inside.pop()
+            result.append(path)
+            if isinstance(part, Branch):
+                inside.append(part.names(path))
+        return result
+
+    def fixed(self) -> Iterator[Any]:
+        """Yield the objects that are neither leaves nor branches."""
+        pairs = zip(self.tokens, self.parts, strict=True)
+        return (part for token, part in pairs if token is not LEAF and part.__class__ is not Branch)
+
+
+def _is_array(x: Any) -> bool:
+    """Whether an object is an array with axes; one without is a number."""
+    kinds: Any = np.ndarray, current().array_type
+    return isinstance(x, kinds) and len(x.shape) > 0

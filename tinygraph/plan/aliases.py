@@ -1,0 +1,27 @@
+"""Which arrays lie in the same memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+
+
+def owner(array: Array) -> Any:
+    """Return the object whose memory an array lies in: itself, unless it is a view."""
+    array = getattr(array, "_host", array)  # of the strict backend
+    while True:
+        base = getattr(array, "base", None)
+        if base is None:
+            return array
+        array = base
+
+
+def overlap(a: Array, b: Array) -> bool:
+    """Whether two arrays may have an element in common."""
+    if owner(a) is not owner(b):
+        return False
+    a, b = getattr(a, "_host", a), getattr(b, "_host", b)
+    return np.may_share_memory(a, b) if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) else True

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.host
 
 CODE = sorted(p for top in ("tinygraph", "models", "tools") for p in (ROOT / top).rglob("*.py"))
 CODE = [p for p in CODE if not {"models", "tools"} & set(p.relative_to(ROOT).parts[1:2])]  # not twice, by a link
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES.remove(ROOT / "docs" / "chapter.md")
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 

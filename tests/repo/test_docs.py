@@ -18,7 +18,8 @@ from tinygraph.tools import figures
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DRAW = runpy.run_path(str(ROOT / "docs" / "images" / "draw.py"))
 PICTURES, FIGURES = DRAW["PICTURES"], DRAW["FIGURES"]
@@ -57,7 +58,7 @@ def test_links_between_pages_lead_somewhere():
 
 def test_every_page_is_in_the_navigation():
     listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(p.relative_to(ROOT / "docs").as_posix() for p in PAGES[1:])
+    assert sorted(listed) == sorted(p.relative_to(ROOT / "docs").as_posix() for p in DOCS)
 
 
 def test_the_readme_names_the_commands_that_ci_runs():

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.arguments import fraction
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import Dense, Module, Sequential
-from tinygraph.nn.layers import Activation, find_activation, initial_bias
+from tinygraph.nn.layers import Activation, Layer
 from tinygraph.operators import Operand
-from tinygraph.ops import bernoulli, bias, mask, matmul
+from tinygraph.ops import bernoulli, mask, matmul
 from tinygraph.tensors import Tensor
 
 from .layer_options import LayerOptions, activation_per_layer, list_of_sizes
 
 
-class TiedDense(Module):
+class TiedDense(Layer):
     """A layer ``y' = f(y W^T - theta)`` with the weights of another one, the same parameter (Problem 65.16).
 
     Parameters
@@ -33,25 +34,18 @@ class TiedDense(Module):
     def __init__(
         self,
         W: Tensor,
-        activation: str | Activation | None = None,
+        activation: str | Activation | Sequence[str | Activation] | None = None,
         *,
         init_bias: str = "zeros",
         seed: int | None = None,
     ) -> None:
         self.W = W
         n_out, n_in = W.shape
-        self.theta = initial_bias(n_in, n_out, init_bias, seed, W.dtype)
-        self.activation = find_activation(activation)
+        super().__init__(n_in, n_out, activation, True, init_bias=init_bias, seed=seed, dtype=W.dtype)
 
     def forward(self, y: Tensor) -> Tensor:
         """Return ``f(y W^T - theta)`` for `y` of shape (B, n_in): (B, n_out)."""
-        z = bias(matmul(y, self.W.T), self.theta)
-        z.name = "z"
-        if self.activation is None:
-            return z
-        after = self.activation(z)
-        after.name = "y"
-        return after
+        return self.activate(matmul(y, self.W.T))
 
 
 class Autoencoder(Module):
@@ -148,8 +142,7 @@ def autoencoder(
         )
     if tied and sizes != sizes[::-1]:
         raise ArgumentError(f"autoencoder: tied weights need sizes that read the same backwards, got {sizes}")
-    if isinstance(denoise, bool) or not isinstance(denoise, int | float) or not 0 <= denoise < 1:
-        raise ArgumentError(f"autoencoder: denoise must be a fraction from 0 to below 1, got {denoise!r}")
+    denoise = fraction("autoencoder: denoise", denoise)
     depth, middle = len(sizes) - 1, len(sizes) // 2
     functions = [*activation_per_layer("autoencoder", activation, depth - 1), None]
     options = LayerOptions(init, init_bias, seed, dtype)
@@ -162,4 +155,4 @@ def autoencoder(
 
     encoding = [dense(l) for l in range(middle)]
     decoding: list[Module] = [mirrored(l) if tied else dense(l) for l in range(middle, depth)]
-    return Autoencoder(Sequential(*encoding), Sequential(*decoding), output, float(denoise))
+    return Autoencoder(Sequential(*encoding), Sequential(*decoding), output, denoise)

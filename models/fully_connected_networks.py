@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.arguments import choose
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import BatchNorm, Dense, Dropout, Module
 from tinygraph.nn.layers import Activation, find_activation
-from tinygraph.nn.module import choose
 from tinygraph.tensors import Tensor
 
 from .layer_options import LayerOptions, activation_per_layer, list_of_sizes

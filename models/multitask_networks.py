@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.data.checks import whole_number
+from tinygraph.arguments import whole_number
 from tinygraph.nn import Dense, Module, Sequential
 from tinygraph.nn.layers import Activation
 from tinygraph.ops import reshape

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.arguments import choose
 from tinygraph.data import one_shot_episodes
 from tinygraph.errors import ArgumentError, ShapeError
 from tinygraph.leaves import as_tensor
 from tinygraph.mode import no_grad
 from tinygraph.nn import Dense, Dropout, Module, Sequential
 from tinygraph.nn.layers import Activation
-from tinygraph.nn.module import choose
 from tinygraph.ops import abs as absolute
 from tinygraph.ops import concatenate, cosine_similarity
 from tinygraph.tensors import Tensor

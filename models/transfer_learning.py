@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.data.checks import whole_number
+from tinygraph.arguments import whole_number
 from tinygraph.errors import ArgumentError
 from tinygraph.mode import no_grad
 from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from functools import partial, reduce, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec
 
-import numpy as np
-
+from .arguments import positive
 from .errors import ArgumentError, GraphError, ShapeError
 from .labels import BINARY, CLASSES, REAL, SIGNS, TASKS, Labels, number_of_tasks
-from .leaves import as_tensor
+from .leaves import as_tensor, filled_like
 from .nn import Module
 from .operators import Operand
 from .ops.activation import softplus
@@ -160,7 +159,7 @@ def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None
     _check_same_shape("binary_cross_entropy", z, t)
     known = equal(t, t)  # NaN is not equal to itself
     if valid is not None:
-        known = where(known, as_tensor(valid, z) != 0, _false(known))
+        known = where(known, as_tensor(valid, z) != 0, filled_like(known, 0))
     cost = sigmoid_cross_entropy(z, where(known, t, 0.0))
     return total(where(known, cost, 0.0)) * (1.0 / z.shape[0])
 
@@ -234,8 +233,7 @@ def _huber(what: str, output: Operand, target: Operand, delta: float) -> Tensor:
     output = as_tensor(output)
     target = REAL.aligned(target, output)
     _check_same_shape(what, output, target)
-    if not _factor(f"{what}: delta", delta):
-        raise ArgumentError(f"{what}: delta must be above 0, got 0")
+    delta = positive(f"{what}: delta", delta)
     e = reshape(output - target, (output.shape[0], -1))
     size = norm(e, -1)
     cost = where(size <= delta, total(square(e), -1) * (0.5 / delta), size - 0.5 * delta)
@@ -289,21 +287,11 @@ def _check_same_shape(what: str, output: Tensor, target: Tensor) -> None:
         raise ShapeError(f"{what}: the batch is empty: output has shape {output.shape}")
 
 
-def _false(like: Tensor) -> Tensor:
-    return Tensor(like.backend.xp.zeros(like.shape, like.dtype), like.backend)
-
-
 def _weights(net: Module, what: str) -> list[Tensor]:
     weights = [t for t in net.parameters() if t.role == "weight"]
     if not weights:
         raise GraphError(f"{what}: the network has no parameters of role 'weight'")
     return weights
-
-
-def _factor(name: str, value: float) -> float:
-    if not (isinstance(value, int | float | np.floating) and value >= 0 and np.isfinite(value)):
-        raise ArgumentError(f"{name}: expected a finite number of at least 0, got {value!r}")
-    return float(value)
 
 
 def l2(net: Module, rho: float) -> Tensor:
@@ -318,7 +306,7 @@ def l2(net: Module, rho: float) -> Tensor:
     rho : float
         At least 0.
     """
-    rho = _factor("l2: rho", rho)
+    rho = positive("l2: rho", rho, zero=True)
     return rho * reduce(add, [total(square(W)) for W in _weights(net, "l2")])
 
 
@@ -333,7 +321,7 @@ def l1(net: Module, alpha: float) -> Tensor:
     alpha : float
         At least 0.
     """
-    alpha = _factor("l1: alpha", alpha)
+    alpha = positive("l1: alpha", alpha, zero=True)
     return alpha * reduce(add, [total(absolute(W)) for W in _weights(net, "l1")])
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import fraction, positive, whole_number
 from .backend import Backend
 from .errors import ArgumentError
+from .leaves import filled_like
 from .mode import no_grad
 from .operators import Operand
 from .ops.elementwise import clip, maximum, sqrt, square, subtract_scaled
@@ -22,7 +24,7 @@ from .tensors import Tensor
 
 
 class Optimizer:
-    """What all optimisers share; a subclass writes `update` and lists its state in `state`.
+    """What all optimisers share; a subclass writes `update`, and makes each tensor of its state by `slot`.
 
     Parameters
     ----------
@@ -33,14 +35,15 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
-        given = list(params)
-        if not given:
+        params = list(params)
+        if not params:
             raise ArgumentError(f"{type(self).__name__}: expected parameters, got none")
-        for p in given:
+        for p in params:
             if not isinstance(p, Tensor) or p.op is not None or p.dtype.kind != "f":
                 raise ArgumentError(f"{type(self).__name__}: expected floating leaves, got {p!r:.80}")
-        self.params = list(dict.fromkeys(given))
+        self.params = list(dict.fromkeys(params))
         self._rates: dict[tuple[Backend, Any], Tensor] = {}
+        self._slots: dict[str, list[Tensor]] = {}
         self.lr = lr
 
     @property
@@ -73,13 +76,27 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def zero_grad(self) -> None:
-        """Forget the gradients, so that the next `backward` starts anew."""
+        """Set the gradients to None, so that the next `backward` starts from zero."""
         for p in self.params:
             p.grad = None
 
+    def slot(self, name: str, symbol: str, initial: np.ndarray | None = None) -> list[Tensor]:
+        """Add to the state, under `name`, one tensor per parameter that updates change, and return these.
+
+        Each has the dtype and the backend of its parameter and holds `initial`, by default zeros of its shape; in
+        drawings it is called `symbol`.
+        """
+        tensors = []
+        for p in self.params:
+            t = filled_like(p, 0) if initial is None else Tensor(p.backend.asarray(initial.astype(p.dtype)), p.backend)
+            t.name = f"{symbol} of {p.name}" if p.name else symbol
+            tensors.append(t)
+        self._slots[name] = tensors
+        return tensors
+
     def state(self) -> dict[str, list[Tensor]]:
         """Return the tensors that an update changes besides the parameters, by name, one per parameter."""
-        return {}
+        return dict(self._slots)
 
     def named_state(self) -> dict[str, Tensor]:
         """Return the tensors of `state` as ``name.i`` for parameter number i."""
@@ -99,21 +116,13 @@ class Optimizer:
         ShapeError, DTypeError
             If a value does not fit.
         """
-        own = self.named_state()
-        if set(state) != {"lr", *own}:
-            wrong = ", ".join(sorted(set(state) ^ {"lr", *own}))
+        tensors = self.named_state()
+        if set(state) != {"lr", *tensors}:
+            wrong = ", ".join(sorted(set(state) ^ {"lr", *tensors}))
             raise ArgumentError(f"{type(self).__name__}: the state is another optimiser's; names that differ: {wrong}")
-        for name, t in own.items():
+        for name, t in tensors.items():
             t.assign_(np.asarray(state[name]))
         self.lr = float(state["lr"])
-
-
-def positive(what: str, value: Any, *, zero: bool = False) -> float:
-    """Return a finite positive number (or zero, if allowed), or raise an error that says so."""
-    fits = isinstance(value, int | float | np.number) and math.isfinite(value)
-    if not fits or value < 0 or (value == 0 and not zero):
-        raise ArgumentError(f"{what}: expected a finite number {'of at least' if zero else 'above'} 0, got {value!r}")
-    return float(value)
 
 
 class SGD(Optimizer):
@@ -134,11 +143,11 @@ class SGD(Optimizer):
 
     def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0, *, nesterov: bool = False) -> None:
         super().__init__(params, lr)
-        self.momentum = _factor_below_one("SGD: momentum", momentum)
+        self.momentum = fraction("SGD: momentum", momentum)
         self.nesterov = nesterov
         if nesterov and not self.momentum:
             raise ArgumentError("SGD: nesterov needs a momentum above 0")
-        self._velocities = [_zeros(p, "v") for p in self.params] if self.momentum else []
+        self._velocities = self.slot("velocity", "v") if self.momentum else []
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
@@ -147,15 +156,11 @@ class SGD(Optimizer):
             g = g + self.momentum * v if self.nesterov else v
         p.assign_(subtract_scaled(p, self.rate(p), g))
 
-    def state(self) -> dict[str, list[Tensor]]:
-        """Return the velocities."""
-        return {"velocity": self._velocities}
-
 
 class Adam(Optimizer):
     """Adam as in Example 65.3, (65.95)-(65.98), with forgetting factors of their own for the biases.
 
-    With n the number of the step, from 1 (the iteration m of (65.98) from 0, plus 1), entry by entry::
+    With n the number of the step, from 1 (the iteration m of (65.98) from 0, plus 1), element by element::
 
         m <- b1 m + (1 - b1) g
         s <- b2 s + (1 - b2) g**2
@@ -189,9 +194,9 @@ class Adam(Optimizer):
         self.betas = _betas("betas", betas)
         self.bias_betas = self.betas if bias_betas is None else _betas("bias_betas", bias_betas)
         self.eps = positive(f"{type(self).__name__}: eps", eps)
-        self._first = [_zeros(p, "m") for p in self.params]
-        self._second = [_zeros(p, "s") for p in self.params]
-        self._powers = [(_one(p, "b1**n"), _one(p, "b2**n")) for p in self.params]
+        self._first, self._second = self.slot("first", "m"), self.slot("second", "s")
+        one = np.array(1.0)
+        self._powers = list(zip(self.slot("power1", "b1**n", one), self.slot("power2", "b2**n", one), strict=True))
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
@@ -201,15 +206,6 @@ class Adam(Optimizer):
         power1, power2 = (power.assign_(power * b) for power, b in zip(self._powers[i], (b1, b2), strict=True))
         correction = sqrt(1.0 - power2) / (1.0 - power1)
         p.assign_(subtract_scaled(p, self.rate(p) * correction, m / (sqrt(s) + self.eps)))
-
-    def state(self) -> dict[str, list[Tensor]]:
-        """Return the moments and the powers of the factors."""
-        return {
-            "first": self._first,
-            "second": self._second,
-            "power1": [a for a, _ in self._powers],
-            "power2": [b for _, b in self._powers],
-        }
 
 
 class AdamW(Adam):
@@ -258,18 +254,14 @@ class RMSProp(Optimizer):
 
     def __init__(self, params: Iterable[Tensor], lr: float, smoothing: float = 0.99, eps: float = 1e-8) -> None:
         super().__init__(params, lr)
-        self.smoothing = _factor_below_one("RMSProp: smoothing", smoothing)
+        self.smoothing = fraction("RMSProp: smoothing", smoothing)
         self.eps = positive("RMSProp: eps", eps)
-        self._second = [_zeros(p, "s") for p in self.params]
+        self._second = self.slot("second", "s")
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         s = self._second[i].assign_(self.smoothing * self._second[i] + (1 - self.smoothing) * square(g))
         p.assign_(subtract_scaled(p, self.rate(p), g / (sqrt(s) + self.eps)))
-
-    def state(self) -> dict[str, list[Tensor]]:
-        """Return the mean squares."""
-        return {"second": self._second}
 
 
 class Schedule:
@@ -288,7 +280,7 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__} has no factor")
 
     def step(self) -> None:
-        """Go on by one, after a pass or after a step, as you count."""
+        """Advance n by one: call it after each epoch, or after each step."""
         self.n += 1
         self.optimizer.lr = self.start * self.factor(self.n)
 
@@ -298,7 +290,7 @@ class StepDecay(Schedule):
 
     def __init__(self, optimizer: Optimizer, every: int, gamma: float = 0.1) -> None:
         super().__init__(optimizer)
-        self.every, self.gamma = _count("StepDecay: every", every), positive("StepDecay: gamma", gamma)
+        self.every, self.gamma = whole_number("StepDecay: every", every, 1), positive("StepDecay: gamma", gamma)
 
     def factor(self, n: int) -> float:
         """Return ``gamma ** (n // every)``."""
@@ -334,7 +326,7 @@ class CosineDecay(Schedule):
 
     def __init__(self, optimizer: Optimizer, steps: int, floor: float = 1e-3) -> None:
         super().__init__(optimizer)
-        self.steps, self.floor = _count("CosineDecay: steps", steps), positive("CosineDecay: floor", floor)
+        self.steps, self.floor = whole_number("CosineDecay: steps", steps, 1), positive("CosineDecay: floor", floor)
 
     def factor(self, n: int) -> float:
         """Return ``floor + (1 - floor) (1 + cos(pi n / steps)) / 2``."""
@@ -368,7 +360,7 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
 
 
 def clip_grad_value(params: Iterable[Tensor], limit: float) -> None:
-    """Limit every entry of every gradient to the interval from ``-limit`` to ``limit``."""
+    """Limit every element of every gradient to the interval from ``-limit`` to ``limit``."""
     limit = positive("clip_grad_value: limit", limit)
     with no_grad():
         for p in dict.fromkeys(params):
@@ -376,34 +368,7 @@ def clip_grad_value(params: Iterable[Tensor], limit: float) -> None:
                 p.grad = clip(p.grad, -limit, limit)
 
 
-def _factor_below_one(what: str, value: Any) -> float:
-    number = positive(what, value, zero=True)
-    if number >= 1:
-        raise ArgumentError(f"{what} must be below 1, got {value}")
-    return number
-
-
 def _betas(what: str, pair: Any) -> tuple[float, float]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ArgumentError(f"Adam: {what} must be a pair of numbers, got {pair!r}")
-    return _factor_below_one(f"Adam: {what}[0]", pair[0]), _factor_below_one(f"Adam: {what}[1]", pair[1])
-
-
-def _count(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{what} must be a whole number of at least 1, got {value!r}")
-    return value
-
-
-def _one(p: Tensor, symbol: str) -> Tensor:
-    """Return the number 1 of the dtype and on the backend of a parameter, named after both."""
-    return Tensor(p.backend.asarray(np.array(1, p.dtype)), p.backend, name=_named(p, symbol))
-
-
-def _zeros(p: Tensor, symbol: str) -> Tensor:
-    """Return zeros of the shape and dtype and on the backend of a parameter, named after both."""
-    return Tensor(p.backend.xp.zeros_like(p.data), p.backend, name=_named(p, symbol))
-
-
-def _named(p: Tensor, symbol: str) -> str:
-    return f"{symbol} of {p.name}" if p.name else symbol
+    return fraction(f"Adam: {what}[0]", pair[0]), fraction(f"Adam: {what}[1]", pair[1])

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 import tinygraph as tg
+from tinygraph.arguments import positive, whole_number
 from tinygraph.backend import generator
-from tinygraph.data.checks import check_finite, one_array, whole_number
+from tinygraph.data.checks import check_finite, one_array
 from tinygraph.errors import ArgumentError, DataError, ShapeError
 from tinygraph.models import fully_connected
-from tinygraph.optim import positive
 
 
 def kernel(H: Any, H2: Any = None, *, sigma_w: float, sigma_theta: float, Sigma: Any) -> np.ndarray:

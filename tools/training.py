@@ -13,9 +13,9 @@ from typing import Any
 
 import tinygraph as tg
 from tinygraph import data
+from tinygraph.arguments import choose
 from tinygraph.errors import ArgumentError, DataError, RenderError
 from tinygraph.files import write_file
-from tinygraph.nn.module import choose
 from tinygraph.tools.experiments import Experiment, Settings, prepare
 from tinygraph.tools.info import versions
 from tinygraph.tools.plot import learning_curves

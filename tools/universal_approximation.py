@@ -10,8 +10,9 @@ from threadpoolctl import threadpool_limits
 
 import tinygraph as tg
 from tinygraph import losses, nn, optim
+from tinygraph.arguments import whole_number
 from tinygraph.backend import generator
-from tinygraph.data.checks import check_finite, one_array, whole_number
+from tinygraph.data.checks import check_finite, one_array
 from tinygraph.errors import ArgumentError, ShapeError
 from tinygraph.nn.layers import Activation
 

@@ -172,7 +172,7 @@ def test_a_seed_decides_the_networks():
         ({"H": [[1, 2], [3]]}, tg.DataError, "H: expected one array, got a list of unequal parts"),
         ({"H2": [[1, 2], [3]]}, tg.DataError, "H2: expected one array, got a list of unequal parts"),
         ({"Sigma": [[1, 2], [3]]}, tg.DataError, "Sigma: expected one array, got a list of unequal parts"),
-        ({"sigma_w": -1.0}, tg.ArgumentError, "sigma_w: expected a finite number of at least 0, got -1.0"),
+        ({"sigma_w": -1.0}, tg.ArgumentError, "sigma_w must be a finite number of at least 0, got -1.0"),
     ],
 )
 def test_mistakes_are_told(changes, error, text):

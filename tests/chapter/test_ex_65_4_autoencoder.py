@@ -153,7 +153,7 @@ def test_a_denoising_one_restores_zeroed_digits_better_than_a_plain_one(rng):
         (([4, 3, 5],), "the last as large as the first"),
         ((7,), "got 7"),
         (([4, 3, 2, 2, 4], True), "read the same backwards"),
-        (([4, 3, 4], False, "sigmoid", 1.0), "denoise must be a fraction from 0 to below 1, got 1.0"),
+        (([4, 3, 4], False, "sigmoid", 1.0), "denoise must be at least 0 and below 1, got 1.0"),
         (([4, 3, 4], False, "sigmoyd"), "did you mean 'sigmoid'"),
     ],
 )

@@ -648,7 +648,7 @@ def test_missing_targets_are_allowed_if_asked_for():
         (
             (np.zeros((1, 2)), None, 1, True, -1),
             ArgumentError,
-            "seed must be a whole number from 0 to .* got -1",
+            "seed: expected a whole number from 0 to .* got -1",
         ),
         ((np.array([["a"]]), np.zeros(1), 1), DataError, "X: expected numbers, got dtype"),
     ],

@@ -83,7 +83,7 @@ def test_regularisers_count_weights_once_and_biases_never():
     losses.l2(net, 0.5).backward()
     np.testing.assert_allclose(net.layer1.W.grad.numpy(), W[0])
     assert net.layer1.theta.grad is None
-    with pytest.raises(ArgumentError, match="rho: expected a finite number of at least 0, got -1"):
+    with pytest.raises(ArgumentError, match="rho must be a finite number of at least 0, got -1"):
         losses.l2(net, -1)
     with pytest.raises(GraphError, match="no parameters of role 'weight'"):
         losses.l2(tg.nn.Sequential(), 1.0)
@@ -149,9 +149,9 @@ def test_parameters_without_gradients_and_frozen_ones_stay():
     ("make", "text"),
     [
         (lambda: optim.SGD([], 0.1), "expected parameters, got none"),
-        (lambda: optim.SGD([tg.parameter([1.0])], -1), "lr: expected a finite number above 0, got -1"),
-        (lambda: optim.SGD([tg.parameter([1.0])], float("nan")), "lr: expected a finite number above 0, got nan"),
-        (lambda: optim.SGD([tg.parameter([1.0])], 0.1, 1.0), "momentum must be below 1"),
+        (lambda: optim.SGD([tg.parameter([1.0])], -1), "lr must be a finite number above 0, got -1"),
+        (lambda: optim.SGD([tg.parameter([1.0])], float("nan")), "lr must be a finite number above 0, got nan"),
+        (lambda: optim.SGD([tg.parameter([1.0])], 0.1, 1.0), "momentum must be at least 0 and below 1"),
         (lambda: optim.SGD([np.zeros(2)], 0.1), "expected floating leaves"),
     ],
 )
@@ -264,12 +264,12 @@ def test_clipping():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda p: optim.Adam(p, 0.1, betas=(0.9, 1.0)), r"betas\[1\] must be below 1"),
+        (lambda p: optim.Adam(p, 0.1, betas=(0.9, 1.0)), r"betas\[1\] must be at least 0 and below 1"),
         (lambda p: optim.Adam(p, 0.1, betas=0.9), "betas must be a pair"),
-        (lambda p: optim.Adam(p, 0.1, eps=0), "eps: expected a finite number above 0"),
+        (lambda p: optim.Adam(p, 0.1, eps=0), "eps must be a finite number above 0"),
         (lambda p: optim.SGD(p, 0.1, nesterov=True), "nesterov needs a momentum"),
         (lambda p: optim.StepDecay(optim.SGD(p, 0.1), 0), "every must be a whole number of at least 1"),
-        (lambda p: optim.clip_grad_norm(p, 0), "max_norm: expected a finite number above 0"),
+        (lambda p: optim.clip_grad_norm(p, 0), "max_norm must be a finite number above 0"),
     ],
 )
 def test_settings_are_checked(make, text):

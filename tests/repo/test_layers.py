@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # From the lowest up. A file belongs to the longest name here that its module's name begins with.
 LAYERS = [
     {"tinygraph.errors"},
-    {"tinygraph.files"},
+    {"tinygraph.files", "tinygraph.arguments"},
     {"tinygraph.backend"},
     {
         "tinygraph.leaves",

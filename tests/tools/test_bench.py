@@ -181,7 +181,7 @@ def test_a_worker_that_dies_is_left_out_with_its_last_words(monkeypatch):
         (("--rounds", 0), "rounds"),
         (("--seconds", "nan"), "seconds"),
         (("--threads", 0), "threads"),
-        (("--device", "gpu"), "expected one of cpu, cuda, got 'gpu'"),
+        (("--device", "gpu"), "device 'gpu' is not known; known: cpu, cuda"),
         (("--out", "file"), "another with --out"),
     ],
 )

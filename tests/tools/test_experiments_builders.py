@@ -311,13 +311,16 @@ def test_drawings_with_gradients(tinygraph, arguments, words):
     ("arguments", "text"),
     [
         (["graph_neighborhood", "--hidden", "32"], "leads from 64 to 32 nodes, but its neighbourhoods from 64 to 64"),
-        (["graph_neighborhood", "--data", "cifar10"], "data set 'cifar10' is not known to graph_neighborhood; known: "),
+        (["graph_neighborhood", "--data", "cifar10"], "graph_neighborhood: data set 'cifar10' is not known; known: "),
         (["graph_neighborhood", "--data", "cora", "--hidden", "9"], "hidden: the network on cora has no hidden layer"),
         (["graph_neighborhood", "--data", "cora"], r"cora: .*put cora_planetoid\.npz into a folder"),
-        (["multitask", "--data", "fashion-mnist"], "'fashion-mnist' is not known to multitask; known: digits, mnist"),
-        (["autoencoder", "--data", "cora"], "data set 'cora' is not known to autoencoder"),
+        (
+            ["multitask", "--data", "fashion-mnist"],
+            "data set 'fashion-mnist' is not known; known: digits, mnist",
+        ),
+        (["autoencoder", "--data", "cora"], "autoencoder: data set 'cora' is not known"),
         (["autoencoder", "--hidden", ""], "sizes must be an odd number of layers, at least 3"),
-        (["autoencoder", "--noise", "1"], "denoise must be a fraction from 0 to below 1, got 1.0"),
+        (["autoencoder", "--noise", "1"], "denoise must be at least 0 and below 1, got 1.0"),
     ],
 )
 def test_mistakes_end_in_one_line_and_status_two(tinygraph, tmp_path, arguments, text):

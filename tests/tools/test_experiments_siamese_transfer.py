@@ -167,11 +167,11 @@ def test_a_branch_without_dropout_is_drawn_for_any_batch(tinygraph):
         (["siamese", "--hidden", ""], r"sizes must list at least input and embedding, got \[64\]"),
         (["siamese", "--hidden", "8,x"], "hidden: expected whole numbers"),
         (["siamese", "--noise", "1"], "p must be at least 0 and below 1, got 1.0"),
-        (["siamese", "--data", "mnist"], "'mnist' is not known to siamese; known: digits, omniglot"),
+        (["siamese", "--data", "mnist"], "siamese: data set 'mnist' is not known; known: digits, omniglot"),
         (["siamese", "--data", "omniglot"], r"omniglot: .*put omniglot_background\.npz into a folder"),
         (["transfer", "--hidden", ""], "has 1 layers with weights and at least one must be kept"),
-        (["transfer", "--data", "cifar10"], "'cifar10' is not known to transfer; known: digits, mnist"),
-        (["transfer", "--lr", "0"], "Adam: lr: expected a finite number above 0, got 0.0"),
+        (["transfer", "--data", "cifar10"], "transfer: data set 'cifar10' is not known; known: digits, mnist"),
+        (["transfer", "--lr", "0"], "Adam: lr must be a finite number above 0, got 0.0"),
     ],
 )
 def test_mistakes_end_in_one_line_and_status_two(tinygraph, tmp_path, arguments, text):

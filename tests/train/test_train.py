@@ -253,10 +253,10 @@ def test_bad_data_is_named_before_training(blobs):
         ({"early_stopping": 0, "validation": blobs}, "early_stopping must be a whole number of at least 1, got 0"),
         ({"early_stopping_on": "loss", "validation": blobs}, "give early_stopping too"),
         ({"early_stopping": True, "early_stopping_on": "risk", "validation": blobs}, "'error' or 'loss', got 'risk'"),
-        ({"stop_tolerance": -1.0}, "stop_tolerance: expected a finite number of at least 0"),
+        ({"stop_tolerance": -1.0}, "stop_tolerance must be a finite number of at least 0"),
         ({"stop_tolerance": 1.0, "stop_every": "pass"}, "stop_every is 'iteration' or 'epoch', got 'pass'"),
         ({"max_iterations": 2.5}, "max_iterations must be a whole number of at least 0, got 2.5"),
-        ({"l2": -1.0}, "l2: expected a finite number of at least 0"),
+        ({"l2": -1.0}, "l2 must be a finite number of at least 0"),
     ):
         with pytest.raises(ArgumentError, match=text):
             tg.fit(net, losses.cross_entropy, blobs, optimizer, **options)

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..arguments import did_you_mean
 from ..errors import BackendError
 from .base import Array, Backend
 from .cupy import CupyBackend
@@ -81,10 +81,8 @@ def get_backend(name: str | Backend) -> Backend:
         if name not in _factories:
             _find_plugins()
         if name not in _factories:
-            near = get_close_matches(str(name), list(_factories), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             known = ", ".join(n for n in _factories if n not in _hidden)
-            raise BackendError(f"backend {name!r} is not known; known: {known}{hint}")
+            raise BackendError(f"backend {name!r} is not known; known: {known}{did_you_mean(name, _factories)}")
         _made[name] = _factories[name]()
     return _made[name]
 

@@ -7,23 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import whole_number
 from ..backend.conversion import find_dtype
 from ..errors import ArgumentError, DataError, DTypeError
 
 SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
-
-
-def whole_number(what: str, value: Any, low: int, below: int | None = None) -> int:
-    """Return `value` as an int, or raise an error that says which whole numbers are allowed."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | np.integer)
-        or value < low
-        or (below is not None and value >= below)
-    ):
-        allowed = f"of at least {low}" if below is None else f"from {low} to {below - 1}"
-        raise ArgumentError(f"{what} must be a whole number {allowed}, got {value!r}")
-    return int(value)
 
 
 def one_array(values: Any, what: str) -> np.ndarray:

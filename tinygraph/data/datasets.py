@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from ..arguments import choose
 from ..errors import ArgumentError
 from .cifar import load_cifar10
 from .cora import NodeDataset, load_cora
@@ -73,10 +73,7 @@ def load(name: str, data_dir: str | Path | None = None, *, center: Center = Fals
         If a file is missing and cannot be downloaded, is damaged, or is not the published one; if a folder that is
         named does not exist.
     """
-    if name not in LOADERS:
-        near = get_close_matches(str(name).lower(), list(LOADERS), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ArgumentError(f"data set {name!r} is not known; known: {', '.join(LOADERS)}{hint}")
+    loader = choose("data set", name, LOADERS)
     if center not in (False, True, "train", "each"):
         raise ArgumentError(f"center is True, False, 'train' or 'each', got {center!r}")
-    return LOADERS[name](data_dir, center)
+    return loader(data_dir, center)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import whole_number
 from ..backend import Backend
+from ..backend.random import check_seed
 from ..errors import ArgumentError, DataError
 from ..tensors import Tensor
-from .checks import check_finite, whole_number
+from .checks import check_finite
 
 
 class Batches:
@@ -70,7 +72,7 @@ class Batches:
         check_finite: bool = True,
     ) -> None:
         self.batch_size = whole_number("batch_size", batch_size, 1)
-        self.seed = whole_number("seed", seed, 0, 2**64)
+        self.seed = check_seed(seed)
         self.shuffle, self.drop_last, self.replacement = bool(shuffle), bool(drop_last), bool(replacement)
         if self.replacement and not self.shuffle:
             raise ArgumentError("replacement draws rows at random, shuffle=False keeps their order: choose one")
@@ -155,27 +157,5 @@ class Batches:
             yield tuple(batch if self._backend is None else (Tensor(a, self._backend) for a in batch))
 
 
-def batches(
-    X: Any,
-    Y: Any = None,
-    batch_size: int = 32,
-    shuffle: bool = True,
-    seed: int = 0,
-    *,
-    replacement: bool = False,
-    drop_last: bool = False,
-    allow_missing: bool = False,
-    check_finite: bool = True,
-) -> Batches:
-    """Return the mini-batches of ``(X, Y)``, in a new order at each iteration; see `Batches`."""
-    return Batches(
-        X,
-        Y,
-        batch_size,
-        shuffle,
-        seed,
-        replacement=replacement,
-        drop_last=drop_last,
-        allow_missing=allow_missing,
-        check_finite=check_finite,
-    )
+batches = Batches
+"""The mini-batches of ``(X, Y)``, in a new order at each iteration: `Batches`, called as a function is."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import whole_number
 from ..backend import generator
 from ..errors import ArgumentError, DataError
-from .checks import check_labels, whole_number
+from .checks import check_labels
 from .minibatches import Batches
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import whole_number
 from ..errors import ArgumentError, DataError
-from .checks import check_finite, one_array, whole_number
+from .checks import check_finite, one_array
 
 
 @dataclass(frozen=True, eq=False)

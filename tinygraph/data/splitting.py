@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import whole_number
 from ..backend import generator
 from ..errors import ArgumentError, DataError
-from .checks import one_array, whole_number
+from .checks import one_array
 from .dataset import Pair
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import ArgumentError
+from ..arguments import fraction
 from ..leaves import as_tensor
 from ..operators import Operand
 from ..ops.random import bernoulli, mask
@@ -26,9 +26,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float, shared: bool = True) -> None:
-        if not isinstance(p, int | float) or not 0 <= p < 1:
-            raise ArgumentError(f"Dropout: p must be at least 0 and below 1, got {p!r}")
-        self.p, self.shared = float(p), shared
+        self.p, self.shared = fraction("Dropout: p", p), shared
 
     def forward(self, y: Operand) -> Tensor:
         """Return the masked or scaled signals for `y` of shape (B, ...)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import choose, whole_number
 from ..backend import generator
 from ..errors import ArgumentError, ShapeError
 from ..leaves import parameter
@@ -19,7 +20,7 @@ from ..ops.products import matmul
 from ..ops.shape import concatenate
 from ..tensors import Tensor
 from .init import INITIALIZERS
-from .module import Module, choose
+from .module import Module
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -47,8 +48,7 @@ def find_activation(activation: str | Activation | Sequence[str | Activation] | 
         return activation
     if isinstance(activation, list | tuple):
         return PerNode(activation)
-    found: Activation = choose("activation", activation, ACTIVATIONS)
-    return found
+    return choose("activation", activation, ACTIVATIONS)
 
 
 class PerNode(Module):
@@ -69,9 +69,8 @@ class PerNode(Module):
     """
 
     def __init__(self, activations: Sequence[str | Activation]) -> None:
-        found = [find_activation(a) for a in activations]
-        functions = [f for f in found if f is not None]
-        if not found or len(functions) < len(found):
+        functions = [f for f in map(find_activation, activations) if f is not None]
+        if not functions or len(functions) < len(activations):
             raise ArgumentError(f"PerNode: expected an activation for every node, got {list(activations)!r}")
         self.functions = functions
         groups: dict[Any, list[int]] = {}
@@ -99,7 +98,67 @@ class PerNode(Module):
         return ", ".join(_name(f) for f in self.functions)
 
 
-class Dense(Module):
+def _name(activation: Activation) -> str:
+    name: str = getattr(activation, "__name__", type(activation).__name__)
+    return name
+
+
+class Layer(Module):
+    """Nodes with a bias and an activation, ``f(z - theta)``; a subclass has the weights that make z.
+
+    Parameters
+    ----------
+    fan_in, n_out : int
+        How many nodes feed a node, and how many nodes there are.
+    activation, bias, init_bias, seed, dtype
+        As for `Dense`.
+
+    Attributes
+    ----------
+    theta : Tensor of shape (n_out,), or None
+    activation : callable, or None
+    """
+
+    def __init__(
+        self,
+        fan_in: int,
+        n_out: int,
+        activation: str | Activation | Sequence[str | Activation] | None,
+        bias: bool,
+        *,
+        init_bias: str,
+        seed: int | None,
+        dtype: Any,
+    ) -> None:
+        if isinstance(activation, list | tuple) and len(activation) != n_out:
+            raise ArgumentError(
+                f"{type(self).__name__}: expected one activation for each of the {n_out} nodes, got {len(activation)}"
+            )
+        self.theta = initial_bias(fan_in, n_out, init_bias, seed, dtype) if bias else None
+        self.activation = find_activation(activation)
+
+    def activate(self, z: Tensor) -> Tensor:
+        """Return ``f(z - theta)`` for `z` of shape (B, n_out), naming the signals z and y of the layer."""
+        if self.theta is not None:
+            z = subtract_bias(z, self.theta)
+        z.name = "z"
+        if self.activation is None:
+            return z
+        y: Tensor = self.activation(z)
+        if y is z:
+            return z
+        if y.shape != z.shape:
+            raise ShapeError(f"{type(self).__name__}: the activation changed the shape from {z.shape} to {y.shape}")
+        y.name = "y"
+        return y
+
+    def _options(self) -> str:
+        """Return what `describe` says of activation and bias."""
+        activation = "" if self.activation is None else f", activation={_name(self.activation)}"
+        return activation + ("" if self.theta is not None else ", bias=False")
+
+
+class Dense(Layer):
     """A fully-connected layer ``y' = f(y W - theta)`` (65.31).
 
     Parameters
@@ -138,23 +197,20 @@ class Dense(Module):
         seed: int | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        for name, n in (("n_in", n_in), ("n_out", n_out)):
-            if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-                raise ArgumentError(f"Dense: {name} must be a whole number of at least 1, got {n!r}")
+        n_in, n_out = whole_number("Dense: n_in", n_in, 1), whole_number("Dense: n_out", n_out, 1)
         draw = choose("init", init, INITIALIZERS)
         weights = draw(generator(seed, "W"), (n_in, n_out), n_in, n_out)
         self.W = parameter(weights, name="W", dtype=dtype)
-        self.theta = initial_bias(n_in, n_out, init_bias, seed, dtype) if bias else None
-        self.activation = _activation_of(type(self).__name__, activation, n_out)
+        super().__init__(n_in, n_out, activation, bias, init_bias=init_bias, seed=seed, dtype=dtype)
 
     def forward(self, y: Operand) -> Tensor:
         """Return ``f(y W - theta)`` for `y` of shape (B, n_in): (B, n_out)."""
-        return _bias_and_activation(self, matmul(y, self.W))
+        return self.activate(matmul(y, self.W))
 
     def describe(self) -> str:
         """Return sizes and activation."""
         n_in, n_out = self.W.shape
-        return f"{n_in}, {n_out}{_said(self.activation)}" + ("" if self.theta is not None else ", bias=False")
+        return f"{n_in}, {n_out}{self._options()}"
 
 
 def initial_bias(n_in: int, n_out: int, init_bias: str, seed: int | None, dtype: Any) -> Tensor:
@@ -163,41 +219,7 @@ def initial_bias(n_in: int, n_out: int, init_bias: str, seed: int | None, dtype:
     return parameter(draw(generator(seed, "theta"), (n_out,), n_in, n_out), name="theta", role="bias", dtype=dtype)
 
 
-def _bias_and_activation(layer: Dense | NeighborhoodDense, z: Tensor) -> Tensor:
-    """Return ``f(z - theta)``, naming the signals z and y of the layer."""
-    if layer.theta is not None:
-        z = subtract_bias(z, layer.theta)
-    z.name = "z"
-    if layer.activation is None:
-        return z
-    y = layer.activation(z)
-    if y is z:
-        return z
-    if y.shape != z.shape:
-        raise ShapeError(f"{type(layer).__name__}: the activation changed the shape from {z.shape} to {y.shape}")
-    y.name = "y"
-    return y
-
-
-def _activation_of(
-    what: str, activation: str | Activation | Sequence[str | Activation] | None, nodes: int
-) -> Activation | None:
-    """Return the activation of a layer, a list of them checked against the number of nodes."""
-    if isinstance(activation, list | tuple) and len(activation) != nodes:
-        raise ArgumentError(f"{what}: expected one activation for each of the {nodes} nodes, got {len(activation)}")
-    return find_activation(activation)
-
-
-def _name(activation: Activation) -> str:
-    name: str = getattr(activation, "__name__", type(activation).__name__)
-    return name
-
-
-def _said(activation: Activation | None) -> str:
-    return f", activation={_name(activation)}" if activation is not None else ""
-
-
-class NeighborhoodDense(Module):
+class NeighborhoodDense(Layer):
     """A layer in which each node is fed by its neighbours only: one weight for each edge (65.110)-(65.119).
 
     Parameters
@@ -232,25 +254,24 @@ class NeighborhoodDense(Module):
     ) -> None:
         if not isinstance(neighborhoods, Neighborhoods):
             raise ArgumentError(f"NeighborhoodDense: expected Neighborhoods, got {type(neighborhoods).__name__}")
-        for name, said, has in (("n_in", n_in, neighborhoods.n_in), ("n_out", n_out, neighborhoods.n_out)):
-            if said is not None and said != has:
-                raise ArgumentError(f"NeighborhoodDense: {name} is {said}, the neighborhoods have {has}")
+        for name, n, actual in (("n_in", n_in, neighborhoods.n_in), ("n_out", n_out, neighborhoods.n_out)):
+            if n is not None and n != actual:
+                raise ArgumentError(f"NeighborhoodDense: {name} is {n}, the neighborhoods have {actual}")
         draw = choose("init", init, INITIALIZERS)
         edges, nodes = neighborhoods.n_edges, neighborhoods.n_out
         fan_in = max(1, round(edges / max(1, nodes)))
         fan_out = max(1, round(edges / max(1, neighborhoods.n_in)))
         self.neighborhoods = neighborhoods
         self.w = parameter(draw(generator(seed, "w"), (edges,), fan_in, fan_out), name="w", dtype=dtype)
-        self.theta = initial_bias(fan_in, nodes, init_bias, seed, dtype) if bias else None
-        self.activation = _activation_of(type(self).__name__, activation, nodes)
+        super().__init__(fan_in, nodes, activation, bias, init_bias=init_bias, seed=seed, dtype=dtype)
 
     def forward(self, y: Operand) -> Tensor:
         """Return ``f(z - theta)`` for `y` of shape (B, n_in): (B, n_out)."""
-        return _bias_and_activation(self, neighborhood_matmul(y, self.w, self.neighborhoods))
+        return self.activate(neighborhood_matmul(y, self.w, self.neighborhoods))
 
     def describe(self) -> str:
         """Return the edges and the activation."""
-        return f"{self.neighborhoods!r}{_said(self.activation)}"
+        return f"{self.neighborhoods!r}{self._options()}"
 
 
 class Sequential(Module):
@@ -274,7 +295,7 @@ class Sequential(Module):
     def __init__(self, *modules: Module | Callable[[Any], Any], output: str | None = None) -> None:
         for i, module in enumerate(modules):
             if not callable(module):
-                raise ArgumentError(f"Sequential: entry {i} must be a module or a function, got {module!r}")
+                raise ArgumentError(f"Sequential: argument {i} must be a module or a function, got {module!r}")
             if isinstance(module, Module):
                 module.__dict__.setdefault("_label", str(i))
         object.__setattr__(self, "steps", tuple(modules))

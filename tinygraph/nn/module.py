@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from .. import structure
+from ..arguments import choose
 from ..backend import Backend, get_backend
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..leaves import as_tensor, made_of
@@ -24,15 +24,6 @@ from ..tensors import Tensor
 from ..watchers import Watcher, watching
 from .outputs import OUTPUTS, Output
 from .signals import name_signals
-
-
-def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
-    """Return the entry of `table` called `name`, or raise an error that lists the names there are."""
-    if not isinstance(name, str) or name not in table:
-        near = get_close_matches(str(name), list(table), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ArgumentError(f"{what} {name!r} is not known; known: {', '.join(table)}{hint}")
-    return table[name]
 
 
 class _Results(Watcher):
@@ -305,7 +296,7 @@ class Module:
             raise ArgumentError(
                 f"{type(self).__name__} has no output activation; set .output to one of {', '.join(OUTPUTS)}"
             )
-        found: Output = choose("output", self.output, OUTPUTS)
+        found = choose("output", self.output, OUTPUTS)
         return found
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import finite_number, fraction, positive, whole_number
 from ..errors import ArgumentError
 from ..leaves import as_tensor, parameter, tensor
 from ..mode import no_grad
@@ -73,19 +74,12 @@ class BatchNorm(Module):
         seed: int | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise ArgumentError(f"BatchNorm: n must be a whole number of at least 1, got {n!r}")
-        real = int | float | np.integer | np.floating
-        if not isinstance(smoothing, real) or not 0 <= smoothing < 1:
-            raise ArgumentError(f"BatchNorm: smoothing must be at least 0 and below 1, got {smoothing!r}")
+        n = whole_number("BatchNorm: n", n, 1)
+        self.smoothing, self.eps = fraction("BatchNorm: smoothing", smoothing), positive("BatchNorm: eps", eps)
         if ddof not in (0, 1):
             raise ArgumentError(f"BatchNorm: ddof must be 0 or 1, got {ddof!r}")
-        if not isinstance(eps, real) or not 0 < eps < np.inf:
-            raise ArgumentError(f"BatchNorm: eps must be a finite number above 0, got {eps!r}")
-        if not isinstance(a, real) or not np.isfinite(a):
-            raise ArgumentError(f"BatchNorm: a must be a finite number, got {a!r}")
-        self.smoothing, self.eps, self.ddof = smoothing, eps, ddof
-        self.a = parameter(np.full(n, float(a)), name="a", role="scale", dtype=dtype)
+        self.ddof = ddof
+        self.a = parameter(np.full(n, finite_number("BatchNorm: a", a)), name="a", role="scale", dtype=dtype)
         self.theta = initial_bias(n, n, init_bias, seed, dtype)
         self.mean = tensor(np.zeros(n), dtype, name="mean")
         self.variance = tensor(np.zeros(n), dtype, name="variance")

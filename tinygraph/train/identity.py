@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sized
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
+from ..arguments import did_you_mean
 from ..data import Batches
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
@@ -78,9 +78,7 @@ def check_same(
     names = [*ours, *(name for name in theirs if name not in ours)]
     for name in allow_changes:
         if name not in names:
-            near = get_close_matches(str(name), names, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ArgumentError(f"fit: allow_changes: no setting is called {name!r}{hint}")
+            raise ArgumentError(f"fit: allow_changes: no setting is called {name!r}{did_you_mean(name, names)}")
     absent = "absent"
     differ = [
         f"{name} was {theirs.get(name, absent)} and is {ours.get(name, absent)}"

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import positive
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..nn import Module
-from ..optim import SGD, Optimizer, positive
+from ..optim import SGD, Optimizer
 from .history import COLUMNS, History
 from .identity import shaping_settings
 from .objective import LossFunction, Objective

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
+from ..arguments import whole_number
 from ..data import Batches
-from ..data.checks import whole_number
 from ..errors import ArgumentError
 from ..nn import Module
 from ..operators import Operand

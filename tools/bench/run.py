@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tinygraph.arguments import check_name, positive, whole_number
 from tinygraph.backend import get_backend
-from tinygraph.errors import ArgumentError, DataError
+from tinygraph.errors import DataError
 from tinygraph.files import write_file
-from tinygraph.optim import positive
 from tinygraph.tools.bench import measure, report
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN
 from tinygraph.tools.bench.names import chosen
@@ -59,16 +59,14 @@ def run(
     """
     contenders = chosen("peer", CONTENDERS, [OWN, *peers] if peers else [])
     asked = chosen("workload", WORKLOADS, workloads)
-    if rounds < 1:
-        raise ArgumentError(f"rounds: expected a whole number of at least 1, got {rounds}")
+    whole_number("rounds", rounds, 1)
     positive("seconds", seconds)
-    if device not in measure.DEVICES:
-        raise ArgumentError(f"device: expected one of {', '.join(measure.DEVICES)}, got {device!r}")
+    check_name("device", device, measure.DEVICES)
     if device == measure.GPU:
         get_backend("cupy")  # or what is missing is said now
     processors = os.cpu_count() or 1
-    if threads is not None and not 1 <= threads <= processors:
-        raise ArgumentError(f"threads: expected a whole number from 1 to {processors}, got {threads}")
+    if threads is not None:
+        whole_number("threads", threads, 1, processors + 1)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import tinygraph as tg
+from tinygraph.arguments import choose
 from tinygraph.errors import ArgumentError
-from tinygraph.nn.module import choose
 from tinygraph.tools.experiments.autoencoder import AutoencoderExperiment
 from tinygraph.tools.experiments.experiment import Experiment, Settings
 from tinygraph.tools.experiments.fully_connected import FullyConnectedExperiment

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import nn, optim
+from tinygraph.arguments import check_name, positive, whole_number
 from tinygraph.errors import ArgumentError, DataError
 
 OPTIMIZERS = ("sgd", "adam")
@@ -78,13 +78,10 @@ class Settings:
             value = getattr(self, f.name)
             if not isinstance(value, kind[0]) or (isinstance(value, bool) and kind[0] is not bool):
                 raise ArgumentError(f"{f.name.replace('_', '-')}: expected {kind[1]}, got {value!r:.60}")
-        if self.epochs < 1:
-            raise ArgumentError(f"epochs: expected a whole number of at least 1, got {self.epochs}")
-        if self.batch_size < 1:
-            raise ArgumentError(f"batch-size: expected a whole number of at least 1, got {self.batch_size}")
-        if self.optimizer not in OPTIMIZERS:
-            raise ArgumentError(f"optimizer {self.optimizer!r} is not known; known: {', '.join(OPTIMIZERS)}")
-        optim.positive("l2", self.l2, zero=True)
+        whole_number("epochs", self.epochs, 1)
+        whole_number("batch-size", self.batch_size, 1)
+        check_name("optimizer", self.optimizer, OPTIMIZERS)
+        positive("l2", self.l2, zero=True)
 
     @property
     def hidden_sizes(self) -> list[int]:
@@ -140,12 +137,7 @@ class Experiment(ABC):
     def __init__(self, settings: Settings, data_dir: Path | None = None) -> None:
         self.settings = settings
         self.data_dir = data_dir
-        if settings.data not in self.data_sets:
-            near = get_close_matches(settings.data, self.data_sets, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ArgumentError(
-                f"data set {settings.data!r} is not known to {settings.model}; known: {', '.join(self.data_sets)}{hint}"
-            )
+        check_name(f"{settings.model}: data set", settings.data, self.data_sets)
 
     @abstractmethod
     def results(self) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tinygraph.arguments import choose
 from tinygraph.errors import ArgumentError
 from tinygraph.files import write_file
-from tinygraph.nn.module import choose
 from tinygraph.tools.figures import activations, gaussian_process, images, universal_approximation, vanishing_gradient
 from tinygraph.tools.plot import FORMATS, image
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.arguments import whole_number
 from tinygraph.backend import generator
 from tinygraph.data import Dataset, load
-from tinygraph.data.checks import whole_number
 from tinygraph.data.files import ENVIRONMENT, cache
 from tinygraph.errors import ArgumentError, DataError
 from tinygraph.tools.plot import figure

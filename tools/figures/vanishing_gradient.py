@@ -8,7 +8,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import data, losses
-from tinygraph.data.checks import whole_number
+from tinygraph.arguments import whole_number
 from tinygraph.models import fully_connected
 from tinygraph.sensitivity import LayerNorms
 from tinygraph.tools.plot import BLUE, GREEN, VERMILLION, figure

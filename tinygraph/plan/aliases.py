@@ -11,7 +11,10 @@ from ..backend import Array
 
 def owner(array: Array) -> Any:
     """Return the object whose memory an array lies in: itself, unless it is a view."""
-    array = getattr(array, "_host", array)  # of the strict backend
+    if type(array) is not np.ndarray:
+        array = getattr(array, "_host", array)  # of the strict backend
+    elif array.base is None:
+        return array
     while True:
         base = getattr(array, "base", None)
         if base is None:

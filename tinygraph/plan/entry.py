@@ -21,7 +21,7 @@ from .program import Program, Value
 from .trace import Given, GradientNotMaterialized, Output, Trace, View
 from .trees import LEAF
 
-BYTES = 4096  # of Python objects for each recorded instruction, as measured
+BYTES = 3200  # of Python objects for each recorded instruction, as measured
 _numbers = itertools.count()
 
 
@@ -162,7 +162,7 @@ class CacheEntry:
             or arguments.repeats != self.repeats
             or arguments.keywords != self.keywords
             or len(tokens) != len(self.tokens)
-            or self._with_open_numbers(tokens) != self.tokens
+            or (self._with_open_numbers(tokens) if self.open_numbers else tokens) != self.tokens
             or mode.recording is not self.recording
             or current() is not self.backend
         ):
@@ -181,9 +181,10 @@ class CacheEntry:
         for leaf, data, requires_grad in self.leaves:
             if leaf.data is not data or leaf.requires_grad is not requires_grad:
                 return False
-        return self.guards.check() and all(
-            _same_grad(_at(target, leaves)._grad, before) for target, before in self.grads
-        )
+        for target, before in self.grads:
+            if not _same_grad(_at(target, leaves)._grad, before):
+                return False
+        return self.guards.check()
 
     def replay(self, arguments: Arguments) -> Any:
         """Compute the results for these arguments."""

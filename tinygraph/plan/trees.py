@@ -11,7 +11,7 @@ import copyreg
 import dataclasses
 from array import array
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -172,10 +172,18 @@ class Tree:
 
     __slots__ = ("leaves", "parts", "tokens")
 
-    def __init__(self, roots: Iterable[Any]) -> None:
-        self.tokens: list[Any] = []
-        self.parts: list[Any] = []
-        self.leaves: list[Any] = []
+    def __init__(self, roots: Sequence[Any]) -> None:
+        self.leaves: list[Any] = [x for x in roots if type(x) is Tensor or (type(x) is np.ndarray and x.ndim)]
+        if len(self.leaves) == len(roots):  # the usual call
+            self.tokens: list[Any] = [LEAF] * len(roots)
+            self.parts: list[Any] = [None] * len(roots)
+        else:
+            self._look_into(roots)
+
+    def _look_into(self, roots: Sequence[Any]) -> None:
+        self.tokens = []
+        self.parts = []
+        self.leaves = []
         inside: list[tuple[int, Iterator[Any]]] = [(0, iter(roots))]  # the objects looked into at the moment
         within: set[int] = set()
         while inside:

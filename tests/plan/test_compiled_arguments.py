@@ -7,6 +7,7 @@ import enum
 import fractions
 import functools
 import importlib
+import sys
 import warnings
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from types import SimpleNamespace
@@ -532,3 +533,27 @@ def test_masks_are_the_same_in_the_comparison():
     tg.manual_seed(3)
     for expected in drawn:
         np.testing.assert_allclose(net(x).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+class Nested(nn.Module):
+    def __init__(self, inner=None):
+        self.inner = inner
+        self.scale = tg.parameter([0.999])
+
+    def forward(self, x):
+        return x * self.scale if self.inner is None else self.inner(x)
+
+
+def test_nested_modules_take_no_more_of_the_stack_than_the_function_itself():
+    def frames():
+        frame, count = sys._getframe(), 0
+        while frame is not None:
+            frame, count = frame.f_back, count + 1
+        return count
+
+    depth = (sys.getrecursionlimit() - frames() - 40) // 3  # a call of an object takes two frames and one in C
+    net = Nested()
+    for _ in range(depth):
+        net = Nested(net)
+    x = tg.tensor([1.0])
+    assert net(x).item() == tg.compile(net)(x).item() == np.float32(0.999)

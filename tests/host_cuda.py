@@ -29,6 +29,7 @@ from tinygraph.backend.base import ARRAY_FUNCTIONS, DTYPES
 
 limit = 0  # of the memory pool, in bytes
 alive: dict[int, int] = {}  # the bytes of every array that has memory of its own
+owners = weakref.WeakValueDictionary()  # those arrays, by the id of the memory
 capture: list | None = None  # what was asked for since a capture began
 
 
@@ -56,6 +57,13 @@ def count(host):
     if id(host) not in alive:
         alive[id(host)] = host.nbytes
         weakref.finalize(host, alive.pop, id(host)).atexit = False
+
+
+def memory_of(host):
+    """The array on the host whose memory another lies in."""
+    while (base := getattr(host, "obj", None) if isinstance(host, memoryview) else host.base) is not None:
+        host = base
+    return host
 
 
 def function(name, run):
@@ -87,6 +95,7 @@ class ndarray:
         if memptr is None:
             self.host = np.empty(shape, dtype)
             count(self.host)
+            owners[id(self.host)] = self
         else:
             start = memptr.owner.__array_interface__["data"][0]
             self.host = np.ndarray(shape, dtype, memptr.owner.data, memptr.ptr - start)
@@ -97,6 +106,7 @@ class ndarray:
         array.host = host
         if host.base is None:
             count(host)
+            owners[id(host)] = array
         return array
 
     def __array__(self, *args, **kwargs):
@@ -104,6 +114,12 @@ class ndarray:
 
     data = property(lambda self: Pointer(self.host, self.host.__array_interface__["data"][0]))
     T = property(lambda self: wrap(self.host.T))
+
+    @property
+    def base(self):
+        memory = memory_of(self.host)
+        return None if memory is self.host else owners.get(id(memory), memory)
+
     for _name in ("shape", "dtype", "ndim", "size", "nbytes", "flags", "strides", "itemsize"):
         locals()[_name] = property(lambda self, name=_name: getattr(self.host, name))
 

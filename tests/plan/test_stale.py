@@ -75,8 +75,8 @@ if __name__ == "__main__":
                 print(f"{found[way, place][:200]:20} {way} ({place})")
     print({b: dict(collections.Counter(v.split(":")[0] for (_, p), v in found.items() if p == b)) for b in backends})
     if "--known" in sys.argv:
-        lines = []
+        lines = [line for line in KNOWN_WRONG if "@" in line and line.partition("@")[2] not in backends]
         for way in sorted(WAYS):
             wrong = [b for b in backends if found[way, b].startswith("wrong")]
             lines += [way] if wrong == backends else [f"{way} @{b}" for b in wrong]
-        (HERE / "ways" / "known_wrong.txt").write_text("".join(f"{line}\n" for line in lines))
+        (HERE / "ways" / "known_wrong.txt").write_text("".join(f"{line}\n" for line in sorted(lines)))

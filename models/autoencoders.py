@@ -66,7 +66,7 @@ class Autoencoder(Module):
         self._output()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return z_L for `x` of shape (B, n); in training some of its entries are zeroed, anew at each call."""
+        """Return z_L for `x` of shape (B, n); in training some of its elements are zeroed, anew at each call."""
         if self.training and self.denoise:
             x = mask(x, bernoulli(self.denoise, x.shape, x.dtype, x.backend))
         z: Tensor = self.decoder(self.encoder(x))

@@ -124,8 +124,8 @@ def fully_connected(
             del drawn["init"]  # there are no weights
             steps.append((f"norm{l + 1}", BatchNorm(n_out, **drawn)))
         if normalised and l <= hidden:
-            found = find_activation(function)
-            steps.append((f"activation{l + 1}", found if isinstance(found, Module) else _named(found)))
+            f = find_activation(function)
+            steps.append((f"activation{l + 1}", f if isinstance(f, Module) else _named(f)))
     return FullyConnected(steps, output)
 
 

@@ -78,12 +78,12 @@ def graph_neighborhood(
     functions = [*activation_per_layer("graph_neighborhood", activation, depth - 1), None]
     options = LayerOptions(init, init_bias, seed, dtype)
     layers: list[Module] = []
-    for l, (given, function) in enumerate(zip(neighborhoods_per_layer, functions, strict=True), 1):
+    for l, (feeding, function) in enumerate(zip(neighborhoods_per_layer, functions, strict=True), 1):
         n_in, n_out = sizes[l - 1 : l + 1]
-        if given is None:
+        if feeding is None:
             layers.append(Dense(n_in, n_out, function, **options.at(l)))
             continue
-        edges = given if isinstance(given, Neighborhoods) else Neighborhoods(_lists(given, l), n_in)
+        edges = feeding if isinstance(feeding, Neighborhoods) else Neighborhoods(_lists(feeding, l), n_in)
         if (edges.n_in, edges.n_out) != (n_in, n_out):
             raise ArgumentError(
                 f"graph_neighborhood: layer {l} leads from {n_in} to {n_out} nodes, but its neighbourhoods from "
@@ -93,14 +93,14 @@ def graph_neighborhood(
     return Sequential(*layers, output=output)
 
 
-def _lists(given: Sequence[Iterable[int]], layer: int) -> list[np.ndarray]:
+def _lists(neighborhoods: Sequence[Iterable[int]], layer: int) -> list[np.ndarray]:
     """Return the nodes that feed each node of a layer, checked to be lists of whole numbers."""
     try:
-        nodes = [list(feeding) for feeding in given]
+        nodes = [list(feeding) for feeding in neighborhoods]
     except TypeError:
         raise ArgumentError(
             f"graph_neighborhood: layer {layer}: expected Neighborhoods, a list of the nodes that feed each node, or "
-            f"None, got {given!r:.60}"
+            f"None, got {neighborhoods!r:.60}"
         ) from None
     what = f"graph_neighborhood: layer {layer}: what feeds node"
     return [check_labels(feeding, what=f"{what} {j}") for j, feeding in enumerate(nodes)]

@@ -33,7 +33,7 @@ class Cosine(Module):
 
 
 class AbsoluteDifference(Module):
-    """One node fed by ``|u - v|``, entry by entry; its sigmoid is the probability of "same" (Problem 65.23).
+    """One node fed by ``|u - v|``, element by element; its sigmoid is the probability of "same" (Problem 65.23).
 
     Parameters
     ----------
@@ -55,10 +55,10 @@ class AbsoluteDifference(Module):
 
 
 class Relation(Module):
-    """A network fed by the 2 Q entries of both embeddings, one after the other (Problem 65.24).
+    """A network fed by the 2 Q elements of both embeddings, one after the other (Problem 65.24).
 
     The sigmoid of its single output node is the relation score. (The problem calls the node a softmax, which for a
-    single entry would always be 1.)
+    single element would always be 1.)
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ Leaves = dict[str, Tensor]
 def gradcheck(
     fn: Callable[..., Any], *tensors: Any, rtol: float = 1e-6, atol: float = 1e-8, second: bool = False
 ) -> float:
-    """Check gradients against central differences, entry by entry, in float64.
+    """Check gradients against central differences, element by element, in float64.
 
     ``gradcheck(fn, *tensors)`` checks any function of tensors - an op, a loss - with respect to every
     floating tensor. ``gradcheck(net, x, target, loss_fn)`` checks ``loss_fn(net(x), target)`` with respect
@@ -42,7 +42,7 @@ def gradcheck(
     *tensors : tensors or arrays
         Whole numbers and truth values are passed on unchecked.
     rtol, atol : float
-        An entry passes if both values differ by at most ``atol + rtol * max(|both|)``.
+        An element passes if both values differ by at most ``atol + rtol * max(|both|)``.
     second : bool
         Check the gradient of the gradient likewise, to a hundred times the tolerance.
 
@@ -54,7 +54,7 @@ def gradcheck(
     Raises
     ------
     GradientError
-        At the first entry that fails; it names the parameter or input, the entry, both values, and the op
+        At the first element that fails; it names the parameter or input, the element, both values, and the op
         whose own rule is wrong, where there is one.
     """
     if isinstance(fn, Stateful) and len(tensors) == 3 and callable(tensors[2]):
@@ -97,7 +97,7 @@ def _check(compute: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: flo
 
 
 def _first_difference(value: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: float) -> float | str:
-    """Return the largest relative difference, or words for the first entry that fails."""
+    """Return the largest relative difference, or words for the first element that fails."""
     gradients = grad_or_zero(value(), list(leaves.values()))
     worst = 0.0
     for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
@@ -112,7 +112,7 @@ def _first_difference(value: Callable[[], Tensor], leaves: Leaves, rtol: float, 
 
 
 def _central_differences(value: Callable[[], Tensor], leaf: Tensor) -> Iterator[tuple[tuple[int, ...], float]]:
-    """Yield every entry's place in `leaf` with the derivative of `value` by central differences."""
+    """Yield every element's place in `leaf` with the derivative of `value` by central differences."""
     data, host = leaf.data, leaf.numpy()
     try:
         for at in np.ndindex(host.shape):
@@ -130,7 +130,7 @@ def _central_differences(value: Callable[[], Tensor], leaf: Tensor) -> Iterator[
 
 
 def _as_number(y: Tensor, salt: str = "") -> Tensor:
-    """Return a tensor's entries added up with fixed random weights, so that each one matters differently."""
+    """Return a tensor's elements added up with fixed random weights, so that each one matters differently."""
     if y.size == 1 and not salt:
         return total(y)
     weights = generator(0, "gradcheck", salt).uniform(0.5, 1.5, y.shape)

@@ -42,8 +42,8 @@ def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, 
         array_like = array_like.to(backend).data
     data: Any
     if isinstance(array_like, backend.array_type):
-        own: Any = array_like
-        data = own.copy() if dtype is None else own.astype(find_dtype(dtype))
+        array: Any = array_like
+        data = array.copy() if dtype is None else array.astype(find_dtype(dtype))
     else:
         host = host_array(array_like)
         data = backend.asarray(np.array(host, host.dtype if dtype is None else find_dtype(dtype), order="C"))
@@ -68,9 +68,9 @@ def parameter(array_like: Operand, name: str | None = None, role: Role = "weight
     """
     if role not in ("weight", "bias", "scale"):
         raise ArgumentError(f'parameter: role must be "weight", "bias" or "scale", got {role!r}')
-    made = tensor(array_like, dtype, requires_grad=True, name=name)
-    made.role = role
-    return made
+    leaf = tensor(array_like, dtype, requires_grad=True, name=name)
+    leaf.role = role
+    return leaf
 
 
 def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
@@ -93,9 +93,9 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
         dtype = like.data.dtype
         if dtype.kind == "f" or isinstance(number, bool | int | np.integer | np.bool_):
             data = constant(number, dtype, backend)
-            made = made_of(value, data if number is value else data.copy(), backend)
-            made.modified = CONSTANT
-            return made
+            leaf = made_of(value, data if number is value else data.copy(), backend)
+            leaf.modified = CONSTANT
+            return leaf
     return made_of(
         value, number if isinstance(number, backend.array_type) else backend.asarray(host_array(number)), backend
     )

@@ -1,6 +1,6 @@
 """Losses and regularisers.
 
-Every loss is the mean over the batch of the loss Q of a sample, a tensor with one entry. A loss that takes logits
+Every loss is the mean over the batch of the loss Q of a sample, a tensor with one element. A loss that takes logits
 is given the signals z_L before the output activation, ``net(x)``; the others the prediction gamma-hat,
 ``net.predict(x)`` (`takes_logits` tells which). Logarithms are natural.
 """
@@ -39,7 +39,7 @@ class Loss(Generic[P]):
     Parameters
     ----------
     compute : callable
-        ``compute(output, target, **options)`` returns the mean over the batch, a tensor with one entry.
+        ``compute(output, target, **options)`` returns the mean over the batch, a tensor with one element.
     takes : {"logits", "prediction"}
         What `output` is: the signals z_L before the output activation, or the prediction gamma-hat.
     labels : Labels
@@ -201,7 +201,7 @@ def huber(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
 
     It is ``|e|**2 / (2 delta)`` where ``|e| <= delta`` and ``|e| - delta / 2`` beyond, with the Euclidean norm of a
     row; value and slope are continuous, and the slope ends at 1. PyTorch's ``smooth_l1_loss`` with ``beta = delta`` has
-    this scale, entry by entry. The field's Huber loss, `huber_1964`, is `delta` times as large.
+    this scale, element by element. The field's Huber loss, `huber_1964`, is `delta` times as large.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def huber_1964(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
     """Return the Huber loss as Huber (1964) and PyTorch's ``huber_loss`` scale it: `delta` times `huber`.
 
     It is ``|e|**2 / 2`` where ``|e| <= delta`` and ``delta (|e| - delta / 2)`` beyond, with the Euclidean norm of a
-    row; PyTorch takes it entry by entry. Parameters and errors are those of `huber`.
+    row; PyTorch takes it element by element. Parameters and errors are those of `huber`.
     """
     return _huber("huber_1964", output, target, delta) * delta
 

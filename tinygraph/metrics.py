@@ -21,7 +21,7 @@ def _host(values: Any, what: str) -> np.ndarray:
 
 
 def _classes_or_rows(values: Any, what: str) -> np.ndarray:
-    """Return class indices (n,), or rows (n, classes) of which the largest entry counts."""
+    """Return class indices (n,), or rows (n, classes) of which the largest element counts."""
     host = _host(values, what)
     if host.ndim == 2:
         return host
@@ -59,7 +59,7 @@ def error_rate(decision: Any, target: Any) -> float:
     Parameters
     ----------
     decision, target : tensors or arrays
-        Class indices of shape (n,), or rows of shape (n, classes) of which the largest entry counts, the first of
+        Class indices of shape (n,), or rows of shape (n, classes) of which the largest element counts, the first of
         equals. A row of `target` with NaN in it is missing, and left out; one of
         `decision` is wrong.
 
@@ -176,7 +176,7 @@ def entropy(p: Any) -> np.ndarray | float:
     Raises
     ------
     DataError
-        If entries are not from 0 to 1, or do not add up to 1 along the last axis.
+        If elements are not from 0 to 1, or do not add up to 1 along the last axis.
     """
     (p,) = _distributions("entropy", p=p)
     return _mean(p, _bits(p))
@@ -217,10 +217,10 @@ def kl_divergence(p: Any, s: Any) -> np.ndarray | float:
     return _mean(p, _bits(s) - _bits(np.where(p > 0, p, 1.0)))
 
 
-def _distributions(what: str, **given: Any) -> list[np.ndarray]:
+def _distributions(what: str, **distributions: Any) -> list[np.ndarray]:
     """Return distributions along the last axis, checked, all of one shape."""
-    hosts = [_host(values, f"{what}: {name}").astype(float) for name, values in given.items()]
-    for name, host in zip(given, hosts, strict=True):
+    hosts = [_host(values, f"{what}: {name}").astype(float) for name, values in distributions.items()]
+    for name, host in zip(distributions, hosts, strict=True):
         if not host.ndim or not host.size:
             raise DataError(f"{what}: {name} must have at least one outcome, got shape {host.shape}")
         if host.shape != hosts[0].shape:
@@ -268,7 +268,7 @@ def task_errors(decision: Any, target: Any) -> np.ndarray:
     Raises
     ------
     DataError
-        If the shapes do not fit, or an entry is none of these.
+        If the shapes do not fit, or an element is none of these.
     """
     wrong, known = _task_decisions("task_errors", decision, target)
     return _ratio(wrong.sum(axis=0), known.sum(axis=0))
@@ -301,7 +301,7 @@ def task_log_losses(probabilities: Any, target: Any) -> np.ndarray:
     Raises
     ------
     DataError
-        If the shapes do not fit, or an entry is none of these.
+        If the shapes do not fit, or an element is none of these.
     """
     p, t = _tasks("task_log_losses", probabilities, target)
     if not ((p >= 0) & (p <= 1)).all():

@@ -183,8 +183,8 @@ def _style(node: Node) -> dict[str, str]:
         fill = GRADIENT[0] if node.is_output else fill
     elif node.is_output:
         fill, line = OUTPUT
-    found = {"shape": shape, "margin": margin, "style": style, "fillcolor": fill, "color": line, "class": known}
-    return found | {"penwidth": "2"} if node.is_output else found
+    attributes = {"shape": shape, "margin": margin, "style": style, "fillcolor": fill, "color": line, "class": known}
+    return attributes | {"penwidth": "2"} if node.is_output else attributes
 
 
 def _edge(source: Node, target: Node, beside: bool) -> dict[str, str]:
@@ -236,8 +236,8 @@ def _by_program(dot: Any, kind: str) -> bytes:
     except (ExecutableNotFound, OSError) as error:
         raise RenderError(f"{kind}: the executable dot could not be started: {error}") from None
     except CalledProcessError as error:
-        said = (error.stderr or b"").decode(errors="replace").strip().splitlines()
-        raise RenderError(f"{kind}: the executable dot failed: {said[0] if said else error}") from None
+        messages = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+        raise RenderError(f"{kind}: the executable dot failed: {messages[0] if messages else error}") from None
     return picture
 
 

@@ -88,15 +88,15 @@ def own_sensitivities(losses: Tensor | Sequence[Tensor], net: Module) -> dict[st
     ShapeError
         If a loss in the sequence has several elements, or there are not as many losses as a signal has rows.
     """
-    given = [losses] if isinstance(losses, Tensor) else losses
-    if not isinstance(given, Sequence) or not given or not all(isinstance(loss, Tensor) for loss in given):
+    parts = [losses] if isinstance(losses, Tensor) else losses
+    if not isinstance(parts, Sequence) or not parts or not all(isinstance(loss, Tensor) for loss in parts):
         raise ArgumentError(
             "own_sensitivities: expected a tensor of shape (B,), or a list of B tensors, at least one, got "
             f"{losses!r:.60}"
         )
-    points = {name: v for name, (_, v) in _signals("own_sensitivities", given, net).items()}
+    points = {name: v for name, (_, v) in _signals("own_sensitivities", parts, net).items()}
     one_call = "all losses must come from one call of the network on the whole batch"
-    if not all(set(points.values()) <= set(ancestors([loss])) for loss in given):
+    if not all(set(points.values()) <= set(ancestors([loss])) for loss in parts):
         raise GraphError(f"own_sensitivities: a signal of the network leads to some losses only; {one_call}")
     shape = losses.shape if isinstance(losses, Tensor) else (len(losses),)
     for name, v in points.items():
@@ -168,14 +168,14 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
 def _signals(what: str, losses: Sequence[Tensor], net: Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Return, under the name of each z in the graph of `losses`, z and the input of the activation."""
     named = name_signals(ancestors(losses), net.named_modules())
-    found = {}
+    signals = {}
     for name, z in named.items():
         path, dot, signal = name.rpartition(".")
         if signal.startswith("z"):
-            found[name] = z, named.get(f"{path}{dot}{signal.replace('z', 'v')}", z)
-    if not found:
+            signals[name] = z, named.get(f"{path}{dot}{signal.replace('z', 'v')}", z)
+    if not signals:
         raise GraphError(f"{what}: the loss was not computed with this network, or within no_grad")
-    return found
+    return signals
 
 
 def _per_sample(points: dict[str, Tensor], gradients: list[Tensor]) -> dict[str, Tensor]:
@@ -195,7 +195,7 @@ def _weight(name: str, z: Tensor) -> Tensor:
     """Return the weights that lead to `z`."""
     module = None if z.scope is None else z.scope.module
     weights = [] if module is None else [t for t in vars(module).values() if isinstance(t, Tensor)]
-    found = next((t for t in weights if t.role == "weight"), None)
-    if found is None:
+    weight = next((t for t in weights if t.role == "weight"), None)
+    if weight is None:
         raise GraphError(f"gradient_norms: {name} comes from a module without weights")
-    return found
+    return weight

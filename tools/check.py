@@ -54,9 +54,9 @@ def cases() -> dict[str, Case]:
         "split": lambda x: tg.split(x, 2, 1)[1],
         "pad": lambda x: tg.pad(x, 1),
     }
-    found: dict[str, Case] = {name: (f, [a]) for name, f in unary.items()}
+    table: dict[str, Case] = {name: (f, [a]) for name, f in unary.items()}
     edges = tg.Neighborhoods([[0, 1], [], [3, 2, 0], [1], [2]], n_in=4)
-    found |= {
+    table |= {
         "neighborhood_matmul": (lambda y, w: tg.neighborhood_matmul(y, w, edges), [a, rng.normal(size=7)]),
         "log": (tg.log, [positive]),
         "sqrt": (tg.sqrt, [positive]),
@@ -83,7 +83,7 @@ def cases() -> dict[str, Case]:
         "squared_error": (tg.squared_error, [a, b]),
         "softmax_cross_entropy": (tg.softmax_cross_entropy, [a, target]),
     }
-    return found
+    return table
 
 
 def run() -> Iterator[tuple[str, bool]]:

@@ -57,7 +57,7 @@ def train(
     noise: Noise = None,
     init: Annotated[str | None, typer.Option(help="How the initial weights are drawn.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd or adam.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs: how often the training set is gone through.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in a mini-batch.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate mu.")] = None,
     momentum: Annotated[float | None, typer.Option(help="Momentum of the gradient descent.")] = None,
@@ -228,8 +228,8 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"tinygraph: stopped{getattr(stopped, 'remark', '')}", err=True)
         sys.exit(getattr(stopped, "status", 130))
     except MemoryError as error:
-        said = str(error).rstrip(".") or "the system has no more"
-        _fail(f"out of memory: {said}; use a smaller --batch-size or narrower layers (--hidden)")
+        reason = str(error).rstrip(".") or "the system has no more"
+        _fail(f"out of memory: {reason}; use a smaller --batch-size or narrower layers (--hidden)")
     except BrokenPipeError:
         _drop_output()
         sys.exit(1)

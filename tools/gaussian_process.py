@@ -26,7 +26,7 @@ from tinygraph.models import fully_connected
 def kernel(H: Any, H2: Any = None, *, sigma_w: float, sigma_theta: float, Sigma: Any) -> np.ndarray:
     """Return the covariance of the outputs at two sets of inputs, by the arcsine of (65.197).
 
-    With ``h^e = (1, h)`` and ``S(h, k) = 2 h^e' Sigma k^e`` the entry of the inputs h and k is
+    With ``h^e = (1, h)`` and ``S(h, k) = 2 h^e' Sigma k^e`` the element of the inputs h and k is
     ``sigma_theta**2 + 2 sigma_w**2 / pi asin(S(h, k) / sqrt((1 + S(h, h)) (1 + S(k, k))))``.
 
     Parameters

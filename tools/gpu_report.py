@@ -1,6 +1,6 @@
 """All that needs a GPU, in one command: ``python -m tinygraph.tools.gpu_report``, in a clone, in under 8 minutes.
 
-It runs the tests marked `gpu`, the benchmark on the device, a pass of MNIST-sized data at B = 1, and 10,000 steps
+It runs the tests marked `gpu`, the benchmark on the device, an epoch of MNIST-sized data at B = 1, and 10,000 steps
 that must not leak; and writes ``gpu_report.json`` and ``gpu_report.md``.
 """
 
@@ -61,8 +61,8 @@ def benchmark(seconds: float, say: Say) -> Iterator[measure.Result]:
         )
 
 
-def one_pass() -> dict[str, float]:
-    """Return the seconds of one pass over data of MNIST's size at B = 1, after one over a tenth of them."""
+def one_epoch() -> dict[str, float]:
+    """Return the seconds of one epoch over data of MNIST's size at B = 1, after one over a tenth of them."""
     random = np.random.default_rng(0)
     X = random.random((ROWS, FEATURES), np.float32)
     labels = random.integers(0, CLASSES, ROWS)
@@ -93,13 +93,13 @@ def leak(steps: int) -> dict[str, Any]:
 
     fast = tg.compile(step)
     gc.collect()  # what was left in cycles before is not to be freed in between
-    found = []
+    counts = []
     for count in (100, steps):
         for _ in range(count):
             fast(x, y)
         x.backend.synchronize()
-        found.append({"used": int(pool.used_bytes()), "taken": int(pool.total_bytes())})
-    return {"steps": steps, "before": found[0], "after": found[1]}
+        counts.append({"used": int(pool.used_bytes()), "taken": int(pool.total_bytes())})
+    return {"steps": steps, "before": counts[0], "after": counts[1]}
 
 
 def markdown(facts: dict[str, Any], results: list[measure.Result]) -> str:
@@ -112,10 +112,10 @@ def markdown(facts: dict[str, Any], results: list[measure.Result]) -> str:
         cells = [report.duration(r.medians[n]) if n in r.medians else "-" for n in names]
         best = f"{r.ratios[r.best_peer]:.2f}" if r.best_peer and OWN in r.medians else "-"
         lines.append(f"| {r.workload.title} | {' | '.join(cells)} | {best} |")
-    run, kept = facts["one pass at B = 1"], facts["memory"]
+    run, kept = facts["one epoch at B = 1"], facts["memory"]
     lines += [
         "",
-        f"One pass over {ROWS:,} samples at B = 1, with `fit`: {run['seconds']:.2f} s, "
+        f"One epoch over {ROWS:,} samples at B = 1, with `fit`: {run['seconds']:.2f} s, "
         f"{run['microseconds a step']:.1f} us a step.",
         "",
         f"Memory in use before and after {kept['steps']:,} compiled steps: {kept['before']['used']:,} and "
@@ -149,7 +149,7 @@ def main(
             typer.echo(line)
         save()
     with tg.using("cupy"):
-        facts["one pass at B = 1"] = one_pass()
+        facts["one epoch at B = 1"] = one_epoch()
         facts["memory"] = leak(STEPS)
     save()
     write_file(out / "gpu_report.md", markdown(facts, results).encode())

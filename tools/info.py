@@ -19,24 +19,24 @@ PACKAGES = ("numpy", "scipy", "graphviz", "matplotlib", "safetensors", "rich", "
 
 def versions() -> dict[str, str]:
     """Return the versions of tinygraph, Python and the packages it uses."""
-    found = {"tinygraph": tg.__version__, "python": platform.python_version(), "platform": platform.platform()}
+    numbers = {"tinygraph": tg.__version__, "python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "missing"
-    return found
+            numbers[package] = "missing"
+    return numbers
 
 
 def lines() -> list[str]:
     """Return the lines: versions, backends, renderer, threads."""
-    said = [f"{name:<12} {number}" for name, number in versions().items()]
-    said += [f"backend      {name}: {state}" for name, state in tg.backends().items()]
-    said.append(f"renderer     {_renderer()}")
+    report = [f"{name:<12} {number}" for name, number in versions().items()]
+    report += [f"backend      {name}: {state}" for name, state in tg.backends().items()]
+    report.append(f"renderer     {_renderer()}")
     set_by_user = [f"{name}={os.environ[name]}" for name in BLAS_VARIABLES if name in os.environ]
-    said.append(f"processors   {os.cpu_count()}; {', '.join(set_by_user) or 'nothing set for BLAS'}")
-    said.append(f"products     {_blas()}")
-    return said
+    report.append(f"processors   {os.cpu_count()}; {', '.join(set_by_user) or 'nothing set for BLAS'}")
+    report.append(f"products     {_blas()}")
+    return report
 
 
 def _blas() -> str:

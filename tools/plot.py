@@ -58,12 +58,12 @@ def figure(panels: int = 1) -> tuple[Any, Any]:
     """Return an empty figure with one or several panels side by side, and its axes."""
     Figure = _matplotlib().Figure
 
-    made = Figure(figsize=(4.5 * max(panels, 1.4), 3.6), layout="constrained")
-    axes = made.subplots(1, panels)
+    drawing = Figure(figsize=(4.5 * max(panels, 1.4), 3.6), layout="constrained")
+    axes = drawing.subplots(1, panels)
     for one in np.atleast_1d(axes):
         one.grid(alpha=0.25)
         one.spines[["top", "right"]].set_visible(False)
-    return made, axes
+    return drawing, axes
 
 
 def shades(n: int) -> list[Any]:

@@ -72,9 +72,9 @@ def _run_folder(
         if out is None:
             raise ArgumentError("--resume: say with --out which folder holds the run to continue")
         _check_resumable(settings, out, allow_changes)
-        folder, made = out, False
+        folder, is_new = out, False
     else:
-        folder, made = _claimed_folder(settings, out)
+        folder, is_new = _claimed_folder(settings, out)
     checkpoint = folder / "checkpoint.safetensors"
     try:
         write_file(folder / "settings.json", (json.dumps(asdict(settings), indent=2) + "\n").encode())
@@ -83,7 +83,7 @@ def _run_folder(
         if not resume and not checkpoint.exists():  # the name is free again
             with suppress(OSError):
                 (folder / "settings.json").unlink(missing_ok=True)
-                if made:
+                if is_new:
                     folder.rmdir()
         if isinstance(error, Stopped):
             error.remark = _how_to_go_on(folder, checkpoint)
@@ -96,8 +96,8 @@ def _claimed_folder(settings: Settings, out: Path | None) -> tuple[Path, bool]:
     names = (name if k == 1 else f"{name}-{k}" for k in itertools.count(1))
     for folder in (Path("runs") / n for n in names) if out is None else (out,):
         try:
-            there = folder.exists()
-            if there and out is None:
+            exists = folder.exists()
+            if exists and out is None:
                 continue
             folder.mkdir(parents=True, exist_ok=out is not None)
             if (folder / "run.json").exists():
@@ -117,7 +117,7 @@ def _claimed_folder(settings: Settings, out: Path | None) -> tuple[Path, bool]:
             raise DataError(
                 f"cannot make the folder {folder!s:.100}: {error.strerror}; choose another with --out"
             ) from None
-        return folder, not there
+        return folder, not exists
     raise AssertionError("there is always a next number")
 
 

@@ -284,12 +284,12 @@ def test_whole_numbers_and_truth_values():
 
 
 def test_the_limit_of_the_pool_is_respected(cupy, monkeypatch):
-    assert cupy.room() == 1 << 28
+    assert cupy.free_memory() == 1 << 28
     used = cupy.cupy.get_default_memory_pool().used_bytes()
     monkeypatch.setattr(host_cuda, "limit", used + 1000)
-    assert cupy.room() == 1000
+    assert cupy.free_memory() == 1000
     held = cupy.xp.zeros(25)
-    assert cupy.room() == 1000 - held.nbytes
+    assert cupy.free_memory() == 1000 - held.nbytes
 
 
 @pytest.mark.parametrize(("value", "modes"), [("1", [3]), ("0", []), ("", [])])

@@ -68,7 +68,7 @@ def test_a_run_can_be_resumed_on_another_backend(tmp_path):
 
 def test_a_data_set_that_does_not_fit_travels_batch_by_batch(monkeypatch, backend):
     moved = train(3)
-    monkeypatch.setattr(type(backends.current()), "room", lambda self: 1)
+    monkeypatch.setattr(type(backends.current()), "free_memory", lambda self: 1)
     monkeypatch.setattr(tg.data.Batches, "moved", None)  # is not called
     assert_alike(train(3), moved, 1e-12)
 

@@ -518,7 +518,7 @@ def test_the_same_seed_and_pass_give_the_same_order(rows, size, seed, epoch):
 
 
 @given(seed=st.integers(0, 2**64 - 2), epoch=st.integers(0, 99), later=st.integers(1, 99))
-def test_other_passes_and_other_seeds_give_other_orders(seed, epoch, later):
+def test_other_epochs_and_other_seeds_give_other_orders(seed, epoch, later):
     orders = []
     for s, k in ((seed, epoch), (seed, epoch + later), (seed + 1, epoch)):
         batches = data.batches(np.arange(100), seed=s)
@@ -529,11 +529,11 @@ def test_other_passes_and_other_seeds_give_other_orders(seed, epoch, later):
 
 def test_a_pass_is_counted_and_can_be_repeated():
     batches = data.batches(np.arange(20), None, 6)
-    passes = [np.concatenate([x for (x,) in batches]) for _ in range(3)]
+    epochs = [np.concatenate([x for (x,) in batches]) for _ in range(3)]
     assert batches.epoch == 3
     batches.set_epoch(1)
-    np.testing.assert_array_equal(np.concatenate([x for (x,) in batches]), passes[1])
-    np.testing.assert_array_equal(np.concatenate([x for (x,) in batches]), passes[2])
+    np.testing.assert_array_equal(np.concatenate([x for (x,) in batches]), epochs[1])
+    np.testing.assert_array_equal(np.concatenate([x for (x,) in batches]), epochs[2])
 
 
 def test_a_pass_that_was_broken_off_counts():
@@ -544,14 +544,14 @@ def test_a_pass_that_was_broken_off_counts():
 
 def test_rows_drawn_with_replacement_are_as_likely_each_time():
     batches = data.batches(np.arange(10), batch_size=7, replacement=True, seed=1)
-    passes = [[x for (x,) in batches] for _ in range(500)]
-    assert {tuple(len(x) for x in one) for one in passes} == {(7, 3)}
-    counts = np.bincount(np.concatenate([x for one in passes for x in one]), minlength=10)
+    epochs = [[x for (x,) in batches] for _ in range(500)]
+    assert {tuple(len(x) for x in one) for one in epochs} == {(7, 3)}
+    counts = np.bincount(np.concatenate([x for one in epochs for x in one]), minlength=10)
     assert abs(counts - 500).max() < 4.5 * 450**0.5
-    twice = np.mean([one[0][0] == one[0][1] for one in passes])  # within a batch as well
+    twice = np.mean([one[0][0] == one[0][1] for one in epochs])  # within a batch as well
     assert abs(twice - 0.1) < 4 * (0.09 / 500) ** 0.5
     batches.set_epoch(3)
-    np.testing.assert_array_equal(next(iter(batches))[0], passes[3][0])
+    np.testing.assert_array_equal(next(iter(batches))[0], epochs[3][0])
     with pytest.raises(ArgumentError, match="replacement draws rows at random, shuffle=False keeps their order"):
         data.batches(np.arange(10), shuffle=False, replacement=True)
 
@@ -780,7 +780,7 @@ def test_checked_labels_are_int64():
     ],
 )
 def test_the_first_entry_that_is_not_finite_is_named(array, place):
-    with pytest.raises(DataError, match=f"^{place} entries are not finite; fill or drop them first$"):
+    with pytest.raises(DataError, match=f"^{place} elements are not finite; fill or drop them first$"):
         data.check_finite(array, "x")
 
 

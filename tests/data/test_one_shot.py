@@ -92,7 +92,7 @@ def test_verification_accuracy_counts_what_scores_at_least_the_threshold():
 def test_pairs_are_drawn_anew_each_pass_and_a_pass_can_be_repeated():
     labels = np.repeat(np.arange(5), 30)
     X = np.arange(150.0)[:, None]
-    batches = data.PairBatches(X, labels, 100, 32, seed=1, different=-1)
+    batches = data.PairBatches(X, labels, 100, 32, seed=1, negative_label=-1)
     first, second = list(batches), list(batches)
     assert [len(x) for x, _ in first] == [32, 32, 32, 4]
     assert len(batches) == 4
@@ -110,7 +110,7 @@ def test_training_on_new_pairs_goes_on_after_a_break_as_if_there_were_none(tmp_p
     digits = data.load("digits")
 
     def learn(net, epochs, checkpoint=None):
-        batches = data.PairBatches(*digits.train, 128, 32, seed=2, change=moved)
+        batches = data.PairBatches(*digits.train, 128, 32, seed=2, augment=moved)
         optimizer = optim.Adam(net.parameters(), 1e-3)
         tg.fit(net, losses.binary_cross_entropy, batches, optimizer, epochs, checkpoint=checkpoint, progress=False)
         return {name: t.numpy() for name, t in net.state_dict().items()}

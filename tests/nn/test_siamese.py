@@ -32,8 +32,8 @@ def test_a_tensor_of_pairs_is_two_batches(rng, head):
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_passes_the_gradient_check(rng, head):
     net = siamese([4, 5, 3], head, activation="tanh", seed=0, dtype=np.float64)
-    loss, different = LEARNING[head]
-    tg.gradcheck(net, rng.normal(size=(6, 2, 4)), np.array([1, different] * 3), loss)
+    loss, negative_label = LEARNING[head]
+    tg.gradcheck(net, rng.normal(size=(6, 2, 4)), np.array([1, negative_label] * 3), loss)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -113,8 +113,8 @@ def test_cosines_against_pytorch(rng):
 @pytest.mark.parametrize("head", HEADS)
 def test_new_images_of_learned_digits_are_verified(head):
     digits = data.load("digits")
-    loss, different = LEARNING[head]
-    train = data.balanced_pairs(*digits.train, 8000, seed=0, different=different)
+    loss, negative_label = LEARNING[head]
+    train = data.balanced_pairs(*digits.train, 8000, seed=0, negative_label=negative_label)
     pairs, same = data.balanced_pairs(*digits.test, 1000, seed=1)
     net = siamese([64, 64, 32], head, seed=0)
     tg.fit(net, loss, train, optim.Adam(net.parameters(), 1e-3), epochs=12, progress=False)
@@ -149,7 +149,7 @@ def test_half_of_the_pairs_are_of_one_class_and_classes_come_evenly(rng):
 
 def test_pairs_are_repeatable_and_take_basis_vectors_and_signs():
     digits = data.load("digits")
-    a, same = data.balanced_pairs(*digits.train, 50, seed=1, different=-1)
+    a, same = data.balanced_pairs(*digits.train, 50, seed=1, negative_label=-1)
     b, _ = data.balanced_pairs(digits.train[0], digits.labels_train, 50, seed=1)
     c, _ = data.balanced_pairs(*digits.train, 50, seed=2)
     np.testing.assert_array_equal(a, b)
@@ -170,7 +170,7 @@ def test_pairs_are_repeatable_and_take_basis_vectors_and_signs():
         (lambda: data.balanced_pairs(np.zeros((3, 2)), [0, 1], 4), DataError, "one row a sample"),
         (lambda: data.balanced_pairs(np.zeros((3, 2)), [0, 1, -1], 4), DataError, "-1 in row 2 is below 0"),
         (lambda: data.balanced_pairs(np.zeros((2, 2)), [0, 1], 0), ArgumentError, "n_pairs must be a whole number"),
-        (lambda: data.balanced_pairs(np.zeros((2, 2)), [0, 1], 2, different=2), ArgumentError, "0 or -1, got 2"),
+        (lambda: data.balanced_pairs(np.zeros((2, 2)), [0, 1], 2, negative_label=2), ArgumentError, "0 or -1, got 2"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named_in_one_line(make, error, text):

@@ -36,7 +36,7 @@ def test_no_digit_above_6_is_learned_and_both_kinds_of_test_are_new():
 @pytest.mark.slow
 def test_verification_of_digits_by_the_cosine(tinygraph):
     lines, results = train(tinygraph, "siamese", "--epochs", 3)
-    assert "[64, 512], cosine, on digits: 4000 pairs a pass, 33280 parameters" in lines[0]
+    assert "[64, 512], cosine, on digits: 4000 pairs an epoch, 33280 parameters" in lines[0]
     assert "among 3 classes not learned" in lines[-1]
     assert lines[-3].startswith("new images of learned classes: ")
     for name in ("seen", "new"):
@@ -82,7 +82,7 @@ def test_a_siamese_run_is_continued_as_if_it_had_never_stopped(tinygraph):
 def test_characters_of_unknown_alphabets_are_told_apart_better_than_by_pixels(tinygraph):
     options = ("siamese", "--data", "omniglot", "--data-dir", SHARED, "--hidden", "128,64", "--epochs", 2)
     lines, results = train(tinygraph, *options)
-    assert "[441, 128, 64], cosine, on omniglot: 20000 pairs a pass" in lines[0]
+    assert "[441, 128, 64], cosine, on omniglot: 20000 pairs an epoch" in lines[0]
     assert not any(name.startswith("seen") for name in results)
     for n in (5, 20):
         assert results[f"one_shot_{n}"] > results[f"one_shot_pixels_{n}"] > 1.5 / n

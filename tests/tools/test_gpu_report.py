@@ -41,7 +41,7 @@ def test_its_parts_on_the_stand_in(monkeypatch):
     monkeypatch.setattr(gpu_report, "ROWS", 40)
     monkeypatch.setattr(gpu_report, "FEATURES", 6)
     with host_cuda.installed(), tg.using("cupy"):
-        run = gpu_report.one_pass()
+        run = gpu_report.one_epoch()
         kept = gpu_report.leak(20)
     assert run["microseconds a step"] == pytest.approx(1e6 * run["seconds"] / 40)
     assert kept["before"] == kept["after"]
@@ -53,7 +53,7 @@ def test_the_page_has_a_row_for_every_workload():
     facts = {
         "environment": {"device": "a device"},
         "tests": {"summary": "5 passed"},
-        "one pass at B = 1": {"seconds": 2.5, "microseconds a step": 41.7},
+        "one epoch at B = 1": {"seconds": 2.5, "microseconds a step": 41.7},
         "memory": {"steps": 10_000, "before": {"used": 7}, "after": {"used": 7}},
     }
     text = gpu_report.markdown(facts, [result])

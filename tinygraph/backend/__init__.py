@@ -118,13 +118,13 @@ def using(name: str) -> Iterator[Backend]:
 def backends() -> dict[str, str]:
     """Return every backend's name with ``"ok"``, or with what is missing for it to run here."""
     _find_plugins()
-    found = {}
+    states = {}
     for name in _factories:
         if name in _hidden:
             continue
         try:
             get_backend(name)
-            found[name] = "ok"
+            states[name] = "ok"
         except BackendError as error:
-            found[name] = str(error).removeprefix(f"backend {name!r}: ")
-    return found
+            states[name] = str(error).removeprefix(f"backend {name!r}: ")
+    return states

@@ -110,7 +110,7 @@ class Backend:
         """
         return run
 
-    def room(self) -> int | None:
+    def free_memory(self) -> int | None:
         """Return how many bytes of a device's memory are free; None where arrays are in the host's."""
         return None
 
@@ -118,10 +118,10 @@ class Backend:
         """Wait until everything asked for is computed (nothing to do where calls are synchronous)."""
 
 
-def make_namespace(functions: Any, **own: Any) -> SimpleNamespace:
+def make_namespace(functions: Any, **routines: Any) -> SimpleNamespace:
     """Return the namespace of a backend: the contract's functions from the module `functions`, and its own."""
     names = {name: getattr(functions, name) for name in (*ARRAY_FUNCTIONS, *DTYPES)}
-    missing = set(OWN_ROUTINES) - set(own)
+    missing = set(OWN_ROUTINES) - set(routines)
     if missing:
         raise NotImplementedError(f"a backend must bring the routines {sorted(missing)}")
-    return SimpleNamespace(**names, **own)
+    return SimpleNamespace(**names, **routines)

@@ -46,7 +46,7 @@ def _constant(value: Any, sign: float, dtype: Any, backend: Backend) -> Array:
 def find_dtype(dtype: Any) -> np.dtype:
     """Return the dtype called `dtype`, or raise a `DTypeError` if there is none."""
     try:
-        found: np.dtype = np.dtype(dtype)
+        result: np.dtype = np.dtype(dtype)
     except (TypeError, ValueError):
         raise DTypeError(f"dtype {dtype!r} is not known; name one such as 'float32' or 'float64'") from None
-    return found
+    return result

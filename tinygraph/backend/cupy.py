@@ -75,7 +75,7 @@ class CupyBackend(Backend):
     def array_at(self, arena: Array, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.cupy.ndarray(shape, dtype, arena.data + offset)
 
-    def room(self) -> int:
+    def free_memory(self) -> int:
         pool = self.cupy.get_default_memory_pool()
         free = int(self.cupy.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())
         limit = int(pool.get_limit())  # 0 for none
@@ -92,10 +92,10 @@ class CupyBackend(Backend):
     @property
     def blas(self) -> _Blas:
         """The thread's handle of cuBLAS."""
-        found: _Blas | None = getattr(self._local, "blas", None)
-        if found is None:
-            found = self._local.blas = _Blas(self.cupy)
-        return found
+        handle: _Blas | None = getattr(self._local, "blas", None)
+        if handle is None:
+            handle = self._local.blas = _Blas(self.cupy)
+        return handle
 
     def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: Number = 1.0, beta: Number = 0.0) -> Array:
         result = self.cupy.empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out
@@ -141,7 +141,7 @@ class CupyBackend(Backend):
         return self.kernel(SOURCE.replace("REAL", C_TYPES[dtype]), name)
 
     def index_add(self, shape: tuple[int, ...], key: Any, values: Array) -> Array:
-        """Return zeros of `shape` with `values` added at ``[key]``; entries that `key` repeats add up, in order."""
+        """Return zeros of `shape` with `values` added at ``[key]``; elements that `key` repeats add up, in order."""
         cupy = self.cupy
         result = cupy.zeros(shape, values.dtype)
         if not any(isinstance(k, cupy.ndarray) for k in key):  # slices and numbers repeat nothing
@@ -185,10 +185,10 @@ class CupyBackend(Backend):
 
     def edges(self, edges: EdgeList) -> _DeviceEdges:
         """Return the edges on the device; they are brought there once."""
-        found = self._edges.get(edges)
-        if found is None:
-            found = self._edges[edges] = _DeviceEdges(self.cupy, edges)
-        return found
+        on_device = self._edges.get(edges)
+        if on_device is None:
+            on_device = self._edges[edges] = _DeviceEdges(self.cupy, edges)
+        return on_device
 
     def bernoulli(
         self, key: Array, p_off: float, shape: tuple[int, ...], dtype: str, out: Array | None = None
@@ -210,7 +210,7 @@ def blocks(n: int) -> tuple[int]:
 
 
 def _packed(a: Array) -> Array:
-    """Return an array whose entries lie one after the other; a copy if they did not."""
+    """Return an array whose elements lie one after the other; a copy if they did not."""
     return a if a.flags.c_contiguous else a.copy(order="C")
 
 
@@ -332,8 +332,8 @@ class _Blas:
         stream = self.cupy.cuda.get_current_stream().ptr
         if stream != self.stream:
             self._ask("cublasSetStream_v2", self.handle, ctypes.c_void_p(stream))
-            room = ctypes.c_void_p(self.workspace.data.ptr)  # asked for again: a new stream forgets it
-            self._ask("cublasSetWorkspace_v2", self.handle, room, ctypes.c_size_t(WORKSPACE))
+            workspace = ctypes.c_void_p(self.workspace.data.ptr)  # asked for again: a new stream forgets it
+            self._ask("cublasSetWorkspace_v2", self.handle, workspace, ctypes.c_size_t(WORKSPACE))
             self.stream = stream
 
     def _ask(self, routine: str, *arguments: Any) -> None:
@@ -399,8 +399,8 @@ def _line(error: Exception) -> str:
 @cache
 def _library(name: str) -> Any:
     """Return one of CUDA's libraries, found as CuPy itself finds it."""
-    found = import_module("cuda.pathfinder").load_nvidia_dynamic_lib(name)
-    return ctypes.CDLL(found.abs_path)
+    loaded = import_module("cuda.pathfinder").load_nvidia_dynamic_lib(name)
+    return ctypes.CDLL(loaded.abs_path)
 
 
 @cache
@@ -427,7 +427,7 @@ extern "C" __global__ void add_runs(const i64* places, const REAL* values, REAL*
     result[place] = sum;
 }
 
-// One thread an entry (b, j): sum over the edges e of node j of w[e] y[b, other end of e].
+// One thread an element (b, j): sum over the edges e of node j of w[e] y[b, other end of e].
 extern "C" __global__ void spmm(const REAL* y, const REAL* w, const int* starts, const int* order, const int* ends,
                                 REAL* z, i64 rows, i64 n_from, i64 n_to) {
     i64 k = thread_number();
@@ -451,11 +451,11 @@ extern "C" __global__ void sddmm(const REAL* y, const REAL* z, const int* source
     w[e] = sum;
 }
 
-// One thread one block of 256 bits: Philox 4x64-10 as NumPy numbers its blocks, from 1. An entry takes 8, 16 or 32 bits
-// of each 64, the lowest first, and is on if they are at least `off`.
+// One thread one block of 256 bits: Philox 4x64-10 as NumPy numbers its blocks, from 1. An element takes 8, 16 or 32
+// bits of each 64, the lowest first, and is on if they are at least `off`.
 extern "C" __global__ void bernoulli(const u64* key, int bits, u64 off, REAL* mask, i64 n) {
-    i64 block = thread_number(), entry = block * (256 / bits);
-    if (entry >= n) return;
+    i64 block = thread_number(), element = block * (256 / bits);
+    if (element >= n) return;
     u64 c[4] = {(u64)block + 1, 0, 0, 0}, k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; ++round) {
         u64 high0 = __umul64hi(0xD2E7470EE14C6C93ULL, c[0]), low0 = 0xD2E7470EE14C6C93ULL * c[0];
@@ -469,7 +469,7 @@ extern "C" __global__ void bernoulli(const u64* key, int bits, u64 off, REAL* ma
     }
     #pragma unroll
     for (int word = 0; word < 4; ++word)
-        for (int shift = 0; shift < 64 && entry < n; shift += bits)
-            mask[entry++] = (REAL)((c[word] >> shift & ((1ULL << bits) - 1)) >= off);
+        for (int shift = 0; shift < 64 && element < n; shift += bits)
+            mask[element++] = (REAL)((c[word] >> shift & ((1ULL << bits) - 1)) >= off);
 }
 """

@@ -101,7 +101,7 @@ def mean(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarra
 
 
 def erf(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return the error function of every entry."""
+    """Return the error function of every element."""
     from scipy.special import erf as scipy_erf
 
     result: np.ndarray = scipy_erf(z, out=out)
@@ -109,7 +109,7 @@ def erf(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
 
 def index_add(shape: tuple[int, ...], key: Any, values: np.ndarray) -> np.ndarray:
-    """Return zeros of `shape` with `values` added at ``[key]``; entries that `key` repeats add up."""
+    """Return zeros of `shape` with `values` added at ``[key]``; elements that `key` repeats add up."""
     result = np.zeros(shape, values.dtype)
     np.add.at(result, key, values)
     return result
@@ -140,7 +140,7 @@ def sddmm(y: np.ndarray, z: np.ndarray, edges: EdgeList) -> np.ndarray:
 def bernoulli(key: np.ndarray, p_off: float, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """Return zeros with probability `p_off` and ones otherwise, by Philox 4x64-10 with the key `key`.
 
-    Each 64 bits decide 2, 4 or 8 entries, the lowest bits first (`mask_bits`).
+    Each 64 bits decide 2, 4 or 8 elements, the lowest bits first (`mask_bits`).
     """
     n, (bits, off) = math.prod(shape), mask_bits(p_off)
     numbers = np.random.Philox(key=key).random_raw(-(-n * bits // 64)).view(f"uint{bits}")[:n]

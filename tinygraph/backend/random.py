@@ -47,7 +47,7 @@ def stream_seed() -> tuple[int, int]:
 
 
 def mask_bits(p_off: float) -> tuple[int, int]:
-    """Return how many bits decide an entry of a mask, 8, 16 or 32, and how many of their values, from 0, mean 0 there.
+    """Return how many bits decide an element of a mask, 8, 16 or 32, and how many of their values, from 0, give 0.
 
     They are as few as give `p_off` exactly; if none do, 32, which meet it to 2**-33.
     """

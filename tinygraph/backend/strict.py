@@ -146,7 +146,7 @@ class StrictBackend(Backend):
         result = host.gemm(_unwrap(a), _unwrap(b), _unwrap(out), _unwrap(alpha), _unwrap(beta))
         return StrictArray(result) if out is None else out
 
-    def room(self) -> int:
+    def free_memory(self) -> int:
         return ROOM
 
     def arena(self, size: int) -> np.ndarray:

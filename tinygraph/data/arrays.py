@@ -91,9 +91,9 @@ def _read_array(where: str, stream: BinaryIO, size: int) -> np.ndarray:
         raise DataError(f"{where}: holds pickled objects, which are never loaded")
     if dtype.names is not None or dtype.subdtype is not None or dtype.kind == "V":
         raise DataError(f"{where}: expected numbers, got records of dtype {dtype}")
-    expected, left = math.prod(shape) * dtype.itemsize, size - stream.tell()
-    if min(shape, default=0) < 0 or expected != left:
-        raise DataError(f"{where}: damaged: {dtype} of shape {shape} takes {expected} bytes, there are {left}")
+    expected, remaining = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if min(shape, default=0) < 0 or expected != remaining:
+        raise DataError(f"{where}: damaged: {dtype} of shape {shape} takes {expected} bytes, there are {remaining}")
     array = np.empty(shape, dtype, order="F" if fortran else "C")
     if expected:
         raw = array.reshape(-1, order="A").view(np.uint8)

@@ -42,12 +42,12 @@ def check_finite(array: Any, what: str = "data", *, missing: bool = False) -> No
     what : str
         What the error calls it.
     missing : bool
-        Whether NaN stands for a missing entry, and is none of these.
+        Whether NaN stands for a missing element, and is none of these.
 
     Raises
     ------
     DataError
-        Names row and column of the first such entry and counts them; also if these are not real numbers.
+        Names row and column of the first such element and counts them; also if these are not real numbers.
     """
     host = numbers(array, what, "numbers, NaN for a missing one" if missing else "numbers")
     if host.dtype.kind != "f":
@@ -58,13 +58,13 @@ def check_finite(array: Any, what: str = "data", *, missing: bool = False) -> No
     first = np.unravel_index(int(finite.argmin()), host.shape)
     bad = host.size - np.count_nonzero(finite)
     raise DataError(
-        f"{what}: {host[first]}{_place([int(i) for i in first])}, {bad} of {host.size} entries are not "
+        f"{what}: {host[first]}{_place([int(i) for i in first])}, {bad} of {host.size} elements are not "
         "finite; fill or drop them first"
     )
 
 
 def _place(index: list[int]) -> str:
-    """Return the words for an entry's place: its index, and which of it are row and column."""
+    """Return the words for an element's place: its index, and which of it are row and column."""
     if not index:
         return ""
     row = f"row {index[0]}"
@@ -186,18 +186,18 @@ def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: floa
 
 
 def _unmarked(what: str, n: int, n_classes: int, dtype: Any, low: Any) -> np.ndarray:
-    """Return label vectors without any 1 yet: all entries are `low`, checked to be a number that `dtype` holds."""
-    found = find_dtype(dtype)
-    if found.kind not in "fiub":
-        raise DTypeError(f"{what}: expected a dtype of real numbers, got {found}")
+    """Return label vectors without any 1 yet: all elements are `low`, checked to be a number that `dtype` holds."""
+    dtype = find_dtype(dtype)
+    if dtype.kind not in "fiub":
+        raise DTypeError(f"{what}: expected a dtype of real numbers, got {dtype}")
     fits = isinstance(low, int | float | np.integer | np.floating) and math.isfinite(low) and low < 1
-    if fits and found.kind == "f":
-        fits = float(low) >= float(np.finfo(found).min)
+    if fits and dtype.kind == "f":
+        fits = float(low) >= float(np.finfo(dtype).min)
     elif fits:
-        fits = low == int(low) and low >= (np.iinfo(found).min if found.kind == "i" else 0)
+        fits = low == int(low) and low >= (np.iinfo(dtype).min if dtype.kind == "i" else 0)
     if not fits:
-        raise ArgumentError(f"{what}: low must be a number below 1 that {found} holds, got {low!r}")
-    return np.full((n, n_classes), low, found)
+        raise ArgumentError(f"{what}: low must be a number below 1 that {dtype} holds, got {low!r}")
+    return np.full((n, n_classes), low, dtype)
 
 
 def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:

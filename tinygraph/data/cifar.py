@@ -68,13 +68,13 @@ def load_cifar10(data_dir: str | Path | None = None, center: Center = False) -> 
     DataError
         If the files are missing and cannot be downloaded, or are damaged.
     """
-    found = locate("cifar10", _find, ("cifar10", "cifar10-subset"), DOWNLOADS, data_dir)
-    if found.archive is not None:
-        train, test = _read_archive(found.archive)
+    files = locate("cifar10", _find, ("cifar10", "cifar10-subset"), DOWNLOADS, data_dir)
+    if files.archive is not None:
+        train, test = _read_archive(files.archive)
         if (len(train.images), len(test.images)) == FACTS.sizes:
-            DOWNLOADS[0].require(found.archive)
+            DOWNLOADS[0].require(files.archive)
     else:
-        train, test = (_parse([(path, _read(path)) for path in paths]) for paths in (found.train, found.test))
+        train, test = (_parse([(path, _read(path)) for path in paths]) for paths in (files.train, files.test))
     return FACTS.dataset(train, test, center)
 
 
@@ -93,8 +93,8 @@ def _find(folder: Path) -> Parts | None:
 def _read(path: Path) -> bytes:
     """Return the records in a file, compressed or not, of which there are no more than in all of CIFAR-10."""
     limit, raw = sum(FACTS.sizes) * RECORD, bytearray()
-    with reading(path), contents(path) as found:
-        for chunk in found.chunks():
+    with reading(path), contents(path) as content:
+        for chunk in content.chunks():
             raw += chunk
             if len(raw) > limit:
                 raise DataError(f"{path}: damaged: it holds more than the {sum(FACTS.sizes):,} records of CIFAR-10")
@@ -106,8 +106,8 @@ def _read_archive(path: Path) -> tuple[Part, Part]:
     import tarfile  # for few: kept out of `import tinygraph`
 
     files: dict[str, bytes] = {}
-    with reading(path), contents(path) as found:
-        stream = _Limited(found)
+    with reading(path), contents(path) as content:
+        stream = _Limited(content)
         with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
             for member in archive:
                 stream.next_member()
@@ -134,15 +134,15 @@ class _Limited:
     Names of members count among their bytes: tarfile takes them into memory, and they may be as long as they say.
     """
 
-    def __init__(self, found: Contents) -> None:
-        self.found, self.left, self.member, self.members = found, ARCHIVE_BYTES, BATCH + SLACK, 0
+    def __init__(self, content: Contents) -> None:
+        self.content, self.remaining, self.member, self.members = content, ARCHIVE_BYTES, BATCH + SLACK, 0
 
     def read(self, size: int) -> bytes:
-        got = self.found.stream.read(size)
-        self.left -= len(got)
+        got = self.content.stream.read(size)
+        self.remaining -= len(got)
         self.member -= len(got)
-        if self.left < 0 or self.member < 0 or self.members > MEMBERS:
-            raise DataError(f"{self.found.path}: damaged: it holds more, or larger, members than CIFAR-10")
+        if self.remaining < 0 or self.member < 0 or self.members > MEMBERS:
+            raise DataError(f"{self.content.path}: damaged: it holds more, or larger, members than CIFAR-10")
         return got
 
     def next_member(self) -> None:

@@ -48,13 +48,13 @@ class Download:
         The sum of what is in the file counts where it is known, so a file packed anew is the same. Without it nothing
         can be told of a file that was unpacked.
         """
-        with reading(path), contents(path) as found:
-            if self.md5 and found.compressed:
+        with reading(path), contents(path) as content:
+            if self.md5 and content.compressed:
                 got = _sum_of_file(path)
                 if got == self.md5 or not self.unpacked:
                     return got, self.md5
             if self.unpacked:
-                return sum_of(found.chunks()), self.unpacked
+                return sum_of(content.chunks()), self.unpacked
         return None
 
     def require(self, path: Path) -> None:

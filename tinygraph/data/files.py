@@ -66,22 +66,22 @@ def locate(
     expected = ", ".join(d.file for d in downloads)
     if data_dir is not None:
         root = _folder(data_dir, "data_dir")
-        found = _search(root, find, folders)
-        if found is None:
+        files = _search(root, find, folders)
+        if files is None:
             raise DataError(f"data_dir: no {name} in {root}: expected {expected} there or in {folders[0]}/")
-        return found
+        return files
     if os.environ.get(ENVIRONMENT):
-        found = _search(_folder(os.environ[ENVIRONMENT], ENVIRONMENT), find, folders)
-        if found is not None:
-            return found
+        files = _search(_folder(os.environ[ENVIRONMENT], ENVIRONMENT), find, folders)
+        if files is not None:
+            return files
     remedy = f"put {expected} into a folder and name it by data_dir or {ENVIRONMENT}"
     if not all(d.mirrors for d in downloads):
         raise DataError(f"{name}: there is no address to download it from; {remedy}")
     folder = _download(name, downloads, remedy)
-    found = find(folder)
-    if found is None:
+    files = find(folder)
+    if files is None:
         raise DataError(f"{folder}: does not hold {name}: expected {expected}")
-    return found
+    return files
 
 
 def _folder(value: Any, what: str) -> Path:
@@ -102,9 +102,9 @@ def _folder(value: Any, what: str) -> Path:
 def _search(root: Path, find: Callable[[Path], Found | None], folders: tuple[str, ...]) -> Found | None:
     for folder in (root / folders[0], root, *(root / other for other in folders[1:])):
         with reading(folder):
-            found = find(folder)
-        if found is not None:
-            return found
+            files = find(folder)
+        if files is not None:
+            return files
     return None
 
 

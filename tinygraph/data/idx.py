@@ -1,7 +1,7 @@
 """The IDX format, in which MNIST is published.
 
 A file is two zero bytes, a byte for the dtype, a byte for the number of dimensions, the dimensions as
-big-endian 32-bit integers, and the entries, row-major and big-endian.
+big-endian 32-bit integers, and the elements, row-major and big-endian.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ def read_idx(path: str | Path) -> np.ndarray:
         over 64 MiB and 100 times the file's size; the text names it. Nothing is unpacked beyond that shape.
     """
     path = as_path(path, "read_idx")
-    with reading(path), contents(path) as found:
-        start = found.stream.read(4)
+    with reading(path), contents(path) as content:
+        start = content.stream.read(4)
         if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in DTYPES:
             raise DataError(f"{path}: not an IDX file: it starts with {start.hex(' ') or 'nothing'}")
         dtype, ndim = np.dtype(DTYPES[start[2]]), start[3]
-        dimensions = found.stream.read(4 * ndim)
+        dimensions = content.stream.read(4 * ndim)
         header = 4 + 4 * ndim
         if len(dimensions) < 4 * ndim:
             raise DataError(f"{path}: damaged: it ends within its header of {header} bytes")
         shape = tuple(int(n) for n in np.frombuffer(dimensions, ">u4"))
         expected = header + math.prod(shape) * dtype.itemsize
-        if found.compressed and expected > found.most:
-            raise too_large(path, found.packed, expected)
-        if not found.compressed and expected != found.packed:
-            raise _other_size(path, shape, expected, str(found.packed))
+        if content.compressed and expected > content.most:
+            raise too_large(path, content.packed, expected)
+        if not content.compressed and expected != content.packed:
+            raise _other_size(path, shape, expected, str(content.packed))
         array = np.empty(shape, dtype)
-        filled = header + (fill(array.reshape(-1).view(np.uint8), found.stream) if array.size else 0)
-        more = found.stream.read(1)  # at the end gzip compares its sum
+        filled = header + (fill(array.reshape(-1).view(np.uint8), content.stream) if array.size else 0)
+        more = content.stream.read(1)  # at the end gzip compares its sum
         if filled < expected or more:
             raise _other_size(path, shape, expected, "more" if more else str(filled))
     return array.astype(dtype.newbyteorder("="), copy=False)

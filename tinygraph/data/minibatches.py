@@ -1,4 +1,4 @@
-"""Mini-batches, reshuffled in each pass or drawn anew."""
+"""Mini-batches, reshuffled in each epoch or drawn anew."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .checks import check_finite
 
 
 class Batches:
-    """Mini-batches of ``(X, Y)``; every iteration over it is one pass, in another order.
+    """Mini-batches of ``(X, Y)``; every iteration over it is one epoch, in another order.
 
-    The order of pass k depends on the seed and on k alone, so a pass can be repeated and training resumed.
+    The order of epoch k depends on the seed and on k alone, so an epoch can be repeated and training resumed.
     Without shuffling the batches are views of `X` and `Y`, not copies.
 
     Parameters
@@ -29,16 +29,16 @@ class Batches:
     Y : array of shape (n, ...), optional
         The targets, one a row.
     batch_size : int
-        The last batch of a pass is smaller if n is not a multiple of it.
+        The last batch of an epoch is smaller if n is not a multiple of it.
     shuffle : bool
-        Whether to take the rows in a new random order each pass.
+        Whether to take the rows in a new random order each epoch.
     seed : int
         From 0 to 2**64 - 1.
     replacement : bool
         Whether to draw each row at random from all of them, whatever was drawn before, instead of going through all in
-        a new order: the random data pairs of the listing (65.82). A pass is n draws.
+        a new order: the random data pairs of the listing (65.82). An epoch is n draws.
     drop_last : bool
-        Whether to leave out the last batch of a pass if it is smaller than the others.
+        Whether to leave out the last batch of an epoch if it is smaller than the others.
     allow_missing : bool
         Whether NaN in `Y` stands for a missing label; otherwise it is an error.
     check_finite : bool
@@ -54,7 +54,7 @@ class Batches:
     DataError
         If there is no row, lengths differ, or values are not finite (the first row and column are named).
     ArgumentError
-        If `batch_size`, `seed` or the number of a pass is not a whole number in range, `drop_last` leaves no
+        If `batch_size`, `seed` or the number of an epoch is not a whole number in range, `drop_last` leaves no
         batch, or `replacement` is asked for without `shuffle`.
     """
 
@@ -119,7 +119,7 @@ class Batches:
 
     @property
     def epoch(self) -> int:
-        """The number of the pass that the next iteration is, from 0; set it to resume or repeat."""
+        """The number of the epoch that the next iteration is, from 0; set it to resume or repeat."""
         return self._epoch
 
     @epoch.setter
@@ -127,11 +127,11 @@ class Batches:
         self._epoch = whole_number("epoch", epoch, 0, 2**64)
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration be pass number `epoch`."""
+        """Let the next iteration be epoch number `epoch`."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Return the number of batches in a pass."""
+        """Return the number of batches in an epoch."""
         full, rest = divmod(self._rows, self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
@@ -141,7 +141,7 @@ class Batches:
         return self._walk(order)
 
     def _order(self, epoch: int) -> np.ndarray:
-        """Return the rows in the order of pass number `epoch`: Philox with the key (seed, epoch)."""
+        """Return the rows in the order of epoch number `epoch`: Philox with the key (seed, epoch)."""
         key = np.array([self.seed, epoch], np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key))
         return rng.integers(self._rows, size=self._rows) if self.replacement else rng.permutation(self._rows)

@@ -105,10 +105,10 @@ def load_mnist(name: str, data_dir: str | Path | None = None, center: Center = F
         If a file is missing and cannot be downloaded, or is damaged.
     """
     facts, downloads = SETS[name]
-    found = locate(name, lambda folder: _find(name, folder), (name,), downloads, data_dir)
-    train, test = _read(found[:2]), _read(found[2:])
+    files = locate(name, lambda folder: _find(name, folder), (name,), downloads, data_dir)
+    train, test = _read(files[:2]), _read(files[2:])
     lengths = (len(train.images), len(train.labels), len(test.images), len(test.labels))
-    for path, length, published, size in zip(found, lengths, downloads, np.repeat(facts.sizes, 2), strict=True):
+    for path, length, published, size in zip(files, lengths, downloads, np.repeat(facts.sizes, 2), strict=True):
         if length == size:
             published.require(path)
     return facts.dataset(train, test, center)
@@ -122,7 +122,7 @@ def _read(paths: list[Path]) -> Part:
 def _rows(path: Path) -> np.ndarray:
     array = read_idx(path)
     if not array.ndim:
-        raise DataError(f"{path}: expected one entry a sample, got one number")
+        raise DataError(f"{path}: expected one element a sample, got one number")
     return array
 
 

@@ -15,7 +15,7 @@ from .minibatches import Batches
 
 
 def balanced_pairs(
-    X: Any, labels: Any, n_pairs: int, *, seed: int = 0, different: float = 0.0
+    X: Any, labels: Any, n_pairs: int, *, seed: int = 0, negative_label: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs of samples, one half of a class, the other half of two classes, in random order.
 
@@ -32,7 +32,7 @@ def balanced_pairs(
         How many pairs to draw; of an odd number the larger half is of a class.
     seed : int
         Equal seeds give equal pairs.
-    different : {0, -1}
+    negative_label : {0, -1}
         The label of a pair of two classes: 0 for the sigmoid scores of Siamese networks (Problems 65.23, 65.24), -1
         for the cosine (Problem 65.22).
 
@@ -40,38 +40,38 @@ def balanced_pairs(
     -------
     pairs : array of shape (n_pairs, 2, ...)
     same : float32 array of shape (n_pairs,)
-        1 for two samples of a class, `different` otherwise.
+        1 for two samples of a class, `negative_label` otherwise.
 
     Raises
     ------
     DataError
         If there is a single class, or none with two samples, or numbers of rows differ.
     ArgumentError
-        If `n_pairs` is not a whole number of at least 1, or `different` neither 0 nor -1.
+        If `n_pairs` is not a whole number of at least 1, or `negative_label` neither 0 nor -1.
     """
     n_pairs = whole_number("balanced_pairs: n_pairs", n_pairs, 1)
-    drawer = PairDrawer(X, labels, different, "balanced_pairs")
+    drawer = PairDrawer(X, labels, negative_label, "balanced_pairs")
     rows, same = drawer.draw(generator(seed, "pairs"), n_pairs)
     return drawer.X[rows], same
 
 
 class PairBatches(Batches):
-    """Mini-batches of balanced pairs; every iteration over it is one pass, with other pairs.
+    """Mini-batches of balanced pairs; every iteration over it is one epoch, with other pairs.
 
-    The pairs of pass k depend on the seed and on k alone, so that training can be resumed (see `Batches`).
+    The pairs of epoch k depend on the seed and on k alone, so that training can be resumed (see `Batches`).
 
     Parameters
     ----------
-    X, labels, different
+    X, labels, negative_label
         As for `balanced_pairs`.
     n_pairs : int
-        How many pairs to draw for a pass.
+        How many pairs to draw for an epoch.
     batch_size : int
-        The last batch of a pass is smaller if `n_pairs` is not a multiple of it.
+        The last batch of an epoch is smaller if `n_pairs` is not a multiple of it.
     seed : int
         From 0 to 2**64 - 1.
-    change : callable, optional
-        Called as ``change(x, rng)`` with the samples of a batch, shape (2 B, ...), and a generator of its own;
+    augment : callable, optional
+        Called as ``augment(x, rng)`` with the samples of a batch, shape (2 B, ...), and a generator of its own;
         returns what to put in their place: images moved a little, say (see `shifted`).
 
     Yields
@@ -93,15 +93,15 @@ class PairBatches(Batches):
         batch_size: int = 32,
         seed: int = 0,
         *,
-        different: float = 0.0,
-        change: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+        negative_label: float = 0.0,
+        augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
     ) -> None:
-        self.drawer = PairDrawer(X, labels, different, "PairBatches")
+        self.drawer = PairDrawer(X, labels, negative_label, "PairBatches")
         super().__init__(self.drawer.X, None, batch_size, seed=seed)
-        self.n_pairs, self.change = whole_number("PairBatches: n_pairs", n_pairs, 1), change
+        self.n_pairs, self.augment = whole_number("PairBatches: n_pairs", n_pairs, 1), augment
 
     def __len__(self) -> int:
-        """Return the number of batches in a pass."""
+        """Return the number of batches in an epoch."""
         return -(-self.n_pairs // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
@@ -114,18 +114,18 @@ class PairBatches(Batches):
         for start in range(0, self.n_pairs, self.batch_size):
             batch = slice(start, start + self.batch_size)
             x = self.X[rows[batch].ravel()]
-            if self.change is not None:
-                x = self.change(x, rng)
+            if self.augment is not None:
+                x = self.augment(x, rng)
             yield x.reshape(-1, 2, *x.shape[1:]), same[batch]
 
 
 class PairDrawer:
     """Draws rows of samples by twos; see `balanced_pairs`, whose labels and errors these are."""
 
-    def __init__(self, X: Any, labels: Any, different: float, what: str) -> None:
-        if different not in (0, -1):
-            raise ArgumentError(f"{what}: different is the label 0 or -1, got {different!r}")
-        self.X, self.different, self.classes = np.asarray(X), different, Classes(labels, what)
+    def __init__(self, X: Any, labels: Any, negative_label: float, what: str) -> None:
+        if negative_label not in (0, -1):
+            raise ArgumentError(f"{what}: negative_label must be 0 or -1, got {negative_label!r}")
+        self.X, self.negative_label, self.classes = np.asarray(X), negative_label, Classes(labels, what)
         if self.X.ndim < 1 or len(self.X) != self.classes.n_samples:
             raise DataError(
                 f"{what}: X and labels must have one row a sample, got {self.X.shape} and {np.shape(labels)}"
@@ -148,7 +148,7 @@ class PairDrawer:
         b = (a + rng.integers(1, len(classes), size=of_two)) % len(classes)
         other = tuple(classes.rows(c, rng.integers(classes.counts[c])) for c in (a, b))
         rows = np.concatenate([np.stack(same, axis=1), np.stack(other, axis=1)])
-        labels = np.where(np.arange(n_pairs) < of_one, 1, self.different).astype(np.float32)
+        labels = np.where(np.arange(n_pairs) < of_one, 1, self.negative_label).astype(np.float32)
         order = rng.permutation(n_pairs)
         return rows[order], labels[order]
 

@@ -111,7 +111,7 @@ class PCA:
     Attributes
     ----------
     U1 : float64 array of shape (M, k)
-        Orthonormal columns, the directions of the largest variances; the entry of each that is largest in size is
+        Orthonormal columns, the directions of the largest variances; the element of each that is largest in size is
         positive.
     eigenvalues : float64 array of shape (M,)
         The variances along all directions, largest first (65.104).
@@ -195,5 +195,5 @@ def _mean(H: np.ndarray) -> np.ndarray:
 
 def _like(H: np.ndarray, result: np.ndarray) -> np.ndarray:
     """Return `result` in the dtype of `H` if that is a floating one."""
-    found: np.ndarray = result.astype(H.dtype, copy=False) if H.dtype.kind == "f" else result
-    return found
+    converted: np.ndarray = result.astype(H.dtype, copy=False) if H.dtype.kind == "f" else result
+    return converted

@@ -212,17 +212,17 @@ class Module:
         ShapeError, DTypeError
             If a value does not fit; nothing is written then.
         """
-        own = dict(self.named_tensors())
-        missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
+        tensors = dict(self.named_tensors())
+        missing, unknown = [n for n in tensors if n not in state], [n for n in state if n not in tensors]
         if strict and (missing or unknown):
-            said = [f"missing {', '.join(missing)}"] * bool(missing)
-            said += [f"unknown {', '.join(unknown)}"] * bool(unknown)
+            differences = [f"missing {', '.join(missing)}"] * bool(missing)
+            differences += [f"unknown {', '.join(unknown)}"] * bool(unknown)
             raise ArgumentError(
-                f"load_state_dict: the names differ: {'; '.join(said)}; strict=False loads those in common"
+                f"load_state_dict: the names differ: {'; '.join(differences)}; strict=False loads those in common"
             )
-        values = {name: _as_value(name, state[name], t) for name, t in own.items() if name in state}
+        values = {name: _as_value(name, state[name], t) for name, t in tensors.items() if name in state}
         for name, value in values.items():
-            own[name].assign_(value)
+            tensors[name].assign_(value)
 
     def activations(self, *inputs: Any) -> dict[str, Tensor]:
         """Return every signal of a forward pass by name (65.30), as (65.31) computes them.
@@ -296,8 +296,7 @@ class Module:
             raise ArgumentError(
                 f"{type(self).__name__} has no output activation; set .output to one of {', '.join(OUTPUTS)}"
             )
-        found = choose("output", self.output, OUTPUTS)
-        return found
+        return choose("output", self.output, OUTPUTS)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}({self.describe()})"]
@@ -343,11 +342,11 @@ def _as_input(value: Any, like: Tensor | None) -> Tensor:
     return made_of(value, data, like.backend)
 
 
-def _as_value(name: str, value: Operand, own: Tensor) -> Tensor:
+def _as_value(name: str, value: Operand, t: Tensor) -> Tensor:
     """Return `value` as a tensor on the backend of `own`, checked for shape and dtype."""
-    given = value.to(own.backend) if isinstance(value, Tensor) else as_tensor(np.asarray(value), own)
-    if given.shape != own.shape:
-        raise ShapeError(f"load_state_dict: {name} has shape {own.shape}, the value has {given.shape}")
-    if given.dtype != own.dtype:
-        raise DTypeError(f"load_state_dict: {name} is {own.dtype}, the value is {given.dtype}; convert it first")
-    return given
+    converted = value.to(t.backend) if isinstance(value, Tensor) else as_tensor(np.asarray(value), t)
+    if converted.shape != t.shape:
+        raise ShapeError(f"load_state_dict: {name} has shape {t.shape}, the value has {converted.shape}")
+    if converted.dtype != t.dtype:
+        raise DTypeError(f"load_state_dict: {name} is {t.dtype}, the value is {converted.dtype}; convert it first")
+    return converted

@@ -26,8 +26,8 @@ def wrong_entries(decision: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def wrong_classes(decision: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return where two classes differ, and where that of `target` is known: truth values.
 
-    A tensor of one axis holds class indices; one of more axes has rows along its last, whose largest entry is the
-    class, the first of equals. The class of a row with an entry missing (NaN) is not known,
+    A tensor of one axis holds class indices; one of more axes has rows along its last, whose largest element is the
+    class, the first of equals. The class of a row with an element missing (NaN) is not known,
     and in `decision` it is wrong.
     """
     classes = target if target.ndim == 1 else argmax(target, -1)
@@ -72,7 +72,7 @@ class Threshold(Output):
     decides = True
 
     def decide(self, z: Tensor) -> Tensor:
-        """Return 1 or 0 for every entry."""
+        """Return 1 or 0 for every element."""
         return greater_equal(z, 0.0).astype(z.dtype)
 
 
@@ -82,12 +82,12 @@ class Signed(Output):
     decides = True
 
     def decide(self, z: Tensor) -> Tensor:
-        """Return 1 or -1 for every entry."""
+        """Return 1 or -1 for every element."""
         return 2.0 * greater_equal(z, 0.0).astype(z.dtype) - 1.0
 
 
 class Largest(Output):
-    """Decides the class of the largest entry along the last axis, the first of equals (65.41)."""
+    """Decides the class of the largest element along the last axis, the first of equals (65.41)."""
 
     decides = True
 

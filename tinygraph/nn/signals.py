@@ -77,15 +77,15 @@ def _chain(t: Tensor) -> list[Scope]:
 def _given_to_the_call(t: Tensor) -> set[Tensor]:
     """Return what `t` was computed from that was not made in the same module call."""
     seen, stack = {t}, [t]
-    given: set[Tensor] = set()
+    outside: set[Tensor] = set()
     while stack:
         for x in stack.pop().inputs:
             if x.scope is not t.scope or x.op is None:
-                given.add(x)
+                outside.add(x)
             elif x not in seen:
                 seen.add(x)
                 stack.append(x)
-    return given
+    return outside
 
 
 def _repeated(by_module: dict[Any, list[Tensor]], paths: dict[Any, str]) -> dict[Any, str]:

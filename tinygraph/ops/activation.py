@@ -1,7 +1,7 @@
 """The activation functions of Table 65.1, with the derivatives of (65.6)-(65.12), of Problem 65.4, and softmax.
 
 Rules use the output where that is cheaper, as the chapter's derivatives (65.6), (65.7) do: ``tanh' = 1 - y**2``.
-No exponential overflows, for any input; those of softmax are taken after subtracting the largest entry.
+No exponential overflows, for any input; those of softmax are taken after subtracting the largest element.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _sigmoid(xp: Any, z: Array, out: Array | None = None) -> Array:
 
 @operation("dz = dy y (1 - y)", FloatingOp, forward=_sigmoid)
 def sigmoid(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
-    """Return the sigmoid ``1 / (1 + exp(-z))`` of every entry (Table 65.1); its derivative is ``y (1 - y)`` (65.6)."""
+    """Return the sigmoid ``1 / (1 + exp(-z))`` of every element (Table 65.1), derivative ``y (1 - y)`` (65.6)."""
     return (dy * (y * (1.0 - y)),)
 
 
@@ -45,13 +45,13 @@ def _softplus(xp: Any, z: Array, out: Array | None = None) -> Array:
 
 @operation("dz = dy sigmoid(z)", FloatingOp, forward=_softplus)
 def softplus(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
-    """Return the softplus ``log(1 + exp(z))`` of every entry (Table 65.1); it never overflows."""
+    """Return the softplus ``log(1 + exp(z))`` of every element (Table 65.1); it never overflows."""
     return (dy * sigmoid(z),)
 
 
 @operation("dz = dy (1 - y**2)", FloatingOp)
 def tanh(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
-    """Return the hyperbolic tangent, tanh, of every entry (Table 65.1); its derivative is ``1 - y**2`` (65.7)."""
+    """Return the hyperbolic tangent, tanh, of every element (Table 65.1); its derivative is ``1 - y**2`` (65.7)."""
     return (dy * (1.0 - y * y),)
 
 
@@ -72,7 +72,7 @@ class ScaledTanh(FloatingOp):
 
 @applies(ScaledTanh)
 def scaled_tanh(z: Operand, a: float = SCALED_TANH_A, b: float = SCALED_TANH_B) -> Tensor:
-    """Return the scaled hyperbolic tangent ``a tanh(b z)`` of every entry (Table 65.1).
+    """Return the scaled hyperbolic tangent ``a tanh(b z)`` of every element (Table 65.1).
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _positive_part(xp: Any, z: Array, out: Array | None = None) -> Array:
 
 @operation("dz = dy where z > 0, 0 elsewhere", FloatingOp, forward=_positive_part)
 def relu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
-    """Return the rectifier, ReLU, ``max(0, z)`` of every entry (Table 65.1); the derivative at 0 is 0 (65.11)."""
+    """Return the rectifier, ReLU, ``max(0, z)`` of every element (Table 65.1); the derivative at 0 is 0 (65.11)."""
     return (gate(dy, y),)
 
 
@@ -112,7 +112,7 @@ class TwoSidedRelu(FloatingOp):
 
 @applies(TwoSidedRelu)
 def two_sided_relu(z: Operand, alpha: float) -> Tensor:
-    """Return ``max(0, z) + alpha min(0, z)`` of every entry (Problem 65.4); the derivative at 0 is 0."""
+    """Return ``max(0, z) + alpha min(0, z)`` of every element (Problem 65.4); the derivative at 0 is 0."""
     return TwoSidedRelu(alpha)(z)
 
 
@@ -122,7 +122,7 @@ class LeakyRelu(TwoSidedRelu):
 
 @applies(LeakyRelu)
 def leaky_relu(z: Operand, slope: float = 0.01) -> Tensor:
-    """Return the leaky ReLU of every entry, `z` from 0 on and ``slope z`` below; the derivative at 0 is 0 (65.12)."""
+    """Return the leaky ReLU of every element, `z` from 0 on and ``slope z`` below; the derivative at 0 is 0 (65.12)."""
     return instance(LeakyRelu, slope)(z)
 
 
@@ -142,7 +142,7 @@ class Elu(FloatingOp):
 
 @applies(Elu)
 def elu(z: Operand, alpha: float = 1.0) -> Tensor:
-    """Return the ELU of every entry, `z` from 0 on and ``alpha (exp(z) - 1)`` below (Table 65.1).
+    """Return the ELU of every element, `z` from 0 on and ``alpha (exp(z) - 1)`` below (Table 65.1).
 
     The derivative at 0 is 1, the slope of the branch that 0 belongs to in the table; in PyTorch it is alpha.
     """
@@ -161,7 +161,7 @@ def identity(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
 
 @dataclass(frozen=True)
 class _AlongAxis(Op):
-    """An operation that treats the entries along one axis together."""
+    """An operation that treats the elements along one axis together."""
 
     axis: int = -1
 
@@ -185,9 +185,9 @@ class Softmax(_AlongAxis):
 
 @applies(Softmax)
 def softmax(z: Operand, axis: int = -1) -> Tensor:
-    """Return the softmax along `axis` (65.13)-(65.15), (65.39): positive entries that add up to 1.
+    """Return the softmax along `axis` (65.13)-(65.15), (65.39): positive elements that add up to 1.
 
-    Finite for every finite input, centred on the largest entry along the axis.
+    Finite for every finite input, centred on the largest element along the axis.
     """
     return instance(Softmax, axis)(z)
 

@@ -33,6 +33,6 @@ def normalize_axes(what: str, axis: int | tuple[int, ...] | None, shape: Shape) 
 
 
 def check_axis(op: Op, x: Tensor, axis: int) -> None:
-    """Raise an error if the axis does not exist or has no entries."""
+    """Raise an error if the axis does not exist or has no elements."""
     if not x.shape[normalize_axis(op.name, axis, x.shape)]:
-        raise ShapeError(f"{op.name}: no entries along axis {axis} of shape {x.shape}")
+        raise ShapeError(f"{op.name}: no elements along axis {axis} of shape {x.shape}")

@@ -89,7 +89,7 @@ def operation(
         compute: Any = forward
         if not callable(compute):
             compute = eval(f"lambda xp, {operands}, out=None: xp.{forward or name}({operands}, out=out)")
-        own = {
+        attributes = {
             "__module__": backward.__module__,
             "__reduce__": lambda op: f"{backward.__name__}.op",  # pickled as a name
             "name": name,
@@ -97,14 +97,14 @@ def operation(
             "forward": staticmethod(compute),
             "backward": staticmethod(backward),
         }
-        kind = type(name.title().replace("_", ""), (base,), own | members)
+        kind = type(name.title().replace("_", ""), (base,), attributes | members)
         function: Any = eval(f"lambda {operands}: op({operands})", {"op": kind()})
         function.__name__ = function.__qualname__ = backward.__name__
         function.__module__, function.__doc__ = backward.__module__, backward.__doc__
         function.__annotations__ = dict.fromkeys(operands.split(", "), Operand) | {"return": Tensor}
         function.op = function.__globals__["op"]
-        made: Function[P] = applies(function.op)(function)
-        return made
+        documented: Function[P] = applies(function.op)(function)
+        return documented
 
     return declare
 

@@ -1,4 +1,4 @@
-"""Arithmetic, functions of one variable, and comparisons, entry by entry.
+"""Arithmetic, functions of one variable, and comparisons, element by element.
 
 Conventions where no derivative exists: that of `sqrt` and `abs` at 0 is 0, and so are those of ``0 ** 0``. Division by
 zero and the logarithm of zero stay infinite.
@@ -41,7 +41,7 @@ def subtract(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
 
 @operation("da = dy b, db = dy a")
 def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return ``a * b``, entry by entry; shapes broadcast, dtypes must agree."""
+    """Return ``a * b``, element by element; shapes broadcast, dtypes must agree."""
     return lambda: dy * b, lambda: dy * a
 
 
@@ -87,13 +87,13 @@ def power(a: Operand, b: Operand) -> Tensor:
 
 @operation("dy flows to the larger operand, half to each where they are equal")
 def maximum(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return the larger of `a` and `b`, entry by entry."""
+    """Return the larger of `a` and `b`, element by element."""
     return _split_ties(dy, y, a, b)
 
 
 @operation("dy flows to the smaller operand, half to each where they are equal")
 def minimum(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return the smaller of `a` and `b`, entry by entry."""
+    """Return the smaller of `a` and `b`, element by element."""
     return _split_ties(dy, y, a, b)
 
 
@@ -114,49 +114,49 @@ def negative(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
 
 @operation("dx = dy y", FloatingOp)
 def exp(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
-    """Return the exponential of every entry."""
+    """Return the exponential of every element."""
     return (dy * y,)
 
 
 @operation("dx = dy / x", FloatingOp)
 def log(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
-    """Return the natural logarithm of every entry; ``-inf`` at 0."""
+    """Return the natural logarithm of every element; ``-inf`` at 0."""
     return (dy / x,)
 
 
 @operation("dx = dy / (2 y), 0 where y = 0", FloatingOp)
 def sqrt(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
-    """Return the square root of every entry; its derivative at 0 is 0 by convention."""
+    """Return the square root of every element; its derivative at 0 is 0 by convention."""
     return (divide_or_zero(dy, 2.0 * y),)
 
 
 @operation("dx = dy sign(x), 0 where x = 0")
 def abs(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
-    """Return the absolute value of every entry; its derivative at 0 is 0."""
+    """Return the absolute value of every element; its derivative at 0 is 0."""
     return (dy * sign(x),)
 
 
 @operation("dx = 0")
 def sign(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
-    """Return -1, 0 or 1 for every entry."""
+    """Return -1, 0 or 1 for every element."""
     return (None,)
 
 
 @operation("dx = 2 dy x")
 def square(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
-    """Return the square of every entry."""
+    """Return the square of every element."""
     return (2.0 * (dy * x),)
 
 
 @operation("dx = dy 2 / sqrt(pi) exp(-x**2)", FloatingOp)
 def erf(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
-    """Return the error function of every entry (what (65.192) means, normalised so that erf(inf) = 1)."""
+    """Return the error function of every element (what (65.192) means, normalised so that erf(inf) = 1)."""
     return (dy * (2.0 / math.sqrt(math.pi)) * exp(-square(x)),)
 
 
 @dataclass(frozen=True)
 class Clip(ElementwiseOp):
-    """Entries limited to an interval."""
+    """Elements limited to an interval."""
 
     rule = "dx = dy inside the interval and at its ends, 0 outside"
     low: float | None = None
@@ -171,7 +171,7 @@ class Clip(ElementwiseOp):
 
 @applies(Clip)
 def clip(x: Operand, low: float | None = None, high: float | None = None) -> Tensor:
-    """Return the entries limited to the interval from `low` to `high` (None: no limit on that side)."""
+    """Return the elements limited to the interval from `low` to `high` (None: no limit on that side)."""
     if low is None and high is None:
         raise ArgumentError("clip: give low, high or both")
     return Clip(low, high)(x)
@@ -179,7 +179,7 @@ def clip(x: Operand, low: float | None = None, high: float | None = None) -> Ten
 
 @dataclass(frozen=True)
 class Cast(Op):
-    """Entries converted to another dtype."""
+    """Elements converted to another dtype."""
 
     rule = "dx = dy, converted back"
     dtype: str
@@ -203,44 +203,44 @@ def astype(x: Operand, dtype: Any) -> Tensor:
 
 
 class Comparison(ElementwiseOp):
-    """A truth value for each pair of entries; it carries no gradient."""
+    """A truth value for each pair of elements; it carries no gradient."""
 
     differentiable = False
 
 
 @operation("no gradient", Comparison)
 def less(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return whether ``a < b``, entry by entry (bool)."""
+    """Return whether ``a < b``, element by element (bool)."""
     return None, None
 
 
 @operation("no gradient", Comparison)
 def less_equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return whether ``a <= b``, entry by entry (bool)."""
+    """Return whether ``a <= b``, element by element (bool)."""
     return None, None
 
 
 @operation("no gradient", Comparison)
 def greater(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return whether ``a > b``, entry by entry (bool)."""
+    """Return whether ``a > b``, element by element (bool)."""
     return None, None
 
 
 @operation("no gradient", Comparison)
 def greater_equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return whether ``a >= b``, entry by entry (bool)."""
+    """Return whether ``a >= b``, element by element (bool)."""
     return None, None
 
 
 @operation("no gradient", Comparison)
 def equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return whether ``a = b``, entry by entry (bool)."""
+    """Return whether ``a = b``, element by element (bool)."""
     return None, None
 
 
 @operation("no gradient", Comparison)
 def not_equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return whether ``a != b``, entry by entry (bool)."""
+    """Return whether ``a != b``, element by element (bool)."""
     return None, None
 
 
@@ -255,7 +255,7 @@ def _where(dy: Tensor, y: Tensor, condition: Operand, a: Operand, b: Operand) ->
 
 @applies(_where.op)
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
-    """Return `a` where `condition` holds and `b` elsewhere, entry by entry.
+    """Return `a` where `condition` holds and `b` elsewhere, element by element.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Indexing: entries picked by integers, slices and arrays of indices, and put back where they came from."""
+"""Indexing: elements picked by integers, slices and arrays of indices, and put back where they came from."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def _key_text(k: Any) -> str:
 
 def _fill(key: Key, arrays: Sequence[Array]) -> Any:
     """Return the index with its arrays in their places."""
-    given = iter(arrays)
-    return tuple(next(given) if isinstance(k, _ArrayKey) else k for k in key)
+    remaining = iter(arrays)
+    return tuple(next(remaining) if isinstance(k, _ArrayKey) else k for k in key)
 
 
 @dataclass(frozen=True)
 class Index(Op):
-    """Entries picked by an index: ``y = x[key]``; arrays in the key are further inputs."""
+    """Elements picked by an index: ``y = x[key]``; arrays in the key are further inputs."""
 
     rule = "dx = dy at the picked places, 0 elsewhere; places picked twice add up"
     key: Key
 
     @property
     def view(self) -> bool:  # type: ignore[override]
-        """Whether the entries are a regular part of the memory: no arrays of indices."""
+        """Whether the elements are a regular part of the memory: no arrays of indices."""
         return ARRAY_KEY not in self.key
 
     @property
@@ -82,7 +82,7 @@ class Index(Op):
 
     def forward(self, xp: Any, x: Array, *arrays: Array, out: Array | None = None) -> Array:
         key = _fill(self.key, arrays)
-        return x[key if ... in self.key else (*key, ...)]  # with ..., one entry is a view of it and not a number
+        return x[key if ... in self.key else (*key, ...)]  # with ..., one element is a view of it and not a number
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor, *arrays: Tensor) -> Gradients:
         return lambda: IndexAdd(self.key, x.shape)(dy, *arrays), *(None for _ in arrays)
@@ -90,7 +90,7 @@ class Index(Op):
 
 @dataclass(frozen=True)
 class IndexAdd(Op):
-    """Entries put at the places of an index, zeros elsewhere; places named twice add up."""
+    """Elements put at the places of an index, zeros elsewhere; places named twice add up."""
 
     rule = "dx = dy[key]"
     key: Key
@@ -139,7 +139,7 @@ def _index_tensor(value: Any, x: Tensor) -> Tensor:
 
 @applies(Index)
 def take(x: Operand, indices: Operand, axis: int = 0) -> Tensor:
-    """Return the entries of `x` at `indices` along `axis`; an index may repeat.
+    """Return the elements of `x` at `indices` along `axis`; an index may repeat.
 
     Parameters
     ----------

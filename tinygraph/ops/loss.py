@@ -112,7 +112,7 @@ def _sigmoid_cross_entropy(xp: Any, z: Array, t: Array, out: Array | None = None
 
 @operation("dz = dy (sigmoid(z) - t), dt = -dy z", FloatingOp, forward=_sigmoid_cross_entropy)
 def sigmoid_cross_entropy(dy: Tensor, y: Tensor, z: Operand, t: Operand) -> Gradients:
-    """Return ``-t log s - (1 - t) log(1 - s)`` with ``s = sigmoid(z)``, entry by entry; finite for every finite `z`.
+    """Return ``-t log s - (1 - t) log(1 - s)`` with ``s = sigmoid(z)``, per element; finite for every finite `z`.
 
     Parameters
     ----------

@@ -66,9 +66,9 @@ class Neighborhoods:
             raise DataError(f"Neighborhoods: expected rows (from, to) of whole numbers, got shape {array.shape}")
         if (array != np.floor(array)).any():
             raise DataError("Neighborhoods: expected rows (from, to) of whole numbers, got fractions")
-        made = cls.__new__(cls)
-        made._set(array[:, 0].astype(np.int64), array[:, 1].astype(np.int64), n_in, n_out)
-        return made
+        result = cls.__new__(cls)
+        result._set(array[:, 0].astype(np.int64), array[:, 1].astype(np.int64), n_in, n_out)
+        return result
 
     @classmethod
     def from_dense(cls, matrix: Any) -> Self:
@@ -80,9 +80,9 @@ class Neighborhoods:
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> Self:
-        """Return the neighbourhoods of the stored entries of a scipy.sparse matrix of shape (n_in, n_out)."""
-        entries = matrix.tocoo()
-        return cls.from_edges(np.stack([entries.row, entries.col], axis=1), *matrix.shape)
+        """Return the neighbourhoods of the stored elements of a scipy.sparse matrix of shape (n_in, n_out)."""
+        triplets = matrix.tocoo()
+        return cls.from_edges(np.stack([triplets.row, triplets.col], axis=1), *matrix.shape)
 
     @classmethod
     def from_networkx(cls, graph: Any, self_loops: bool = True) -> Self:

@@ -114,6 +114,6 @@ def bias(dz: Tensor, y: Tensor, z: Operand, theta: Operand) -> Gradients:
     Raises
     ------
     ShapeError
-        If `theta` does not have one entry per column of `z`.
+        If `theta` does not have one element per column of `z`.
     """
     return dz, lambda: negative(sum_to(dz, theta.shape))  # summed first: the smaller one is negated

@@ -105,7 +105,7 @@ def set_stream_state(backend: Backend, state: np.ndarray) -> None:
 def bernoulli(
     p_off: float, shape: Sequence[int] | int, dtype: Any = np.float32, backend: Backend | None = None
 ) -> Tensor:
-    """Return a mask whose entries are 0 with probability `p_off` and 1 otherwise (65.120).
+    """Return a mask whose elements are 0 with probability `p_off` and 1 otherwise (65.120).
 
     Parameters
     ----------

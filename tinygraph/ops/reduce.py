@@ -29,7 +29,7 @@ __all__ = ["argmax", "broadcast_to", "max", "mean", "min", "norm", "sum", "sum_t
 
 @dataclass(frozen=True)
 class Reduction(Op):
-    """An operation that joins the entries along `axis` into one; the backend has it under the same name."""
+    """An operation that joins the elements along `axis` into one; the backend has it under the same name."""
 
     axis: Axis = None
     keepdims: bool = False
@@ -46,7 +46,7 @@ class Reduction(Op):
         return normalize_axes(self.name, self.axis, shape)
 
     def count(self, shape: Shape) -> int:
-        """Return how many entries are joined into one."""
+        """Return how many elements are joined into one."""
         return math.prod([shape[a] for a in self.axes(shape)])
 
     def expand_like(self, t: Tensor, x: Tensor) -> Tensor:
@@ -67,11 +67,11 @@ class Sum(Reduction):
 
 
 class _OfSome(Reduction):
-    """A reduction that has no value where there are no entries."""
+    """A reduction that has no value where there are no elements."""
 
     def check(self, *inputs: Tensor) -> None:
         if not self.count(inputs[0].data.shape):
-            raise ShapeError(f"{self.name}: no entries along axis {self.axis} of shape {inputs[0].shape}")
+            raise ShapeError(f"{self.name}: no elements along axis {self.axis} of shape {inputs[0].shape}")
 
 
 class Mean(_OfSome):
@@ -129,31 +129,31 @@ def _apply(kind: Callable[..., Op], x: Operand, axis: Any, keepdims: bool) -> Te
 
 @applies(Sum)
 def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the sum over `axis` (None: over all entries)."""
+    """Return the sum over `axis` (None: over all elements)."""
     return _apply(Sum, x, axis, keepdims)
 
 
 @applies(Mean)
 def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the mean over `axis` (None: over all entries)."""
+    """Return the mean over `axis` (None: over all elements)."""
     return _apply(Mean, x, axis, keepdims)
 
 
 @applies(Max)
 def max(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the largest entry along `axis`; equals share its gradient."""
+    """Return the largest element along `axis`; equals share its gradient."""
     return _apply(Max, x, axis, keepdims)
 
 
 @applies(Min)
 def min(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the smallest entry along `axis`; equals share its gradient."""
+    """Return the smallest element along `axis`; equals share its gradient."""
     return _apply(Min, x, axis, keepdims)
 
 
 @applies(Norm)
 def norm(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the Euclidean norm over `axis` (None: of all entries); its derivative at 0 is 0."""
+    """Return the Euclidean norm over `axis` (None: of all elements); its derivative at 0 is 0."""
     return _apply(Norm, x, axis, keepdims)
 
 
@@ -164,20 +164,20 @@ def var(x: Operand, axis: Axis = None, keepdims: bool = False, ddof: int = 0) ->
     Raises
     ------
     ShapeError
-        If there are not more than `ddof` entries.
+        If there are not more than `ddof` elements.
     """
     x = as_tensor(x)
     axis = tuple(axis) if isinstance(axis, list) else axis
     count: int = math.prod([x.shape[a] for a in normalize_axes("var", axis, x.shape)])
     if count <= ddof:
-        raise ShapeError(f"var: {count} entries along axis {axis} of {x.shape}, ddof={ddof} needs more than {ddof}")
+        raise ShapeError(f"var: {count} elements along axis {axis} of {x.shape}, ddof={ddof} needs more than {ddof}")
     deviation = x - mean(x, axis, keepdims=True)
     return sum(square(deviation), axis, keepdims) * (1.0 / (count - ddof))
 
 
 @dataclass(frozen=True)
 class ArgMax(Op):
-    """The position of the largest entry along an axis, the first of equals."""
+    """The position of the largest element along an axis, the first of equals."""
 
     name = "argmax"
     rule = "no gradient"
@@ -193,13 +193,13 @@ class ArgMax(Op):
 
 @applies(ArgMax)
 def argmax(x: Operand, axis: int = -1) -> Tensor:
-    """Return the position of the largest entry along `axis`, the first of equals (int64, no gradient)."""
+    """Return the position of the largest element along `axis`, the first of equals (int64, no gradient)."""
     return ArgMax(axis)(x)
 
 
 @dataclass(frozen=True)
 class BroadcastTo(Op):
-    """Entries repeated along axes of length 1 or none."""
+    """Elements repeated along axes of length 1 or none."""
 
     rule = "dx = dy, summed over the repeated axes"
     view = True

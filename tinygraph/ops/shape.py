@@ -1,4 +1,4 @@
-"""Operations that move entries and do not change them: other shapes, other orders of axes, joining and cutting."""
+"""Operations that move elements and do not change them: other shapes, other orders of axes, joining and cutting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["concatenate", "pad", "reshape", "split", "stack", "transpose"]
 
 @dataclass(frozen=True)
 class Reshape(Op):
-    """The same entries in another shape."""
+    """The same elements in another shape."""
 
     rule = "dx = dy, reshaped back"
     view = True
@@ -36,7 +36,7 @@ class Reshape(Op):
         size, known = inputs[0].size, math.prod(n for n in self.shape if n != -1)
         open_axes = self.shape.count(-1)
         if open_axes > 1 or (size != known if not open_axes else not known or size % known):
-            raise ShapeError(f"reshape: {inputs[0].shape} has {size} entries, they do not fill {self.shape}")
+            raise ShapeError(f"reshape: {inputs[0].shape} has {size} elements, they do not fill {self.shape}")
 
     def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
         return xp.reshape(x, self.shape)
@@ -47,7 +47,7 @@ class Reshape(Op):
 
 @applies(Reshape)
 def reshape(x: Operand, shape: int | Sequence[int]) -> Tensor:
-    """Return the same entries in another shape; one length may be -1, it is then inferred."""
+    """Return the same elements in another shape; one length may be -1, it is then inferred."""
     return Reshape((shape,) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape))(x)
 
 
@@ -151,7 +151,7 @@ def _part(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """A constant written around the entries."""
+    """A constant written around the elements."""
 
     rule = "dx = dy without the border"
     widths: tuple[tuple[int, int], ...]
@@ -180,7 +180,7 @@ def pad(x: Operand, widths: int | Sequence[int | Sequence[int]], value: float = 
     ----------
     x : tensor
     widths : int, or one int or pair (before, after) per axis
-        How many entries to add.
+        How many elements to add.
     value : float
         What the border holds.
     """

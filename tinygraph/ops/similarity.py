@@ -21,7 +21,7 @@ def cosine_similarity(u: Operand, v: Operand, axis: int = -1) -> Tensor:
     u, v : floating tensors of one dtype
         Of one shape, or of shapes that broadcast with the same length along `axis`.
     axis : int
-        Along which the entries of a vector lie.
+        Along which the elements of a vector lie.
 
     Returns
     -------

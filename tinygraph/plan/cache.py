@@ -89,7 +89,7 @@ class Cache:
 
 def quarter_of_memory(backend: Backend) -> int:
     """Return a quarter of the bytes that are free on a device, or that this machine has."""
-    free = backend.room()
+    free = backend.free_memory()
     if free is None:
         try:
             free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

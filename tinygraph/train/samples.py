@@ -34,8 +34,8 @@ def training_batches(
         batches = Batches(X, Y, batch_size, seed=seed, replacement=replacement, check_finite=False)
         if objective.like is None or objective.loss is None:
             return batches  # a loss of one's own gets what it was given: host arrays
-        room = objective.backend.room()
-        fits = room is not None and MAX_MEMORY_FRACTION * room >= X.nbytes + Y.nbytes
+        free = objective.backend.free_memory()
+        fits = free is not None and MAX_MEMORY_FRACTION * free >= X.nbytes + Y.nbytes
         return batches.moved(objective.backend) if fits else batches
     if replacement:
         raise ArgumentError("fit: replacement draws from a pair of arrays; batches of your own come as they are")

@@ -71,11 +71,11 @@ class Result:
     @property
     def spreads(self) -> dict[str, float]:
         """The range of the middle half of the blocks over their median, by contender: large on a busy machine."""
-        found = {}
+        shares = {}
         for name, blocks in self.compared.items():
             low, _, high = statistics.quantiles(blocks, method="inclusive") if len(blocks) > 1 else blocks * 3
-            found[name] = (high - low) / self.medians[name]
-        return found
+            shares[name] = (high - low) / self.medians[name]
+        return shares
 
     @property
     def ratios(self) -> dict[str, float]:

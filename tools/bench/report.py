@@ -54,7 +54,7 @@ def table(result: Result, *, first_calls: bool) -> Iterator[str]:
         yield f"  {CONTENDERS[name].title:<18} left out: {reason}"
     if first_calls and result.warm_up:
         yield "  first calls, with compiling: " + ", ".join(
-            f"{CONTENDERS[name].title} {duration(said['first_call'])}" for name, said in result.warm_up.items()
+            f"{CONTENDERS[name].title} {duration(timing['first_call'])}" for name, timing in result.warm_up.items()
         )
 
 

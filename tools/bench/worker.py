@@ -78,8 +78,8 @@ def timed(training: Training, steps: int, start: int) -> dict[str, float]:
 def serve(workload: str, contender: str, device: str, questions: TextIO, answers: TextIO) -> None:
     """Build, warm up, and answer until `questions` end; what goes wrong is the last answer."""
 
-    def answer(**said: Any) -> None:
-        answers.write(json.dumps(said) + "\n")
+    def answer(**facts: Any) -> None:
+        answers.write(json.dumps(facts) + "\n")
         answers.flush()
 
     try:

@@ -29,17 +29,17 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
 }
 
 
-def settings_of(model: str, **given: Any) -> Settings:
+def settings_of(model: str, **options: Any) -> Settings:
     """Return the settings of the experiment called `model`: its defaults, and what is given and not None."""
     experiment: type[Experiment] = choose("model", model, EXPERIMENTS)
-    said = {k: v for k, v in given.items() if v is not None}
+    chosen = {k: v for k, v in options.items() if v is not None}
     for name in ("head", "tied", "noise"):
-        if name in said and name not in experiment.options:
+        if name in chosen and name not in experiment.options:
             having = ", ".join(m for m, e in EXPERIMENTS.items() if name in e.options)
             raise ArgumentError(f"{model} has no --{name}; these have: {having}")
-    said.setdefault("backend", tg.backend.current().name)
-    settings = replace(experiment.defaults, **(experiment.defaults_by_data.get(said.get("data", ""), {}) | said))
-    if "momentum" in said and settings.optimizer != "sgd":
+    chosen.setdefault("backend", tg.backend.current().name)
+    settings = replace(experiment.defaults, **(experiment.defaults_by_data.get(chosen.get("data", ""), {}) | chosen))
+    if "momentum" in chosen and settings.optimizer != "sgd":
         raise ArgumentError(f"{settings.optimizer} has no --momentum; it is for sgd")
     return settings
 

@@ -68,14 +68,14 @@ class AutoencoderExperiment(Experiment):
         if self.settings.noise:
             awake = generator(self.settings.seed, "noise").random(test.shape) >= self.settings.noise
             inputs["restored_"] = test * awake
-        found: dict[str, Any] = {"code": self.settings.hidden_sizes[-1]}
-        components = data.pca(X, min(found["code"], self.n_features), center=True)
-        for name, given in inputs.items():
+        measured: dict[str, Any] = {"code": self.settings.hidden_sizes[-1]}
+        components = data.pca(X, min(measured["code"], self.n_features), center=True)
+        for name, images in inputs.items():
             with tg.no_grad():
-                found[f"{name}test_loss"] = float(losses.squared_error(self.net.predict(given), test))
-            back = components.decode(components.encode(given))
-            found[f"{name}components_loss"] = float(np.square(back - test).sum(axis=1).mean())
-        return found
+                measured[f"{name}test_loss"] = float(losses.squared_error(self.net.predict(images), test))
+            back = components.decode(components.encode(images))
+            measured[f"{name}components_loss"] = float(np.square(back - test).sum(axis=1).mean())
+        return measured
 
     def summary(self, results: dict[str, Any]) -> list[str]:
         """Return the errors of the network and of principal components in words."""

@@ -112,7 +112,7 @@ class Experiment(ABC):
     train_set, validation : pairs of arrays
         As `tinygraph.fit` takes them; `validation` may be None.
     patience : int or None
-        After how many passes without a better validation error to stop, as `tinygraph.fit` takes it.
+        After how many epochs without a better validation error to stop, as `tinygraph.fit` takes it.
     options : tuple of str
         Which of the settings `head`, `tied` and `noise` it has.
     held_out : str

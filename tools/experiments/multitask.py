@@ -104,5 +104,5 @@ class MultitaskExperiment(Experiment):
 def attributes(labels: np.ndarray) -> np.ndarray:
     """Return 1 where a digit has an attribute and 0 where not, float32 (n, 5), for digits of shape (n,)."""
     table = [[digit in those for those in ATTRIBUTES.values()] for digit in range(10)]
-    found: np.ndarray = np.array(table, np.float32)[labels]
-    return found
+    tasks_labels: np.ndarray = np.array(table, np.float32)[labels]
+    return tasks_labels

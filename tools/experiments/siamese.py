@@ -23,7 +23,7 @@ TEST_PAIRS, EPISODES = 4000, 2000
 
 @dataclass(frozen=True)
 class Task:
-    """How many pairs a pass has, how far images are moved in it, and among how many classes one shot is tested."""
+    """How many pairs an epoch has, how far images are moved in it, and among how many classes one shot is tested."""
 
     pairs: int
     shift: int
@@ -41,7 +41,7 @@ TASKS = {"digits": Task(4000, 1, (3,)), "omniglot": Task(20_000, 1, (5, 20))}
 
 
 class SiameseExperiment(Experiment):
-    """Are two images of one class (Problems 65.22-65.24)? Pairs are drawn anew in each pass, their images moved.
+    """Are two images of one class (Problems 65.22-65.24)? Pairs are drawn anew in each epoch, their images moved.
 
     Tested on classes that were not learned: the digits 7 to 9, or whole alphabets. Digits are tested on new images
     of learned classes as well. Beside it the same by pixels alone. `noise` is the fraction of pixels asleep in
@@ -70,15 +70,15 @@ class SiameseExperiment(Experiment):
         sizes = [images.n_features, *s.hidden_sizes]
         sleep = [s.noise, *[0.0] * (len(sizes) - 2)]
         self.net = siamese(sizes, s.head, activation=s.activation, dropout=sleep, init=s.init, seed=s.seed)
-        self.loss, self.different = LEARNING[s.head]
+        self.loss, self.negative_label = LEARNING[s.head]
         rows, columns = images.image_shape
         self.train_set = data.PairBatches(
             *learned,
             task.pairs,
             s.batch_size,
             s.seed,
-            different=self.different,
-            change=partial(data.shifted, shape=(rows, columns), by=task.shift),
+            negative_label=self.negative_label,
+            augment=partial(data.shifted, shape=(rows, columns), by=task.shift),
         )
         self.learned, self.task = learned, task
         self.validation = self._pairs(self.new)
@@ -86,13 +86,13 @@ class SiameseExperiment(Experiment):
 
     def _pairs(self, samples: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Return pairs to test on, the same each time."""
-        return data.balanced_pairs(*samples, TEST_PAIRS, seed=self.settings.seed, different=self.different)
+        return data.balanced_pairs(*samples, TEST_PAIRS, seed=self.settings.seed, negative_label=self.negative_label)
 
     @property
     def title(self) -> str:
         """Sizes, head and data in words."""
         sizes = [self.n_features // 2, *self.settings.hidden_sizes]
-        return f"{sizes}, {self.settings.head}, on {self.settings.data}: {self.task.pairs} pairs a pass"
+        return f"{sizes}, {self.settings.head}, on {self.settings.data}: {self.task.pairs} pairs an epoch"
 
     def threshold(self) -> float:
         """Return the score from which on a pair is "same": 1/2 for a probability; for a cosine a learned one.
@@ -107,17 +107,17 @@ class SiameseExperiment(Experiment):
     def results(self) -> dict[str, Any]:
         """Return verification by the network and by pixels, and one-shot accuracies by both."""
         threshold = self.threshold()
-        found: dict[str, Any] = {"threshold": threshold}
+        measured: dict[str, Any] = {"threshold": threshold}
         for name, samples in {"new": self.new, "seen": self.seen}.items():
             if samples is None:
                 continue
             pairs, same = self._pairs(samples)
             with tg.no_grad():
                 scores = self.net.predict(pairs)
-            found[f"{name}_accuracy"] = metrics.verification_accuracy(scores, same, threshold)
+            measured[f"{name}_accuracy"] = metrics.verification_accuracy(scores, same, threshold)
             for prefix, s in {"": scores, "pixels_": pixel_cosine(pairs[:, 0], pairs[:, 1])}.items():
-                found[f"{name}_{prefix}area"] = metrics.area_under_curve(s, same)
-                found[f"{name}_{prefix}equal_error"] = metrics.equal_error_rate(s, same)
+                measured[f"{name}_{prefix}area"] = metrics.area_under_curve(s, same)
+                measured[f"{name}_{prefix}equal_error"] = metrics.equal_error_rate(s, same)
         one_shot: dict[str, Callable[..., Any]] = {
             "one_shot": self.net.predict,
             "one_shot_pixels": pixel_similarity,
@@ -125,8 +125,8 @@ class SiameseExperiment(Experiment):
         }
         for n in self.task.ways:
             for name, similarity in one_shot.items():
-                found[f"{name}_{n}"] = one_shot_accuracy(similarity, *self.new, n, EPISODES, self.settings.seed)
-        return found
+                measured[f"{name}_{n}"] = one_shot_accuracy(similarity, *self.new, n, EPISODES, self.settings.seed)
+        return measured
 
     def summary(self, results: dict[str, Any]) -> list[str]:
         """Return the results in words."""

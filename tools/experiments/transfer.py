@@ -18,7 +18,7 @@ from tinygraph.models import FullyConnected, Transfer, fully_connected, transfer
 from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
 
 FIRST_NEW, SAMPLES, SUBSETS = 5, 10, 10
-PASSES, BATCH = 80, 10
+EPOCHS, BATCH = 80, 10
 WAYS = {
     "scratch": "a network that starts anew",
     "frozen": "a new last layer on the frozen trunk",
@@ -29,8 +29,8 @@ WAYS = {
 class TransferExperiment(Experiment):
     """From the digits 0 to 4 to 5 to 9 with ten images of each (Example 65.11), for ten choices of these images.
 
-    A new last layer is trained on the trunk's output, computed once, for 80 passes; or for 40, then all layers for
-    40 more at a smaller rate. Beside them a network of the same sizes that starts anew, for 80 passes. `epochs` are
+    A new last layer is trained on the trunk's output, computed once, for 80 epochs; or for 40, then all layers for
+    40 more at a smaller rate. Beside them a network of the same sizes that starts anew, for 80 epochs. `epochs` are
     those on the digits 0 to 4, and `noise` is the fraction of pixels asleep in them; the network that starts anew
     has none, which suits it at least as well.
     """
@@ -103,20 +103,20 @@ class TransferExperiment(Experiment):
             seed=s.seed,
         )
         tuned = self._transferred(0)
-        self._train_head(tuned, self.train_set, PASSES // 2)
-        self._train_few(tuned.unfreeze(), self.train_set, PASSES // 2, 1 / 3)
+        self._train_head(tuned, self.train_set, EPOCHS // 2)
+        self._train_few(tuned.unfreeze(), self.train_set, EPOCHS // 2, 1 / 3)
         self.net.load_state_dict(tuned.state_dict())
         return history
 
-    def _train_few(self, net: nn.Module, samples: Pair, passes: int, factor: float = 1.0) -> None:
+    def _train_few(self, net: nn.Module, samples: Pair, epochs: int, factor: float = 1.0) -> None:
         """Train on a few samples, at `factor` times the learning rate of the settings."""
         optimizer = self.optimizer(net)
         optimizer.lr = factor * self.settings.lr
-        tg.fit(net, self.loss, samples, optimizer, passes, BATCH, progress=False, seed=self.settings.seed)
+        tg.fit(net, self.loss, samples, optimizer, epochs, BATCH, progress=False, seed=self.settings.seed)
 
-    def _train_head(self, net: Transfer, samples: Pair, passes: int) -> None:
+    def _train_head(self, net: Transfer, samples: Pair, epochs: int) -> None:
         """Train the new layer on what the trunk makes of the samples, computed once."""
-        self._train_few(net.head, (net.features(samples[0]), samples[1]), passes, 3.0)
+        self._train_few(net.head, (net.features(samples[0]), samples[1]), epochs, 3.0)
 
     def results(self) -> dict[str, Any]:
         """Return test errors on the new digits, mean and deviation over the choices, and seconds a choice."""
@@ -130,24 +130,24 @@ class TransferExperiment(Experiment):
                 error = tg.evaluate(net, self.loss, self.new_test)[1]
                 assert error is not None
                 errors[way].append(error)
-        found: dict[str, Any] = {"source_test_error": tg.evaluate(self.source, self.loss, self.validation)[1]}
+        measured: dict[str, Any] = {"source_test_error": tg.evaluate(self.source, self.loss, self.validation)[1]}
         for way in WAYS:
-            found[f"{way}_test_error"] = float(np.mean(errors[way]))
-            found[f"{way}_deviation"] = float(np.std(errors[way], ddof=1))
-            found[f"{way}_seconds"] = seconds[way] / SUBSETS
-        return found
+            measured[f"{way}_test_error"] = float(np.mean(errors[way]))
+            measured[f"{way}_deviation"] = float(np.std(errors[way], ddof=1))
+            measured[f"{way}_seconds"] = seconds[way] / SUBSETS
+        return measured
 
     def _learned(self, way: str, subset: int) -> nn.Module:
         """Return a network that has learned the new digits from choice number `subset` in one of the `WAYS`."""
         samples = self._few(subset)
         if way == "scratch":
             net = self._network(self.settings.seed + 1 + subset)
-            self._train_few(net, samples, PASSES)
+            self._train_few(net, samples, EPOCHS)
             return net
         transferred = self._transferred(subset)
-        self._train_head(transferred, samples, PASSES if way == "frozen" else PASSES // 2)
+        self._train_head(transferred, samples, EPOCHS if way == "frozen" else EPOCHS // 2)
         if way == "tuned":
-            self._train_few(transferred.unfreeze(), samples, PASSES // 2, 1 / 3)
+            self._train_few(transferred.unfreeze(), samples, EPOCHS // 2, 1 / 3)
         return transferred
 
     def summary(self, results: dict[str, Any]) -> list[str]:

@@ -82,11 +82,11 @@ def write(name: str | None, path: Path | None = None, **options: Any) -> list[st
     form = path.suffix.removeprefix(".").lower()
     if form not in FORMATS:
         raise ArgumentError(f"{path}: the name must end in {', '.join(f'.{form}' for form in FORMATS)}")
-    given = {option: value for option, value in options.items() if value is not None}
-    wrong = next((_option(option) for option in given if _option(option) not in figure.options), None)
+    chosen = {option: value for option, value in options.items() if value is not None}
+    wrong = next((_option(option) for option in chosen if _option(option) not in figure.options), None)
     if wrong is not None:
         raise ArgumentError(f"figure {name} has no {wrong}; its options: {', '.join(figure.options) or 'none'}")
-    picture, lines = figure.draw(**given)
+    picture, lines = figure.draw(**chosen)
     write_file(path, image(picture, form))
     return [*lines, f"wrote {path}"]
 

@@ -47,11 +47,11 @@ def draw(nodes: list[int] | None = None, draws: int = 20_000, seed: int = 0) -> 
 
 
 def _covariance(axes: Any, outputs: np.ndarray, K: int) -> None:
-    found, error = sample_covariance(outputs)
+    covariance, error = sample_covariance(outputs)
     fine = np.linspace(INPUTS[0, 0], INPUTS[-1, 0], 201)[:, None]
     for i, colour in zip(FIXED, shades(len(FIXED)), strict=True):
         axes.plot(fine, kernel(fine, INPUTS[i : i + 1], **MOMENTS), color=colour, label=f"$h = {INPUTS[i, 0]:g}$")
-        axes.errorbar(INPUTS[:, 0], found[:, i], 2 * error[:, i], fmt="o", color=colour, markersize=3, linewidth=1)
+        axes.errorbar(INPUTS[:, 0], covariance[:, i], 2 * error[:, i], fmt="o", color=colour, markersize=3, linewidth=1)
     axes.set_title(rf"$E\,g(h)g(h')$, (65.197); dots: networks, $K = {K}$", loc="left")
     axes.set_xlabel("$h'$")
     axes.legend(frameon=False)

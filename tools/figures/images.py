@@ -33,14 +33,14 @@ def draw(
         Decides which images.
     """
     rows, columns = whole_number("rows", rows, 1), whole_number("columns", columns, 1)
-    found = _load(data, data_dir)
-    images, names = choose(found, rows * columns, seed)
-    *_, height, width = found.image_shape
+    source = _load(data, data_dir)
+    images, names = choose(source, rows * columns, seed)
+    *_, height, width = source.image_shape
     # One image of all, each with room below for its name; the colours come first in the data and last in a picture.
     images = images.reshape(rows, columns, -1, height, width)
-    room = np.pad(images, [(0, 0)] * 3 + [(0, height // 3), (0, width // 6)], constant_values=1.0)
-    tall, wide = room.shape[-2:]
-    mosaic = room.transpose(0, 3, 1, 4, 2).reshape(rows * tall, columns * wide, -1)
+    framed = np.pad(images, [(0, 0)] * 3 + [(0, height // 3), (0, width // 6)], constant_values=1.0)
+    tall, wide = framed.shape[-2:]
+    mosaic = framed.transpose(0, 3, 1, 4, 2).reshape(rows * tall, columns * wide, -1)
     picture, axes = figure()
     picture.set_size_inches(0.9 * columns, 1.03 * rows + 0.4)
     axes.imshow(mosaic, cmap="gray", vmin=0.0, vmax=1.0, interpolation="none")
@@ -48,29 +48,29 @@ def draw(
     for i, name in enumerate(names):
         row, column = divmod(i, columns)
         axes.text(column * wide + width / 2, row * tall + 1.05 * height, name, ha="center", va="top", fontsize=7)
-    channels = f"{found.image_shape[0]} channels of " if len(found.image_shape) == 3 else ""
-    axes.set_title(f"{found.name}: {channels}{height} x {width} pixels", loc="left", fontsize=9)
-    return picture, [f"{len(names)} of {len(found.train[0]):,} training images of {found.name}"]
+    channels = f"{source.image_shape[0]} channels of " if len(source.image_shape) == 3 else ""
+    axes.set_title(f"{source.name}: {channels}{height} x {width} pixels", loc="left", fontsize=9)
+    return picture, [f"{len(names)} of {len(source.train[0]):,} training images of {source.name}"]
 
 
-def choose(found: Dataset, count: int, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Return training images of `found`, (count, n_features), and the names of their classes; none comes twice."""
-    X, labels = found.train[0], found.labels_train
+def choose(dataset: Dataset, count: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Return training images of `dataset`, (count, n_features), and the names of their classes; none comes twice."""
+    X, labels = dataset.train[0], dataset.labels_train
     if count > len(X):
-        raise ArgumentError(f"rows and columns: {found.name} has {len(X)} training images, {count} are asked for")
+        raise ArgumentError(f"rows and columns: {dataset.name} has {len(X)} training images, {count} are asked for")
     chosen = generator(seed, "images").choice(len(X), count, replace=False)
-    return X[chosen], [found.class_names[label] for label in labels[chosen]]
+    return X[chosen], [dataset.class_names[label] for label in labels[chosen]]
 
 
 def _load(name: str, data_dir: Path | None) -> Dataset:
     """Return a data set of images, from the files at hand."""
     try:
-        found = load(name, data_dir or os.environ.get(ENVIRONMENT) or cache())
+        source = load(name, data_dir or os.environ.get(ENVIRONMENT) or cache())
     except DataError as error:
         raise DataError(
             f"{name} cannot be drawn: {error}; name the folder with its files by --data-dir or {ENVIRONMENT}, or draw "
             "the digits that come with tinygraph by --data digits"
         ) from None
-    if not isinstance(found, Dataset):
+    if not isinstance(source, Dataset):
         raise ArgumentError(f"data set {name!r} holds no images")
-    return found
+    return source

@@ -35,11 +35,11 @@ def draw(layers: int = 10, seed: int = 0) -> tuple[Any, list[str]]:
     picture, (left, right) = figure(2)
     ticks = np.arange(2, L + 1)
     for activation, (called, colour, style) in ACTIVATIONS.items():
-        found = list(norms(activation, L, seed).values())
-        left.semilogy(ticks, [n.sensitivity for n in found], style, color=colour, label=called, markersize=4)
-        right.semilogy(ticks, [n.gradient for n in found], style, color=colour, label=called, markersize=4)
+        by_layer = list(norms(activation, L, seed).values())
+        left.semilogy(ticks, [n.sensitivity for n in by_layer], style, color=colour, label=called, markersize=4)
+        right.semilogy(ticks, [n.gradient for n in by_layer], style, color=colour, label=called, markersize=4)
         if activation == "sigmoid":
-            last = found[-1].sensitivity
+            last = by_layer[-1].sensitivity
     left.semilogy(ticks, last * 4.0 ** (ticks - L), ":", color="black", label=r"a factor $\max f' = 1/4$ a layer")
     left.set_title(r"sensitivities $\|\delta_\ell\|$", loc="left")
     right.set_title(r"gradients $\|\partial Q / \partial W_{\ell-1}\|$", loc="left")

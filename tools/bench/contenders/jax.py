@@ -39,8 +39,8 @@ def jitted(workload: Workload, device: str = "cpu") -> Training:
         for l, layer in enumerate(params["layers"]):
             if workload.dropout:
                 awake = 1 - workload.dropout[l]
-                key, own = jax.random.split(key)
-                y = jnp.where(jax.random.bernoulli(own, awake, y.shape), y / awake, 0.0)
+                key, mask_key = jax.random.split(key)
+                y = jnp.where(jax.random.bernoulli(mask_key, awake, y.shape), y / awake, 0.0)
             y = y @ layer["W"]
             if "b" in layer:
                 y = y + layer["b"]
@@ -54,9 +54,11 @@ def jitted(workload: Workload, device: str = "cpu") -> Training:
 
     @partial(jax.jit, donate_argnums=0)
     def update(state: Any, x: Any, labels: Any) -> tuple[Any, Any]:
-        key, own = jax.random.split(state["key"]) if workload.dropout else (state["key"], None)
+        key, mask_key = jax.random.split(state["key"]) if workload.dropout else (state["key"], None)
         params = state["params"]
-        (loss, running), grads = jax.value_and_grad(loss_of, has_aux=True)(params, state["running"], own, x, labels)
+        (loss, running), grads = jax.value_and_grad(loss_of, has_aux=True)(
+            params, state["running"], mask_key, x, labels
+        )
         for layer, grad in zip(params["layers"], grads["layers"], strict=True):
             grad["W"] = grad["W"] + 2 * workload.rho * layer["W"]
         new = {"running": running, "key": key}
@@ -89,10 +91,10 @@ def jitted(workload: Workload, device: str = "cpu") -> Training:
 def _use(device: str) -> None:
     """Let JAX compute on this device, which by itself takes a GPU wherever it finds one."""
     try:
-        found = jax.devices("gpu" if device == "cuda" else device)
+        devices = jax.devices("gpu" if device == "cuda" else device)
     except RuntimeError as error:
         raise Unsuitable(f"JAX {jax.__version__}: {str(error).splitlines()[0]}") from None
-    jax.config.update("jax_default_device", found[0])
+    jax.config.update("jax_default_device", devices[0])
     if device == "cuda":
         jax.config.update("jax_default_matmul_precision", "highest")
 

@@ -34,7 +34,7 @@ class GradientError(TinygraphError, ArithmeticError):
 
 
 class GraphError(TinygraphError, RuntimeError):
-    """A question the recorded graph cannot answer: a missing path, a leaf changed after it was used."""
+    """An operation that the recorded graph does not support: a missing path, a leaf changed after it was used."""
 
 
 class CompileError(GraphError):

@@ -1,4 +1,4 @@
-"""Figures of merit, from decisions and probabilities on the host."""
+"""Metrics, of decisions and probabilities on the host."""
 
 from __future__ import annotations
 

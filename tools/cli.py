@@ -185,9 +185,7 @@ def check() -> None:
 @app.command()
 def bench(
     workload: Annotated[list[str] | None, typer.Option(help="What to measure; may be repeated [default: all].")] = None,
-    peer: Annotated[
-        list[str] | None, typer.Option(help="Whom to compare with; may be repeated [default: all].")
-    ] = None,
+    peer: Annotated[list[str] | None, typer.Option(help="Peer to compare with (repeatable) [default: all].")] = None,
     rounds: Annotated[int, typer.Option(help="How often the contenders take turns.")] = 16,
     seconds: Annotated[float, typer.Option(help="How long a contender's turns take together, per workload.")] = 1.2,
     threads: Annotated[int | None, typer.Option(help="Threads and processors of each [default: not limited].")] = None,

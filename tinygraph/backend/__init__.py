@@ -1,4 +1,4 @@
-"""Backends: where numbers live, which one is the default, and which ones can run here."""
+"""Array backends: their registry, the default, and which are available."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class Module:
                 module.training = was
 
     def freeze(self) -> Self:
-        """Take the parameters out of learning: no gradient is computed for them; return the module."""
+        """Exclude the parameters from training: no gradient is computed for them; return the module."""
         for t in self.parameters():
             t.requires_grad, t.grad = False, None
         return self

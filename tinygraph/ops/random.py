@@ -79,7 +79,7 @@ def reseed_streams() -> None:
 
 @contextmanager
 def preserved_streams() -> Iterator[None]:
-    """Return a ``with`` block after which the streams of masks go on as if it had not been."""
+    """Return a ``with`` block after which the streams of masks go on as they would have without it."""
     _stream(current())  # begun here, so that what happens inside is the same the first time as later
     reseed_streams()
     known = set(_streams)

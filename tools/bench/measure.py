@@ -200,9 +200,9 @@ def run(
     say : callable
         Takes a line about what is being done.
     device : {"cpu", "cuda"}
-        Where they train; who cannot is left out.
+        Where they train; contenders that cannot are skipped.
     patience : float, optional
-        Seconds a contender may take to get ready, and for a block; who takes longer is left out.
+        Seconds a contender may take to get ready, and for a block; one that takes longer is skipped.
     """
     result = Result(workload, device)
     workers: dict[str, Worker] = {}

@@ -43,12 +43,12 @@ def finite_rows(outputs: tg.Tensor) -> np.ndarray:
     return host
 
 
-def class_lines(probabilities: tg.Tensor) -> Iterator[str]:
-    """Yield lines of CSV with the class that each row of probabilities (n, classes) decides on."""
+def class_lines(probabilities: tg.Tensor, first: int = 0) -> Iterator[str]:
+    """Yield lines of CSV with the class, numbered from `first`, that each row of probabilities decides on."""
     rows = finite_rows(probabilities)
     yield "row,class,probability"
     for i, p in enumerate(rows):
-        yield f"{i},{int(np.argmax(p))},{p.max():.4f}"
+        yield f"{i},{first + int(np.argmax(p))},{p.max():.4f}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tinygraph.backend import generator
 from tinygraph.data import one_hot
 from tinygraph.data.dataset import Pair
 from tinygraph.models import FullyConnected, Transfer, fully_connected, transfer
-from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
+from tinygraph.tools.experiments.experiment import Experiment, Settings, class_lines
 
 FIRST_NEW, SAMPLES, SUBSETS = 5, 10, 10
 EPOCHS, BATCH = 80, 10
@@ -164,7 +164,4 @@ class TransferExperiment(Experiment):
     def decisions(self, rows: np.ndarray) -> Iterator[str]:
         """Yield for each row the new digit decided on and the probability given to it."""
         with tg.no_grad():
-            probabilities = finite_rows(self.net.predict(rows))
-        yield "row,class,probability"
-        for i, p in enumerate(probabilities):
-            yield f"{i},{FIRST_NEW + int(np.argmax(p))},{p.max():.4f}"
+            yield from class_lines(self.net.predict(rows), FIRST_NEW)

@@ -102,5 +102,5 @@ def _lists(neighborhoods: Sequence[Iterable[int]], layer: int) -> list[np.ndarra
             f"graph_neighborhood: layer {layer}: expected Neighborhoods, a list of the nodes that feed each node, or "
             f"None, got {neighborhoods!r:.60}"
         ) from None
-    what = f"graph_neighborhood: layer {layer}: what feeds node"
-    return [check_labels(feeding, what=f"{what} {j}") for j, feeding in enumerate(nodes)]
+    name = f"graph_neighborhood: layer {layer}: what feeds node"
+    return [check_labels(feeding, name=f"{name} {j}") for j, feeding in enumerate(nodes)]

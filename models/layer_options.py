@@ -38,11 +38,11 @@ class LayerOptions:
         }
 
 
-def list_of_sizes(what: str, sizes: Any) -> list[int]:
+def list_of_sizes(name: str, sizes: Any) -> list[int]:
     """Return the sizes of layers as a list, or raise an `ArgumentError` if they are not listed."""
     if isinstance(sizes, str) or not isinstance(sizes, Iterable):
         hint = f"; say [{sizes}]" if isinstance(sizes, int) else ""
-        raise ArgumentError(f"{what} must list the sizes of layers, got {sizes!r}{hint}")
+        raise ArgumentError(f"{name} must list the sizes of layers, got {sizes!r}{hint}")
     return list(sizes)
 
 

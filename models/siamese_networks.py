@@ -128,8 +128,8 @@ class Siamese(Module):
             if h1.ndim != 3 or h1.shape[1] != 2:
                 raise ShapeError(f"Siamese: expected two batches (B, n), or pairs (B, 2, n), got shape {h1.shape}")
             h1, h2 = h1[:, 0], h1[:, 1]
-        answer: Tensor = self.head(self.branch(h1), self.branch(h2))
-        return answer
+        similarity: Tensor = self.head(self.branch(h1), self.branch(h2))
+        return similarity
 
 
 def siamese(

@@ -22,19 +22,19 @@ def did_you_mean(name: Any, names: Collection[str]) -> str:
     return f"; did you mean {spelled[near[0]]!r}?" if near else ""
 
 
-def check_name(what: str, name: Any, names: Collection[str]) -> str:
-    """Return `name`, or raise an `ArgumentError` that lists `names` if it is none of them; `what` begins its text."""
+def check_name(kind: str, name: Any, names: Collection[str]) -> str:
+    """Return `name`, or raise an `ArgumentError` that lists `names` if it is none of them; `kind` begins its text."""
     if not isinstance(name, str) or name not in names:
-        raise ArgumentError(f"{what} {name!r} is not known; known: {', '.join(names)}{did_you_mean(name, names)}")
+        raise ArgumentError(f"{kind} {name!r} is not known; known: {', '.join(names)}{did_you_mean(name, names)}")
     return name
 
 
-def choose(what: str, name: Any, table: Mapping[str, T]) -> T:
+def choose(kind: str, name: Any, table: Mapping[str, T]) -> T:
     """Return the value that `table` has for `name`; errors are those of `check_name`."""
-    return table[check_name(what, name, table)]
+    return table[check_name(kind, name, table)]
 
 
-def whole_number(what: str, value: Any, low: int, below: int | None = None) -> int:
+def whole_number(name: str, value: Any, low: int, below: int | None = None) -> int:
     """Return `value` as an int, or raise an `ArgumentError` that says which whole numbers are allowed."""
     if (
         isinstance(value, bool)
@@ -43,26 +43,26 @@ def whole_number(what: str, value: Any, low: int, below: int | None = None) -> i
         or (below is not None and value >= below)
     ):
         allowed = f"of at least {low}" if below is None else f"from {low} to {below - 1}"
-        raise ArgumentError(f"{what} must be a whole number {allowed}, got {value!r}")
+        raise ArgumentError(f"{name} must be a whole number {allowed}, got {value!r}")
     return int(value)
 
 
-def finite_number(what: str, value: Any) -> float:
+def finite_number(name: str, value: Any) -> float:
     """Return `value` as a float, or raise an `ArgumentError` if it is no finite number."""
     if not isinstance(value, REAL) or not math.isfinite(value):
-        raise ArgumentError(f"{what} must be a finite number, got {value!r}")
+        raise ArgumentError(f"{name} must be a finite number, got {value!r}")
     return float(value)
 
 
-def positive(what: str, value: Any, *, zero: bool = False) -> float:
+def positive(name: str, value: Any, *, zero: bool = False) -> float:
     """Return a finite positive number (or zero, if allowed) as a float, or raise an `ArgumentError` that says so."""
     if not isinstance(value, REAL) or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise ArgumentError(f"{what} must be a finite number {'of at least' if zero else 'above'} 0, got {value!r}")
+        raise ArgumentError(f"{name} must be a finite number {'of at least' if zero else 'above'} 0, got {value!r}")
     return float(value)
 
 
-def fraction(what: str, value: Any) -> float:
+def fraction(name: str, value: Any) -> float:
     """Return a number of at least 0 and below 1 as a float, or raise an `ArgumentError` that says so."""
     if isinstance(value, bool) or not isinstance(value, REAL) or not 0 <= value < 1:
-        raise ArgumentError(f"{what} must be at least 0 and below 1, got {value!r}")
+        raise ArgumentError(f"{name} must be at least 0 and below 1, got {value!r}")
     return float(value)

@@ -106,11 +106,11 @@ def ancestors(outputs: Iterable[Tensor]) -> list[Tensor]:
 def depending_on(targets: Iterable[Tensor], y: Tensor) -> set[Tensor]:
     """Return those of the `ancestors` of `y` that are among `targets` or were computed from one of them."""
     targets = set(targets)
-    found: set[Tensor] = set()
+    reached: set[Tensor] = set()
     for t in ancestors([y]):
-        if t in targets or (t.op is not None and t.op.differentiable and not found.isdisjoint(t.inputs)):
-            found.add(t)
-    return found
+        if t in targets or (t.op is not None and t.op.differentiable and not reached.isdisjoint(t.inputs)):
+            reached.add(t)
+    return reached
 
 
 def _seed(y: Tensor, dy: Operand, caller: str) -> Tensor:

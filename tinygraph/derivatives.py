@@ -181,9 +181,9 @@ def hessian_diagonal(loss: Tensor, x: Tensor) -> Tensor:
 
 def grad_or_zero(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) -> list[Tensor]:
     """Return the gradients of `y` as `grad` does; zero with respect to what it does not depend on."""
-    reached = depending_on(inputs, y)
-    found = [x for x in inputs if x in reached] if y in reached else []
-    gradients = dict(zip(found, grad(y, found, dy), strict=True)) if found else {}
+    depending = depending_on(inputs, y)
+    reached = [x for x in inputs if x in depending] if y in depending else []
+    gradients = dict(zip(reached, grad(y, reached, dy), strict=True)) if reached else {}
     return [gradients[x] if x in gradients else filled_like(x, 0) for x in inputs]
 
 
@@ -200,8 +200,10 @@ def _inner(gradients: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
     return reduce(add, [total(g * v) for g, v in zip(gradients, directions, strict=True)])
 
 
-def _directions(caller: str, points: Sequence[Tensor], given: Sequence[Any]) -> list[Tensor]:
+def _directions(caller: str, points: Sequence[Tensor], directions: Sequence[Any]) -> list[Tensor]:
     """Return directions as tensors, checked against the points they belong to."""
-    if len(points) != len(given):
-        raise ArgumentError(f"{caller}: expected a direction for each of the {len(points)} inputs, got {len(given)}")
-    return [matching(caller, "v", v, x) for x, v in zip(points, given, strict=True)]
+    if len(points) != len(directions):
+        raise ArgumentError(
+            f"{caller}: expected a direction for each of the {len(points)} inputs, got {len(directions)}"
+        )
+    return [matching(caller, "v", v, x) for x, v in zip(points, directions, strict=True)]

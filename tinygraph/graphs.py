@@ -186,11 +186,11 @@ def _apart() -> Iterator[None]:
         mode.recording, mode.scope, mode.watchers = outer
 
 
-def _tensors(value: Any, what: str) -> list[Tensor]:
+def _tensors(value: Any, name: str) -> list[Tensor]:
     """Return a tensor or a sequence of tensors as a list without repetitions."""
     tensors = [value] if isinstance(value, Tensor) else list(value) if isinstance(value, list | tuple) else []
     if not tensors or not all(isinstance(t, Tensor) for t in tensors):
-        raise ArgumentError(f"graph: {what} must be a tensor or a sequence of tensors, got {type(value).__name__}")
+        raise ArgumentError(f"graph: {name} must be a tensor or a sequence of tensors, got {type(value).__name__}")
     return list(dict.fromkeys(tensors))
 
 

@@ -27,7 +27,7 @@ class Labels:
 
     missing: bool = False
 
-    def checked(self, Y: np.ndarray, output: Callable[[], Tensor], what: str) -> np.ndarray:
+    def checked(self, Y: np.ndarray, output: Callable[[], Tensor], name: str) -> np.ndarray:
         """Return the labels of a data set, one row a sample, as training takes them.
 
         Parameters
@@ -35,7 +35,7 @@ class Labels:
         Y : array of shape (n, ...)
         output : callable
             Returns what the network gives for the first sample, by which some labels are told apart.
-        what : str
+        name : str
             What an error calls the data set.
 
         Raises
@@ -43,7 +43,7 @@ class Labels:
         DataError
             Names the first label that does not fit, and its place.
         """
-        check_finite(Y, f"{what}: Y", missing=self.missing)
+        check_finite(Y, f"{name}: Y", missing=self.missing)
         return Y
 
     def aligned(self, target: Operand, output: Tensor) -> Tensor:
@@ -70,14 +70,14 @@ class LimitedLabels(Labels):
     allows: Callable[[np.ndarray], np.ndarray] = np.isfinite
     allowed: str = "finite"
 
-    def checked(self, Y: np.ndarray, output: Callable[[], Tensor], what: str) -> np.ndarray:
+    def checked(self, Y: np.ndarray, output: Callable[[], Tensor], name: str) -> np.ndarray:
         """Return `Y`, all of it allowed or, where that is allowed, missing."""
-        Y = super().checked(Y, output, what)
+        Y = super().checked(Y, output, name)
         wrong = np.argwhere(~(self.allows(Y) | np.isnan(Y)))
         if len(wrong):
             at = tuple(wrong[0].tolist())
             allowed = f"{self.allowed}, or NaN where missing" if self.missing else self.allowed
-            raise DataError(f"{what}: labels must be {allowed}; Y has {Y[at]} at {list(at)}")
+            raise DataError(f"{name}: labels must be {allowed}; Y has {Y[at]} at {list(at)}")
         return Y
 
 
@@ -85,21 +85,21 @@ class LimitedLabels(Labels):
 class ClassLabels(Labels):
     """Class indices, or rows of class probabilities, of which basis vectors (65.125) are a case."""
 
-    def checked(self, Y: np.ndarray, output: Callable[[], Tensor], what: str) -> np.ndarray:
+    def checked(self, Y: np.ndarray, output: Callable[[], Tensor], name: str) -> np.ndarray:
         """Return rows of class probabilities, floating."""
-        check_finite(Y, f"{what}: Y")
+        check_finite(Y, f"{name}: Y")
         classes = output().shape[-1]
         if Y.dtype.kind in "iu" and Y.ndim == 1:
             return one_hot(Y, classes)
         if Y.shape != (len(Y), classes):
             raise DataError(
-                f"{what}: the network has {classes} classes, so Y must be class indices of shape ({len(Y)},) or rows "
+                f"{name}: the network has {classes} classes, so Y must be class indices of shape ({len(Y)},) or rows "
                 f"of shape ({len(Y)}, {classes}), got shape {Y.shape}"
             )
         wrong = np.flatnonzero((Y.min(axis=1) < 0) | (np.abs(Y.sum(axis=1) - 1) > SUM_TOLERANCE))
         if len(wrong):
             raise DataError(
-                f"{what}: each row of Y must be probabilities of the {classes} classes, adding up to 1; row "
+                f"{name}: each row of Y must be probabilities of the {classes} classes, adding up to 1; row "
                 f"{wrong[0]} is {Y[wrong[0]].tolist()}"
             )
         return Y
@@ -127,9 +127,9 @@ class TaskLabels(Labels):
 
     missing: bool = True
 
-    def checked(self, Y: np.ndarray, output: Callable[[], Tensor], what: str) -> np.ndarray:
+    def checked(self, Y: np.ndarray, output: Callable[[], Tensor], name: str) -> np.ndarray:
         """Return one label a task, shape (n, T)."""
-        return task_labels(Y, number_of_tasks(output()), f"{what}: Y")
+        return task_labels(Y, number_of_tasks(output()), f"{name}: Y")
 
     def aligned(self, target: Operand, output: Tensor) -> Tensor:
         """Return labels in any form as pairs (present, absent), in the shape of `output`."""

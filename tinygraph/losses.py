@@ -68,8 +68,8 @@ class Loss(Generic[P]):
 
 def as_loss(function: Callable[..., Tensor]) -> Loss[Any] | None:
     """Return the `Loss` that a function is, options filled in by ``functools.partial`` or not; None for any other."""
-    whole = function.func if isinstance(function, partial) else function
-    return whole if isinstance(whole, Loss) else None
+    loss = function.func if isinstance(function, partial) else function
+    return loss if isinstance(loss, Loss) else None
 
 
 def takes_logits(loss: Callable[..., Tensor]) -> bool | None:
@@ -77,8 +77,8 @@ def takes_logits(loss: Callable[..., Tensor]) -> bool | None:
 
     Options may be filled in: ``functools.partial(losses.huber, delta=0.5)`` is a loss of predictions.
     """
-    known = as_loss(loss)
-    return None if known is None else known.takes == "logits"
+    declared = as_loss(loss)
+    return None if declared is None else declared.takes == "logits"
 
 
 def _of_logits(labels: Labels) -> Callable[[Callable[P, Tensor]], Loss[P]]:
@@ -229,11 +229,11 @@ def huber_1964(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
     return _huber("huber_1964", output, target, delta) * delta
 
 
-def _huber(what: str, output: Operand, target: Operand, delta: float) -> Tensor:
+def _huber(caller: str, output: Operand, target: Operand, delta: float) -> Tensor:
     output = as_tensor(output)
     target = REAL.aligned(target, output)
-    _check_same_shape(what, output, target)
-    delta = positive(f"{what}: delta", delta)
+    _check_same_shape(caller, output, target)
+    delta = positive(f"{caller}: delta", delta)
     e = reshape(output - target, (output.shape[0], -1))
     size = norm(e, -1)
     cost = where(size <= delta, total(square(e), -1) * (0.5 / delta), size - 0.5 * delta)
@@ -273,24 +273,24 @@ def logistic_with_logits(logits: Operand, sign: Operand) -> Tensor:
     return _logistic("logistic_with_logits", logits, sign)
 
 
-def _logistic(what: str, scores: Operand, sign: Operand) -> Tensor:
+def _logistic(caller: str, scores: Operand, sign: Operand) -> Tensor:
     z = as_tensor(scores)
     labels = SIGNS.aligned(sign, z)
-    _check_same_shape(what, z, labels)
+    _check_same_shape(caller, z, labels)
     return total(softplus(-(labels * z))) * (1.0 / z.shape[0])
 
 
-def _check_same_shape(what: str, output: Tensor, target: Tensor) -> None:
+def _check_same_shape(caller: str, output: Tensor, target: Tensor) -> None:
     if output.shape != target.shape:
-        raise ShapeError(f"{what}: output and target must have one shape, got {output.shape} and {target.shape}")
+        raise ShapeError(f"{caller}: output and target must have one shape, got {output.shape} and {target.shape}")
     if not output.ndim or not output.size:
-        raise ShapeError(f"{what}: the batch is empty: output has shape {output.shape}")
+        raise ShapeError(f"{caller}: the batch is empty: output has shape {output.shape}")
 
 
-def _weights(net: Module, what: str) -> list[Tensor]:
+def _weights(net: Module, caller: str) -> list[Tensor]:
     weights = [t for t in net.parameters() if t.role == "weight"]
     if not weights:
-        raise GraphError(f"{what}: the network has no parameters of role 'weight'")
+        raise GraphError(f"{caller}: the network has no parameters of role 'weight'")
     return weights
 
 

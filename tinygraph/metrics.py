@@ -11,28 +11,28 @@ from .backend import get_backend
 from .data.checks import SUM_TOLERANCE, numbers, task_labels
 from .errors import DataError
 from .mode import no_grad
-from .nn.outputs import wrong_classes, wrong_entries
+from .nn.outputs import wrong_classes, wrong_elements
 from .tensors import Tensor
 
 
-def _host(values: Any, what: str) -> np.ndarray:
+def _host(values: Any, name: str) -> np.ndarray:
     """Return numbers on the host, checked to be such."""
-    return numbers(values.numpy() if isinstance(values, Tensor) else values, what)
+    return numbers(values.numpy() if isinstance(values, Tensor) else values, name)
 
 
-def _classes_or_rows(values: Any, what: str) -> np.ndarray:
+def _classes_or_rows(values: Any, name: str) -> np.ndarray:
     """Return class indices (n,), or rows (n, classes) of which the largest element counts."""
-    host = _host(values, what)
+    host = _host(values, name)
     if host.ndim == 2:
         return host
     if host.ndim != 1 or (host.size and host.dtype.kind not in "iub"):
-        raise DataError(f"{what}: expected class indices (n,) or rows (n, classes), got {host.dtype} {host.shape}")
+        raise DataError(f"{name}: expected class indices (n,) or rows (n, classes), got {host.dtype} {host.shape}")
     return host.astype(np.int64)
 
 
-def _classes(values: Any, what: str) -> np.ndarray:
+def _classes(values: Any, name: str) -> np.ndarray:
     """Return class indices (n,) from class indices or rows."""
-    host = _classes_or_rows(values, what)
+    host = _classes_or_rows(values, name)
     return np.asarray(host.argmax(axis=1)) if host.ndim == 2 else host
 
 
@@ -217,21 +217,21 @@ def kl_divergence(p: Any, s: Any) -> np.ndarray | float:
     return _mean(p, _bits(s) - _bits(np.where(p > 0, p, 1.0)))
 
 
-def _distributions(what: str, **distributions: Any) -> list[np.ndarray]:
+def _distributions(caller: str, **distributions: Any) -> list[np.ndarray]:
     """Return distributions along the last axis, checked, all of one shape."""
-    hosts = [_host(values, f"{what}: {name}").astype(float) for name, values in distributions.items()]
+    hosts = [_host(values, f"{caller}: {name}").astype(float) for name, values in distributions.items()]
     for name, host in zip(distributions, hosts, strict=True):
         if not host.ndim or not host.size:
-            raise DataError(f"{what}: {name} must have at least one outcome, got shape {host.shape}")
+            raise DataError(f"{caller}: {name} must have at least one outcome, got shape {host.shape}")
         if host.shape != hosts[0].shape:
-            raise DataError(f"{what}: p and s must have one shape, got {hosts[0].shape} and {host.shape}")
+            raise DataError(f"{caller}: p and s must have one shape, got {hosts[0].shape} and {host.shape}")
         sums = host.sum(axis=-1)
         wrong = np.argwhere(~((host >= 0).all(axis=-1) & (np.abs(sums - 1) <= SUM_TOLERANCE)))
         if len(wrong):
             at = tuple(wrong[0].tolist())
             place = f" at {list(at)}" if at else ""
             raise DataError(
-                f"{what}: {name} must be probabilities that add up to 1 along the last axis; there is "
+                f"{caller}: {name} must be probabilities that add up to 1 along the last axis; there is "
                 f"{host[at].tolist()}{place}"
             )
     return hosts
@@ -313,29 +313,29 @@ def task_log_losses(probabilities: Any, target: Any) -> np.ndarray:
     return _ratio(np.where(known, costs, 0.0).sum(axis=0), known.sum(axis=0))
 
 
-def _tasks(what: str, answers: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+def _tasks(caller: str, answers: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return answers (n, T) or (n, T, 2) and labels (n, T), checked."""
-    a = _host(answers, what).astype(float)
+    a = _host(answers, caller).astype(float)
     if a.ndim not in (2, 3) or a.shape[2:] not in ((), (2,)):
-        raise DataError(f"{what}: expected (n, T), one a task, or pairs (n, T, 2), got {a.shape}")
-    t = task_labels(_host(target, what), a.shape[1], what)
+        raise DataError(f"{caller}: expected (n, T), one a task, or pairs (n, T, 2), got {a.shape}")
+    t = task_labels(_host(target, caller), a.shape[1], caller)
     if len(a) != len(t):
-        raise DataError(f"{what}: expected as many rows as labels have, {len(t)}, got {len(a)}")
+        raise DataError(f"{caller}: expected as many rows as labels have, {len(t)}, got {len(a)}")
     wrong = np.argwhere(~((t == 0) | (t == 1) | np.isnan(t)))
     if len(wrong):
         at = tuple(wrong[0].tolist())
-        raise DataError(f"{what}: labels must be 0, 1, or NaN where missing; there is {t[at]} at {list(at)}")
+        raise DataError(f"{caller}: labels must be 0, 1, or NaN where missing; there is {t[at]} at {list(at)}")
     return a, t
 
 
-def _task_decisions(what: str, decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+def _task_decisions(caller: str, decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return which decisions are wrong and which labels are there, both of shape (n, T)."""
-    d, t = _tasks(what, decision, target)
+    d, t = _tasks(caller, decision, target)
     if d.ndim == 3:
         return _compared(wrong_classes, d, np.stack([t, 1 - t], axis=2))
     if not (np.isin(d, (0, 1)) | np.isnan(d)).all():
-        raise DataError(f"{what}: decisions must be 0 or 1, or pairs (present, absent)")
-    return _compared(wrong_entries, d, t)
+        raise DataError(f"{caller}: decisions must be 0 or 1, or pairs (present, absent)")
+    return _compared(wrong_elements, d, t)
 
 
 def roc_curve(scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -406,13 +406,13 @@ def verification_accuracy(scores: Any, same: Any, threshold: float) -> float:
     return float(((s >= threshold) == positive).mean())
 
 
-def _scored(what: str, scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray]:
+def _scored(caller: str, scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return scores and whether pairs are of one class, both of shape (n,), checked."""
-    s, t = _host(scores, what).astype(float), _host(same, what)
+    s, t = _host(scores, caller).astype(float), _host(same, caller)
     if s.ndim != 1 or s.shape != t.shape or not len(s):
-        raise DataError(f"{what}: expected scores and labels (n,), at least one, got {s.shape} and {t.shape}")
+        raise DataError(f"{caller}: expected scores and labels (n,), at least one, got {s.shape} and {t.shape}")
     if not np.isfinite(s).all():
-        raise DataError(f"{what}: a score is not finite")
+        raise DataError(f"{caller}: a score is not finite")
     if not np.isin(t, (-1, 0, 1)).all():
-        raise DataError(f"{what}: labels must be 1 for a pair of one class, 0 or -1 for others")
+        raise DataError(f"{caller}: labels must be 1 for a pair of one class, 0 or -1 for others")
     return s, t == 1

@@ -368,7 +368,7 @@ def clip_grad_value(params: Iterable[Tensor], limit: float) -> None:
                 p.grad = clip(p.grad, -limit, limit)
 
 
-def _betas(what: str, pair: Any) -> tuple[float, float]:
+def _betas(name: str, pair: Any) -> tuple[float, float]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise ArgumentError(f"Adam: {what} must be a pair of numbers, got {pair!r}")
-    return fraction(f"Adam: {what}[0]", pair[0]), fraction(f"Adam: {what}[1]", pair[1])
+        raise ArgumentError(f"Adam: {name} must be a pair of numbers, got {pair!r}")
+    return fraction(f"Adam: {name}[0]", pair[0]), fraction(f"Adam: {name}[1]", pair[1])

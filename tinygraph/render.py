@@ -79,8 +79,8 @@ def _label(node: Node, inlined: Mapping[int, str]) -> list[str]:
 
 def _tooltip(node: Node) -> list[str]:
     """Return the lines shown when a reader points at a node."""
-    what = node.label if node.kind == "op" else node.kind
-    lines = [f"{node.name}: {what}" if node.name else what]
+    kind = node.label if node.kind == "op" else node.kind
+    lines = [f"{node.name}: {kind}" if node.name else kind]
     if node.rule:
         lines.append(f"backward: {node.rule}")
     lines.append(f"{node.dtype} {shape_text(node.shape)}" + (f" in {node.scope}" if node.scope else ""))
@@ -116,8 +116,8 @@ def _digraph(nodes: Sequence[Node], clusters: Sequence[Cluster]) -> Any:
         from graphviz import Digraph
     except ImportError:
         raise RenderError("the Python package graphviz is missing: `pip install graphviz`") from None
-    whole = Digraph("tinygraph", graph_attr=GRAPH_STYLE, node_attr=NODE_STYLE, edge_attr=EDGE_STYLE)
-    boxes: dict[int | None, Any] = {None: whole}
+    drawing = Digraph("tinygraph", graph_attr=GRAPH_STYLE, node_attr=NODE_STYLE, edge_attr=EDGE_STYLE)
+    boxes: dict[int | None, Any] = {None: drawing}
     inside: dict[int | None, list[Any]] = {}
     depths: dict[int | None, int] = {None: -1}
     for cluster in clusters:
@@ -132,7 +132,7 @@ def _digraph(nodes: Sequence[Node], clusters: Sequence[Cluster]) -> Any:
     inlined = {n.id: n.label for n in nodes if n.kind == "constant" and not (n.shape or n.name or n.is_output)}
     for node in nodes:
         if node.id not in inlined:
-            place = backward.get(node.cluster, whole) if node.is_gradient else boxes[node.cluster]
+            place = backward.get(node.cluster, drawing) if node.is_gradient else boxes[node.cluster]
             place.node(f"n{node.id}", _text(_label(node, inlined)), tooltip=_hint(_tooltip(node)), **_style(node))
     beside = _beside_their_use(nodes, boxes)
     for c, box in backward.items():
@@ -143,8 +143,8 @@ def _digraph(nodes: Sequence[Node], clusters: Sequence[Cluster]) -> Any:
     for node in nodes:
         for i in node.inputs:
             if i not in inlined:
-                whole.edge(**_edge(nodes[i], node, (i, node.id) in beside))
-    return whole
+                drawing.edge(**_edge(nodes[i], node, (i, node.id) in beside))
+    return drawing
 
 
 def _beside_their_use(nodes: Sequence[Node], boxes: Mapping[int | None, Any]) -> set[tuple[int, int]]:

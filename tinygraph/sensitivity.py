@@ -165,7 +165,7 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
         }
 
 
-def _signals(what: str, losses: Sequence[Tensor], net: Module) -> dict[str, tuple[Tensor, Tensor]]:
+def _signals(caller: str, losses: Sequence[Tensor], net: Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Return, under the name of each z in the graph of `losses`, z and the input of the activation."""
     named = name_signals(ancestors(losses), net.named_modules())
     signals = {}
@@ -174,7 +174,7 @@ def _signals(what: str, losses: Sequence[Tensor], net: Module) -> dict[str, tupl
         if signal.startswith("z"):
             signals[name] = z, named.get(f"{path}{dot}{signal.replace('z', 'v')}", z)
     if not signals:
-        raise GraphError(f"{what}: the loss was not computed with this network, or within no_grad")
+        raise GraphError(f"{caller}: the loss was not computed with this network, or within no_grad")
     return signals
 
 

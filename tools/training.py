@@ -130,12 +130,12 @@ def _how_to_go_on(folder: Path, checkpoint: Path) -> str:
 
 def _check_resumable(settings: Settings, folder: Path, allow_changes: Collection[str]) -> None:
     """Raise an error unless `folder` holds a run of these settings, apart from those that may change."""
-    theirs = _read_json(folder / "settings.json")
-    ours = asdict(settings)
-    differ = [k for k in ours if k not in ("epochs", "backend", *allow_changes) and theirs.get(k) != ours[k]]
-    if differ:
-        told = ", ".join(f"{k} is {theirs.get(k)!r} there and {ours[k]!r} here" for k in differ)
-        hint = "; --allow-change takes it as it is here" if set(differ) <= set(CHANGEABLE) else ""
+    saved = _read_json(folder / "settings.json")
+    asked = asdict(settings)
+    changed = [k for k in asked if k not in ("epochs", "backend", *allow_changes) and saved.get(k) != asked[k]]
+    if changed:
+        told = ", ".join(f"{k} is {saved.get(k)!r} there and {asked[k]!r} here" for k in changed)
+        hint = "; --allow-change takes it as it is here" if set(changed) <= set(CHANGEABLE) else ""
         raise ArgumentError(f"--resume: {folder} holds another run: {told}{hint}")
 
 

@@ -39,7 +39,7 @@ def python(page):
 def test_the_code_of_a_page_runs_and_prints_what_stands_below_it(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tg.backend, "_factories", dict(tg.backend._factories))  # a page may register a backend
-    monkeypatch.setattr(tg.backend, "_made", dict(tg.backend._made))
+    monkeypatch.setattr(tg.backend, "_backends", dict(tg.backend._backends))
     names = {"__name__": "page"}
     printed = ""
     for number, (language, content) in enumerate(blocks(page), 1):

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _factories: dict[str, Callable[[], Backend]] = {"numpy": NumpyBackend, "cupy": CupyBackend, "strict": StrictBackend}
-_made: dict[str, Backend] = {}
+_backends: dict[str, Backend] = {}
 _hidden = {"strict"}  # for tests; usable, not advertised
 _default = [os.environ.get("TINYGRAPH_BACKEND", "numpy")]
 _block: ContextVar[Backend | None] = ContextVar("tinygraph_backend", default=None)
@@ -44,7 +44,7 @@ _block: ContextVar[Backend | None] = ContextVar("tinygraph_backend", default=Non
 def register(name: str, factory: Callable[[], Backend]) -> None:
     """Make a backend known by `name`; `factory` returns it, or raises `BackendError` saying what is missing."""
     _factories[name] = factory
-    _made.pop(name, None)
+    _backends.pop(name, None)
 
 
 def _load(entry: EntryPoint) -> Backend:
@@ -77,14 +77,14 @@ def get_backend(name: str | Backend) -> Backend:
     """
     if isinstance(name, Backend):
         return name
-    if name not in _made:
+    if name not in _backends:
         if name not in _factories:
             _find_plugins()
         if name not in _factories:
             known = ", ".join(n for n in _factories if n not in _hidden)
             raise BackendError(f"backend {name!r} is not known; known: {known}{did_you_mean(name, _factories)}")
-        _made[name] = _factories[name]()
-    return _made[name]
+        _backends[name] = _factories[name]()
+    return _backends[name]
 
 
 def current() -> Backend:

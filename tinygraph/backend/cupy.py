@@ -379,12 +379,12 @@ def _cupy() -> Any:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         hint = f"; CUDA_VISIBLE_DEVICES is {hidden!r}" if hidden is not None else ""
         raise BackendError(f"backend 'cupy': the NVIDIA driver finds no device{reason}{hint}")
-    for library, what in (("cublas", "cuBLAS, for products"), ("nvrtc", "NVRTC, which compiles kernels")):
+    for library, description in (("cublas", "cuBLAS, for products"), ("nvrtc", "NVRTC, which compiles kernels")):
         try:
             _library(library)
         except Exception as error:
             raise BackendError(
-                f"backend 'cupy': the library {what}, is missing ({_line(error)}); install the CUDA toolkit, or "
+                f"backend 'cupy': the library {description}, is missing ({_line(error)}); install the CUDA toolkit, or "
                 f"CuPy with it: {INSTALL}"
             ) from None
     return cupy

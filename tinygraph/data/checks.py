@@ -14,32 +14,32 @@ from ..errors import ArgumentError, DataError, DTypeError
 SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
 
 
-def one_array(values: Any, what: str) -> np.ndarray:
+def one_array(values: Any, name: str) -> np.ndarray:
     """Return `values` as an array on the host, or raise an error if they are lists of unequal lengths."""
     try:
         return np.asarray(values)
     except ValueError:
         raise DataError(
-            f"{what}: expected one array, got a {type(values).__name__} of unequal parts; give them one shape"
+            f"{name}: expected one array, got a {type(values).__name__} of unequal parts; give them one shape"
         ) from None
 
 
-def numbers(values: Any, what: str, wanted: str = "numbers") -> np.ndarray:
+def numbers(values: Any, name: str, wanted: str = "numbers") -> np.ndarray:
     """Return `values` as an array of real numbers on the host, or raise an error."""
-    host = one_array(values, what)
+    host = one_array(values, name)
     if host.dtype.kind not in "fiub":
-        raise DataError(f"{what}: expected {wanted}, got dtype {host.dtype}")
+        raise DataError(f"{name}: expected {wanted}, got dtype {host.dtype}")
     return host
 
 
-def check_finite(array: Any, what: str = "data", *, missing: bool = False) -> None:
+def check_finite(array: Any, name: str = "data", *, missing: bool = False) -> None:
     """Raise an error if `array` holds NaN or an infinite value.
 
     Parameters
     ----------
     array : array of any shape
         Real numbers, of any dtype.
-    what : str
+    name : str
         What the error calls it.
     missing : bool
         Whether NaN stands for a missing element, and is none of these.
@@ -49,7 +49,7 @@ def check_finite(array: Any, what: str = "data", *, missing: bool = False) -> No
     DataError
         Names row and column of the first such element and counts them; also if these are not real numbers.
     """
-    host = numbers(array, what, "numbers, NaN for a missing one" if missing else "numbers")
+    host = numbers(array, name, "numbers, NaN for a missing one" if missing else "numbers")
     if host.dtype.kind != "f":
         return
     finite = ~np.isinf(host) if missing else np.isfinite(host)
@@ -58,7 +58,7 @@ def check_finite(array: Any, what: str = "data", *, missing: bool = False) -> No
     first = np.unravel_index(int(finite.argmin()), host.shape)
     bad = host.size - np.count_nonzero(finite)
     raise DataError(
-        f"{what}: {host[first]}{_place([int(i) for i in first])}, {bad} of {host.size} elements are not "
+        f"{name}: {host[first]}{_place([int(i) for i in first])}, {bad} of {host.size} elements are not "
         "finite; fill or drop them first"
     )
 
@@ -71,7 +71,7 @@ def _place(index: list[int]) -> str:
     return f" at {index} ({row}, column {index[1]})" if len(index) == 2 else f" at {index} ({row})"
 
 
-def check_labels(labels: Any, n_classes: int | None = None, what: str = "labels") -> np.ndarray:
+def check_labels(labels: Any, n_classes: int | None = None, name: str = "labels") -> np.ndarray:
     """Return class labels as int64, checked.
 
     Parameters
@@ -80,7 +80,7 @@ def check_labels(labels: Any, n_classes: int | None = None, what: str = "labels"
         Whole numbers from 0 to ``n_classes - 1``, of any integer dtype.
     n_classes : int, optional
         Without it labels have no upper limit.
-    what : str
+    name : str
         What the error calls them.
 
     Returns
@@ -96,18 +96,18 @@ def check_labels(labels: Any, n_classes: int | None = None, what: str = "labels"
     """
     if n_classes is not None:
         n_classes = whole_number("n_classes", n_classes, 1)
-    host = one_array(labels, what)
+    host = one_array(labels, name)
     if host.ndim != 1:
-        raise DataError(f"{what}: expected one whole number a row, shape (n,), got shape {host.shape}")
+        raise DataError(f"{name}: expected one whole number a row, shape (n,), got shape {host.shape}")
     if not host.size:
         return np.zeros(0, np.int64)
     if host.dtype.kind not in "iu":
-        raise DataError(f"{what}: expected whole numbers, got dtype {host.dtype}; convert with .astype(int)")
+        raise DataError(f"{name}: expected whole numbers, got dtype {host.dtype}; convert with .astype(int)")
     limit = np.iinfo(np.int64).max if n_classes is None else n_classes - 1
     wrong = np.flatnonzero((host < 0) | (host > limit))
     if len(wrong):
         allowed = "below 0" if n_classes is None else f"outside 0 to {n_classes - 1}"
-        raise DataError(f"{what}: {host[wrong[0]]} in row {wrong[0]} is {allowed}")
+        raise DataError(f"{name}: {host[wrong[0]]} in row {wrong[0]} is {allowed}")
     return host.astype(np.int64)
 
 
@@ -185,22 +185,22 @@ def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: floa
     return rows
 
 
-def _unmarked(what: str, n: int, n_classes: int, dtype: Any, low: Any) -> np.ndarray:
+def _unmarked(caller: str, n: int, n_classes: int, dtype: Any, low: Any) -> np.ndarray:
     """Return label vectors without any 1 yet: all elements are `low`, checked to be a number that `dtype` holds."""
     dtype = find_dtype(dtype)
     if dtype.kind not in "fiub":
-        raise DTypeError(f"{what}: expected a dtype of real numbers, got {dtype}")
+        raise DTypeError(f"{caller}: expected a dtype of real numbers, got {dtype}")
     fits = isinstance(low, int | float | np.integer | np.floating) and math.isfinite(low) and low < 1
     if fits and dtype.kind == "f":
         fits = float(low) >= float(np.finfo(dtype).min)
     elif fits:
         fits = low == int(low) and low >= (np.iinfo(dtype).min if dtype.kind == "i" else 0)
     if not fits:
-        raise ArgumentError(f"{what}: low must be a number below 1 that {dtype} holds, got {low!r}")
+        raise ArgumentError(f"{caller}: low must be a number below 1 that {dtype} holds, got {low!r}")
     return np.full((n, n_classes), low, dtype)
 
 
-def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:
+def task_labels(labels: Any, tasks: int, name: str = "labels") -> np.ndarray:
     """Return one label for each task of a multitask network, checked: 1 for present, 0 for absent, NaN for missing.
 
     Parameters
@@ -210,7 +210,7 @@ def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:
         adds up to 1 or is missing as a whole. Probabilities may stand for 0 and 1.
     tasks : int
         T, by which the forms are told apart.
-    what : str
+    name : str
         What the error calls them.
 
     Returns
@@ -224,19 +224,19 @@ def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:
         If the shape does not fit; or for the first label that is neither from 0 to 1 nor missing, or pair that does not
         add up to 1 or is missing by half, with its place.
     """
-    host = numbers(labels, what, "numbers, NaN for a missing label")
+    host = numbers(labels, name, "numbers, NaN for a missing label")
     if host.dtype.kind != "f":
         host = host.astype(np.float64)
     n = len(host) if host.ndim else 0
     if host.shape not in ((n, tasks), (n, 2 * tasks), (n, tasks, 2)):
         raise DataError(
-            f"{what}: expected labels of shape ({n}, {tasks}), one a task, or pairs (present, absent) of shape "
+            f"{name}: expected labels of shape ({n}, {tasks}), one a task, or pairs (present, absent) of shape "
             f"({n}, {2 * tasks}) or ({n}, {tasks}, 2), got shape {host.shape}"
         )
     outside = np.argwhere(~((host >= 0) & (host <= 1) | np.isnan(host)))
     if len(outside):
         at = tuple(outside[0].tolist())
-        raise DataError(f"{what}: labels must be from 0 to 1, or NaN where missing; there is {host[at]} at {list(at)}")
+        raise DataError(f"{name}: labels must be from 0 to 1, or NaN where missing; there is {host[at]} at {list(at)}")
     if host.shape == (n, tasks):
         return host
     pairs = host.reshape(n, tasks, 2)
@@ -244,7 +244,7 @@ def task_labels(labels: Any, tasks: int, what: str = "labels") -> np.ndarray:
     if len(wrong):
         row, task = wrong[0].tolist()
         raise DataError(
-            f"{what}: a pair (present, absent) must add up to 1, or be NaN and NaN where missing; row {row} has "
+            f"{name}: a pair (present, absent) must add up to 1, or be NaN and NaN where missing; row {row} has "
             f"{pairs[row, task].tolist()} for task {task}"
         )
     return np.ascontiguousarray(pairs[:, :, 0])

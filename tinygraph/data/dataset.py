@@ -128,14 +128,14 @@ class Facts:
         about = (self.class_names, self.source, self.licence, note)
         return Dataset(self.name, first, second, shape, *about, *means)
 
-    def _rows(self, part: Part, what: str) -> Pair:
-        images, called = part.images, f"{part.images_from}: {self.name}: {what}"
+    def _rows(self, part: Part, split: str) -> Pair:
+        images, called = part.images, f"{part.images_from}: {self.name}: {split}"
         if images.dtype != np.uint8 or images.ndim < 2 or not images.size:
             got = f"{images.dtype} of shape {images.shape}"
             raise DataError(f"{called} images: expected uint8 of shape (n, ...), got {got}")
         if images.max() > self.largest:
             raise DataError(f"{called} images: expected pixels of 0 to {self.largest}, got {images.max()}")
-        labels_called = f"{part.labels_from}: {self.name}: {what} labels"
+        labels_called = f"{part.labels_from}: {self.name}: {split} labels"
         Y = one_hot(check_labels(part.labels, len(self.class_names), labels_called), len(self.class_names))
         if len(Y) != len(images):
             raise DataError(f"{called} set: {len(images)} images but {len(Y)} labels")

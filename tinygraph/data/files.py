@@ -84,18 +84,18 @@ def locate(
     return files
 
 
-def _folder(value: Any, what: str) -> Path:
-    """Return the folder that `what` names, or raise an error."""
-    root = as_path(value, what)
+def _folder(value: Any, name: str) -> Path:
+    """Return `value` as a folder that exists, or raise an error that calls it `name`."""
+    root = as_path(value, name)
     try:
         root = root.expanduser()
         is_folder = stat.S_ISDIR(os.stat(root).st_mode)
     except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: the home of nobody
         is_folder = False
     except OSError as error:
-        raise DataError(f"{what}: {root} cannot be read ({error.strerror})") from None
+        raise DataError(f"{name}: {root} cannot be read ({error.strerror})") from None
     if not is_folder:
-        raise DataError(f"{what}: there is no folder {root}")
+        raise DataError(f"{name}: there is no folder {root}")
     return root
 
 

@@ -48,14 +48,14 @@ def reading(path: Path, remedy: str = "") -> Iterator[None]:
         raise DataError(f"{path}: damaged ({one_line(error)}){remedy}") from None
 
 
-def as_path(value: Any, what: str) -> Path:
-    """Return `value` as a path, or raise an error that calls it `what`."""
+def as_path(value: Any, name: str) -> Path:
+    """Return `value` as a path, or raise an error that calls it `name`."""
     try:
         path = Path(value)
     except TypeError:
-        raise ArgumentError(f"{what}: expected a path, got {value!r:.80}") from None
+        raise ArgumentError(f"{name}: expected a path, got {value!r:.80}") from None
     if "\0" in str(path):
-        raise ArgumentError(f"{what}: no path holds a zero byte, got {str(path)!r:.80}")
+        raise ArgumentError(f"{name}: no path holds a zero byte, got {str(path)!r:.80}")
     return path
 
 

@@ -122,20 +122,20 @@ class PairBatches(Batches):
 class PairDrawer:
     """Draws rows of samples by twos; see `balanced_pairs`, whose labels and errors these are."""
 
-    def __init__(self, X: Any, labels: Any, negative_label: float, what: str) -> None:
+    def __init__(self, X: Any, labels: Any, negative_label: float, caller: str) -> None:
         if negative_label not in (0, -1):
-            raise ArgumentError(f"{what}: negative_label must be 0 or -1, got {negative_label!r}")
-        self.X, self.negative_label, self.classes = np.asarray(X), negative_label, Classes(labels, what)
+            raise ArgumentError(f"{caller}: negative_label must be 0 or -1, got {negative_label!r}")
+        self.X, self.negative_label, self.classes = np.asarray(X), negative_label, Classes(labels, caller)
         if self.X.ndim < 1 or len(self.X) != self.classes.n_samples:
             raise DataError(
-                f"{what}: X and labels must have one row a sample, got {self.X.shape} and {np.shape(labels)}"
+                f"{caller}: X and labels must have one row a sample, got {self.X.shape} and {np.shape(labels)}"
             )
         if len(self.classes) < 2:
             raise DataError(
-                f"{what}: pairs of two classes need at least 2 classes, the labels have {len(self.classes)}"
+                f"{caller}: pairs of two classes need at least 2 classes, the labels have {len(self.classes)}"
             )
         if not len(self.classes.several):
-            raise DataError(f"{what}: pairs of one class need a class with at least 2 samples, none has")
+            raise DataError(f"{caller}: pairs of one class need a class with at least 2 samples, none has")
 
     def draw(self, rng: np.random.Generator, n_pairs: int) -> tuple[np.ndarray, np.ndarray]:
         """Return rows (n_pairs, 2) and labels (n_pairs,), in random order."""
@@ -156,9 +156,9 @@ class PairDrawer:
 class Classes:
     """Where the samples of each class are: sample i of class c is in row ``order[starts[c] + i]``."""
 
-    def __init__(self, labels: Any, what: str) -> None:
+    def __init__(self, labels: Any, caller: str) -> None:
         labels = np.asarray(labels)
-        checked = check_labels(labels.argmax(axis=1) if labels.ndim == 2 else labels, what=f"{what}: labels")
+        checked = check_labels(labels.argmax(axis=1) if labels.ndim == 2 else labels, name=f"{caller}: labels")
         self.n_samples = len(checked)
         self.order = np.argsort(checked, kind="stable")
         self.counts = np.unique(checked, return_counts=True)[1]

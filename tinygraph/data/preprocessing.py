@@ -177,13 +177,13 @@ def pca(H: Any, k: int, *, center: bool = False) -> PCA:
     return PCA((U * np.sign(largest))[:, :k], eigenvalues, mean)
 
 
-def _features(H: Any, what: str, columns: int | None = None) -> np.ndarray:
+def _features(H: Any, name: str, columns: int | None = None) -> np.ndarray:
     """Return `H` as an array of finite numbers with one feature vector a row, checked."""
-    rows = one_array(H, what)
+    rows = one_array(H, name)
     if rows.ndim != 2 or not rows.size or (columns is not None and rows.shape[1] != columns):
         wanted = "(N, M)" if columns is None else f"(n, {columns})"
-        raise DataError(f"{what}: expected one feature vector a row, shape {wanted}, got {rows.shape}")
-    check_finite(rows, what)
+        raise DataError(f"{name}: expected one feature vector a row, shape {wanted}, got {rows.shape}")
+    check_finite(rows, name)
     return rows
 
 

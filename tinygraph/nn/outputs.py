@@ -18,7 +18,7 @@ from ..ops.reduce import argmax, sum
 from ..tensors import Tensor
 
 
-def wrong_entries(decision: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def wrong_elements(decision: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return where two tensors of one shape differ, and where `target` is known (not NaN): truth values."""
     return not_equal(decision.astype(target.dtype), target), equal(target, target)
 
@@ -62,7 +62,7 @@ class Output:
 
         Of the shape of `z`, or without its last axis where one decision is made along it. It differs where `z` is NaN.
         """
-        wrong, known = wrong_entries(self.decide(z), target)
+        wrong, known = wrong_elements(self.decide(z), target)
         return where(equal(z, z), wrong, True), known
 
 

@@ -13,22 +13,22 @@ from ..tensors import Tensor
 Shape = tuple[int, ...]
 
 
-def normalize_axis(what: str, axis: int, shape: Shape, extra: int = 0) -> int:
+def normalize_axis(caller: str, axis: int, shape: Shape, extra: int = 0) -> int:
     """Return `axis` counted from the front, for `shape` with `extra` further axes."""
     ndim = len(shape) + extra
     if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
-        raise ShapeError(f"{what}: axis {axis!r} is not an axis of shape {shape}; allowed: {-ndim} to {ndim - 1}")
+        raise ShapeError(f"{caller}: axis {axis!r} is not an axis of shape {shape}; allowed: {-ndim} to {ndim - 1}")
     return int(axis) % ndim
 
 
 @lru_cache(maxsize=None, typed=True)
-def normalize_axes(what: str, axis: int | tuple[int, ...] | None, shape: Shape) -> tuple[int, ...]:
+def normalize_axes(caller: str, axis: int | tuple[int, ...] | None, shape: Shape) -> tuple[int, ...]:
     """Return the axes, None being all of them, counted from the front; none may be named twice."""
     if axis is None:
         return tuple(range(len(shape)))
-    axes = tuple([normalize_axis(what, a, shape) for a in (axis if isinstance(axis, tuple) else (axis,))])
+    axes = tuple([normalize_axis(caller, a, shape) for a in (axis if isinstance(axis, tuple) else (axis,))])
     if len(set(axes)) != len(axes):
-        raise ShapeError(f"{what}: axis {axis} names an axis of {shape} twice")
+        raise ShapeError(f"{caller}: axis {axis} names an axis of {shape} twice")
     return axes
 
 

@@ -22,20 +22,20 @@ from .reduce import sum
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"]
 
 
-def _check_pair(op: Op, *inputs: Tensor, what: str = "output") -> None:
+def _check_pair(op: Op, *inputs: Tensor, name: str = "output") -> None:
     """Raise an error unless both inputs are floating, of one dtype and of one shape (B, ...) with B > 0."""
     check_dtypes(op, inputs)
     for t in inputs:
         check_floating(op, (t,))
     a, b = inputs[0].data.shape, inputs[1].data.shape
     if a != b:
-        raise ShapeError(f"{op.name}: {what} and target must have one shape, got {a} and {b}")
+        raise ShapeError(f"{op.name}: {name} and target must have one shape, got {a} and {b}")
     if not inputs[0].data.size or not a:
-        raise ShapeError(f"{op.name}: the batch is empty: {what} has shape {a}")
+        raise ShapeError(f"{op.name}: the batch is empty: {name} has shape {a}")
 
 
 def _check_logits(op: Op, *inputs: Tensor) -> None:
-    _check_pair(op, *inputs, what="logits")
+    _check_pair(op, *inputs, name="logits")
     if inputs[0].ndim != 2:
         raise ShapeError(f"{op.name}: expected logits of shape (B, classes), got {inputs[0].shape}")
 

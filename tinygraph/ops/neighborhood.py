@@ -140,20 +140,20 @@ class Neighborhoods:
             raise DataError(
                 f"Neighborhoods.nearest: expected finite points (n, d), 0 <= k < n; got {array.shape}, k={k}"
             )
-        found = cKDTree(array).query(array, k + 1)[1].reshape(len(array), -1)
-        lists = [[i, *[int(j) for j in row if j != i][:k]] for i, row in enumerate(found)]
+        rows = cKDTree(array).query(array, k + 1)[1].reshape(len(array), -1)
+        lists = [[i, *[int(j) for j in row if j != i][:k]] for i, row in enumerate(rows)]
         return cls(lists, len(array))
 
     def _set(self, sources: np.ndarray, targets: np.ndarray, n_in: int | None, n_out: int | None) -> None:
         n_in = int(sources.max()) + 1 if n_in is None and len(sources) else n_in or 0
         n_out = int(targets.max()) + 1 if n_out is None and len(targets) else n_out or 0
-        for what, nodes, size in (("from", sources, n_in), ("to", targets, n_out)):
+        for direction, nodes, size in (("from", sources, n_in), ("to", targets, n_out)):
             wrong = np.flatnonzero((nodes < 0) | (nodes >= size))
             if len(wrong):
                 e = wrong[0]
                 raise DataError(
-                    f"Neighborhoods: edge {sources[e]} -> {targets[e]} leads {what} node {nodes[e]}, which is outside "
-                    f"0 to {size - 1}"
+                    f"Neighborhoods: edge {sources[e]} -> {targets[e]} leads {direction} node {nodes[e]}, which is "
+                    f"outside 0 to {size - 1}"
                 )
         order = np.lexsort((sources, targets))
         sources, targets = sources[order], targets[order]

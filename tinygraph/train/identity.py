@@ -44,9 +44,9 @@ def shaping_settings(
         The arguments of `fit` that no other parameter tells.
     """
     loss = getattr(objective.loss_fn, "func", objective.loss_fn)  # without its options
-    given = getattr(objective.loss_fn, "keywords", {})
+    loss_options = getattr(objective.loss_fn, "keywords", {})
     settings = {"loss": getattr(loss, "__name__", type(loss).__name__)}
-    settings |= {f"loss.{name}": repr(value) for name, value in given.items()}
+    settings |= {f"loss.{name}": repr(value) for name, value in loss_options.items()}
     settings |= {"l2": objective.rho, "l1": objective.alpha, "freeze_sleeping": objective.freeze_sleeping, **options}
     if pocket is not None:
         settings |= {"early_stopping": pocket.patience or True, "early_stopping_on": pocket.measure}
@@ -64,7 +64,7 @@ def shaping_settings(
 
 
 def check_same(
-    path: PathLike, theirs: Mapping[str, Any], ours: Mapping[str, Any], allow_changes: Collection[str]
+    path: PathLike, saved: Mapping[str, Any], current: Mapping[str, Any], allow_changes: Collection[str]
 ) -> None:
     """Raise an error that names what differs between a checkpoint's settings and those of the present run.
 
@@ -75,15 +75,15 @@ def check_same(
     ArgumentError
         If `allow_changes` has a name that neither has.
     """
-    names = [*ours, *(name for name in theirs if name not in ours)]
+    names = [*current, *(name for name in saved if name not in current)]
     for name in allow_changes:
         if name not in names:
             raise ArgumentError(f"fit: allow_changes: no setting is called {name!r}{did_you_mean(name, names)}")
     absent = "absent"
     differ = [
-        f"{name} was {theirs.get(name, absent)} and is {ours.get(name, absent)}"
+        f"{name} was {saved.get(name, absent)} and is {current.get(name, absent)}"
         for name in names
-        if name not in allow_changes and theirs.get(name, absent) != ours.get(name, absent)
+        if name not in allow_changes and saved.get(name, absent) != current.get(name, absent)
     ]
     if differ:
         more = f" and {len(differ) - 4} more" if len(differ) > 5 else ""

@@ -55,8 +55,8 @@ class Objective:
             return self.loss_fn(self.net, x, y), None, y
         z = self.net(x)
         y = self.loss.labels.aligned(self.targets(y), z)
-        given = z if self.output is None or self.loss.takes == "logits" else self.output.activation(z)
-        return self.loss_fn(given, y), z if self.decides() else None, y
+        output = z if self.output is None or self.loss.takes == "logits" else self.output.activation(z)
+        return self.loss_fn(output, y), z if self.decides() else None, y
 
     def targets(self, y: Any) -> Any:
         """Return the targets of a `Loss` on the parameters' backend, floating ones in their dtype."""

@@ -106,11 +106,11 @@ class Run:
             return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
         net, optimizer, pocket = part("net."), part("optimizer."), part("pocket.")
-        own = dict(self.net.named_tensors())
-        _check_arrays(path, "the network", own, net)
+        tensors = dict(self.net.named_tensors())
+        _check_arrays(path, "the network", tensors, net)
         _check_arrays(path, "the optimiser", self.optimizer.named_state(), optimizer)
         if self.pocket is not None:
-            _check_arrays(path, "the pocket variables", own, pocket)
+            _check_arrays(path, "the pocket variables", tensors, pocket)
         if self.backend is not None:
             key = arrays.get("random.key")
             if key is None or key.dtype != np.uint64 or key.shape != (2,):
@@ -161,13 +161,12 @@ def _words(types: tuple[type, ...]) -> list[str]:
     return [words.get(kind, "null") for kind in types if not (kind is int and float in types)]
 
 
-def _check_arrays(path: PathLike, whose: str, own: Mapping[str, Tensor], given: Mapping[str, np.ndarray]) -> None:
+def _check_arrays(path: PathLike, whose: str, tensors: Mapping[str, Tensor], arrays: Mapping[str, np.ndarray]) -> None:
     """Raise an error unless arrays have the names, shapes and dtypes of tensors."""
-    if differ := sorted(set(own) ^ set(given)):
+    if differ := sorted(set(tensors) ^ set(arrays)):
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
         raise DataError(f"{path}: holds other names than {whose}: {', '.join(differ[:3])}{more}")
-    for name, t in own.items():
-        if (given[name].shape, given[name].dtype) != (t.shape, t.dtype):
-            raise DataError(
-                f"{path}: {name} of {whose}: expected {t.dtype} {t.shape}, got {given[name].dtype} {given[name].shape}"
-            )
+    for name, t in tensors.items():
+        a = arrays[name]
+        if (a.shape, a.dtype) != (t.shape, t.dtype):
+            raise DataError(f"{path}: {name} of {whose}: expected {t.dtype} {t.shape}, got {a.dtype} {a.shape}")

@@ -46,27 +46,27 @@ def training_batches(
     return train_set
 
 
-def evaluation_batches(objective: Objective, pair: Any, what: str, batch_size: int = EVALUATION_BATCH) -> Batches:
-    """Return the rows of a pair of arrays, checked, in their order; `what` is what an error calls them."""
-    return Batches(*_checked_pair(objective, pair, what), batch_size, shuffle=False, check_finite=False)
+def evaluation_batches(objective: Objective, pair: Any, name: str, batch_size: int = EVALUATION_BATCH) -> Batches:
+    """Return the rows of a pair of arrays, checked, in their order; `name` is what an error calls them."""
+    return Batches(*_checked_pair(objective, pair, name), batch_size, shuffle=False, check_finite=False)
 
 
-def _checked_pair(objective: Objective, pair: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _checked_pair(objective: Objective, pair: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the arrays of a data set on the host, in the parameters' dtype; labels as the loss takes them."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         got = f"{len(pair)} of them" if isinstance(pair, tuple | list) else f"a {type(pair).__name__}"
-        raise DataError(f"{what}: expected a pair of arrays (X, Y), got {got}")
+        raise DataError(f"{name}: expected a pair of arrays (X, Y), got {got}")
     X, Y = (a.numpy() if isinstance(a, Tensor) else np.asarray(a) for a in pair)
     if X.ndim < 1 or Y.ndim < 1 or len(X) != len(Y):
-        raise DataError(f"{what}: X and Y must have one row a sample, got shapes {X.shape} and {Y.shape}")
+        raise DataError(f"{name}: X and Y must have one row a sample, got shapes {X.shape} and {Y.shape}")
     if not X.size:
-        raise DataError(f"{what}: the data set is empty: X has shape {X.shape}")
-    check_finite(X, f"{what}: X")
+        raise DataError(f"{name}: the data set is empty: X has shape {X.shape}")
+    check_finite(X, f"{name}: X")
     like = objective.like
     if like is not None and X.dtype.kind == "f":
         X = X.astype(like.dtype, copy=False)
     if objective.loss is None:
-        check_finite(Y, f"{what}: Y", missing=True)
+        check_finite(Y, f"{name}: Y", missing=True)
         return X, Y
 
     def first_output() -> Tensor:
@@ -74,5 +74,5 @@ def _checked_pair(objective: Objective, pair: Any, what: str) -> tuple[np.ndarra
             output: Tensor = objective.net(X[:1])
         return output
 
-    Y = objective.loss.labels.checked(Y, first_output, what)
+    Y = objective.loss.labels.checked(Y, first_output, name)
     return X, Y if like is None else Y.astype(like.dtype, copy=False)

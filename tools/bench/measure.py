@@ -149,13 +149,13 @@ class Worker:
             raise WorkerError(f"no answer within {self.patience:g} s")
         if not line:
             self._errors.seek(0)
-            said = self._errors.read().split("\n")
-            last = next((text.strip() for text in reversed(said) if text.strip()), "it said nothing")
+            printed = self._errors.read().split("\n")
+            last = next((text.strip() for text in reversed(printed) if text.strip()), "it printed nothing")
             raise WorkerError(f"its process ended with status {self._process.wait()}: {last[:300]}")
-        said_now: dict[str, Any] = json.loads(line)
-        if "error" in said_now:
-            raise WorkerError(said_now["error"])
-        return said_now
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise WorkerError(reply["error"])
+        return reply
 
     def timed(self, steps: int) -> dict[str, float]:
         """Let it do so many steps; return the seconds they took as `tinygraph.tools.bench.worker.timed` does."""
@@ -210,7 +210,7 @@ def run(
     try:
         for name in names:
             _start(CONTENDERS[name], result, workers, threads, say, patience)
-        steps = {name: max(1, round(seconds / rounds / said["step"])) for name, said in result.warm_up.items()}
+        steps = {name: max(1, round(seconds / rounds / reply["step"])) for name, reply in result.warm_up.items()}
         for number in range(rounds):
             say(f"{workload.name}: round {number + 1} of {rounds}")
             for name in shuffled.sample(list(workers), len(workers)):  # nobody always follows the same other
@@ -253,10 +253,10 @@ def _start(
     say(f"{workload.name}: {contender.title} gets ready")
     worker = Worker(workload.name, name, result.device, threads, patience)
     try:
-        said = worker.answer()
-        if "unsuitable" in said:
-            raise WorkerError(said["unsuitable"])
-        first, last = said["losses"]
+        reply = worker.answer()
+        if "unsuitable" in reply:
+            raise WorkerError(reply["unsuitable"])
+        first, last = reply["losses"]
         if not last < first:
             raise WorkerError(f"it does not learn: on one batch the loss went from {first:.4g} to {last:.4g}")
     except WorkerError as error:
@@ -266,4 +266,4 @@ def _start(
     except BaseException:
         worker.close()
         raise
-    result.warm_up[name], result.blocks[name], workers[name] = said, [], worker
+    result.warm_up[name], result.blocks[name], workers[name] = reply, [], worker

@@ -10,7 +10,7 @@ from tinygraph.arguments import check_name
 T = TypeVar("T")
 
 
-def chosen(what: str, table: Mapping[str, T], names: Collection[str]) -> dict[str, T]:
+def chosen(kind: str, table: Mapping[str, T], names: Collection[str]) -> dict[str, T]:
     """Return the part of `table` called `names`, in the table's order; all of them if no name is given.
 
     Raises
@@ -19,5 +19,5 @@ def chosen(what: str, table: Mapping[str, T], names: Collection[str]) -> dict[st
         If a name is not in the table.
     """
     for name in names:
-        check_name(what, name, table)
+        check_name(kind, name, table)
     return {name: value for name, value in table.items() if not names or name in names}

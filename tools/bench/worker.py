@@ -71,8 +71,8 @@ def timed(training: Training, steps: int, start: int) -> dict[str, float]:
         loss = step(x, y)
     last = events.mark() if events else None
     training.value(loss)
-    said = {"seconds": time.perf_counter() - before}
-    return said | {"events": events.seconds(first, last)} if events else said
+    times = {"seconds": time.perf_counter() - before}
+    return times | {"events": events.seconds(first, last)} if events else times
 
 
 def serve(workload: str, contender: str, device: str, questions: TextIO, answers: TextIO) -> None:
@@ -86,9 +86,9 @@ def serve(workload: str, contender: str, device: str, questions: TextIO, answers
         started = time.perf_counter()
         training = CONTENDERS[contender].training(WORKLOADS[workload], device)
         build = time.perf_counter() - started
-        said = warm_up(training)
+        warm = warm_up(training)
         pools = [{k: v for k, v in pool.items() if k != "filepath"} for pool in threadpool_info()]
-        answer(build=build, **said, pools=pools)
+        answer(build=build, **warm, pools=pools)
         done = 0
         for line in questions:
             answer(**timed(training, int(line), done))

@@ -154,7 +154,7 @@ class TransferExperiment(Experiment):
         """Return the errors in words."""
         lines = [f"test error on the digits 0 to 4: {100 * results['source_test_error']:.1f} %"]
         for way, words in WAYS.items():
-            error, deviation = (100 * results[f"{way}_{what}"] for what in ("test_error", "deviation"))
+            error, deviation = (100 * results[f"{way}_{statistic}"] for statistic in ("test_error", "deviation"))
             lines.append(
                 f"test error on 5 to 9, {words}: {error:.1f} % (standard deviation {deviation:.1f}), "
                 f"{results[f'{way}_seconds']:.2f} s"

@@ -125,7 +125,7 @@ class Tensor(Operators):
     def __repr__(self) -> str:
         if not isinstance(self.data, self.backend.array_type):
             return f"tensor(shape={self.shape}, dtype={self.dtype}, known when the compiled function runs)"
-        text = np.array2string(self.backend.to_host(self.data), separator=", ", prefix="tensor(", threshold=100)
+        text = np.array2string(self._host("repr()"), separator=", ", prefix="tensor(", threshold=100)
         facts = f", dtype={self.dtype}"
         if self.backend.name != "numpy":
             facts += f", backend={self.backend.name}"

@@ -517,8 +517,9 @@ def test_checking_finds_a_counter_that_is_no_tensor():
             return float(self.n)
 
     counter = Counter()
-    with pytest.raises(CompileError, match="check: the result differs"):
+    with pytest.raises(CompileError, match="changes attribute 'n' of a Counter"):
         fn(tg.tensor([1.0]))
+    assert counter.n == 0
 
 
 # -- what it refuses ------------------------------------------------------------------------------------
@@ -540,7 +541,7 @@ def mistakes():
         "numpy.random": (lambda x: x * float(np.random.rand()), "draws from numpy.random"),
         "array": (lambda x: x * x.data, "the array of a tensor is used"),
         "moved": (lambda x: x + x.to("numpy" if x.backend.name != "numpy" else "strict"), "to\\(\\) reads"),
-        "kept": (lambda x: kept.append(x * 2.0) or x, "escapes the compiled function"),
+        "kept": (lambda x: kept.append(x * 2.0) or x, "changes list 'kept'"),
         "entries by a mask": (lambda x: x[x > 1.5], "picks as many entries as a mask has ones"),
     }
 

@@ -88,7 +88,8 @@ def operation(
         # signature and errors name the operands.
         compute: Any = forward
         if not callable(compute):
-            compute = eval(f"lambda xp, {operands}, out=None: xp.{forward or name}({operands}, out=out)")
+            source = f"lambda xp, {operands}, out=None: xp.{forward or name}({operands}, out=out)"
+            compute = eval(source, {"__name__": __name__})
         attributes = {
             "__module__": backward.__module__,
             "__reduce__": lambda op: f"{backward.__name__}.op",  # pickled as a name
@@ -98,7 +99,7 @@ def operation(
             "backward": staticmethod(backward),
         }
         kind = type(name.title().replace("_", ""), (base,), attributes | members)
-        function: Any = eval(f"lambda {operands}: op({operands})", {"op": kind()})
+        function: Any = eval(f"lambda {operands}: op({operands})", {"op": kind(), "__name__": __name__})
         function.__name__ = function.__qualname__ = backward.__name__
         function.__module__, function.__doc__ = backward.__module__, backward.__doc__
         function.__annotations__ = dict.fromkeys(operands.split(", "), Operand) | {"return": Tensor}

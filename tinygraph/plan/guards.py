@@ -1,21 +1,20 @@
-"""What a plan takes for granted: the objects around a function are those there were when it was recorded."""
+"""What a plan takes for granted: all that its function read is as it was when it was recorded."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from operator import is_
-from types import FunctionType, ModuleType
 from typing import Any
 
-from .. import structure
-from ..structure import Stateful
-from ..tensors import Tensor
-from .program import Program, is_ours
-from .purity import cells_of, globals_of, reached
+from .reads import MISSING, Read, members, same
 
-NUMBERS = (int, float, complex, str, bytes, type(None))
-LONGEST = 1000  # members of a list that is watched; looking through longer ones would take longer than a step
+CHECKS = {  # when to look closer, by the kind of a read: the cheapest comparison that can tell
+    "item": "H{n}.get({key!r}, M) is not V[{n}]",
+    "class": "H{n}.get({key!r}, M) is not V[{n}]",
+    "attribute": "H{n}.{key} is not V[{n}]",
+    "cell": "H{n}.cell_contents is not V[{n}]",
+    "members": "(len(H{n}) != {length} or not all(map(is_, members(H{n}), V[{n}])))",
+}
 
 
 class Unguarded:
@@ -23,72 +22,50 @@ class Unguarded:
 
 
 class Guards:
-    """What a function refers to without being given it: globals, closure, attributes of objects, modules.
-
-    Names must stand for the same objects as before. Of objects that are no modules, attributes that are numbers or
-    texts may change: a plan takes them as they were.
+    """A function made for the reads of a recording, which compares them all.
 
     Parameters
     ----------
-    function : callable
-    arguments : iterable
-        What it was called with that is neither a tensor nor an array.
-    modules : iterable of Module
-        What was called during the run; all their attributes must be as before.
-    program : Program
-        What was recorded: the code of operations of the user's own refers to things as well.
+    reads : sequence of Read
+        With the values that must be there still.
+
+    Attributes
+    ----------
+    check : callable
+        Returns whether all is as it was.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], arguments: Iterable[Any], modules: Iterable[Any], program: Program
-    ) -> None:
-        inner = inspect.unwrap(function)
-        own = [f for i in program.instructions if not is_ours(type(i.op)) for f in reached(i.op) or ()]
-        functions = [f for f in dict.fromkeys((getattr(inner, "__func__", inner), *own)) if isinstance(f, FunctionType)]
-        self.names = [
-            entry for f in functions for entry in globals_of(f) if not isinstance(entry[2], ModuleType | type)
-        ]
-        self.cells = [entry for f in functions for entry in cells_of(f)]
-        values = [value for _, _, value in (*self.names, *self.cells)]
-        holders = [*arguments, getattr(function, "__self__", None), *values]
-        self.names += [entry for x in _different(holders) for entry in _attributes(x)]
-        self.modules = [(vars(m), tuple(vars(m).values())) for m in modules]
-        held = [x for _, items in self.modules for x in items] + values
-        lists = [x for x in _different(held) if isinstance(x, list | dict) and len(x) <= LONGEST]
-        self.members = [(x, _items(x)) for x in lists]
-        self.changes = structure.changes
+    check: Callable[[], bool]
 
-    def check(self) -> bool:
-        """Return whether all is as it was."""
-        for space, name, value in self.names:
-            if space.get(name) is not value:
-                return False
-        for cell, _, value in self.cells:
-            if cell.cell_contents is not value:
-                return False
-        for members, items in self.members:
-            if len(members) != len(items) or not all(map(is_, _items(members), items)):
-                return False
-        if structure.changes != self.changes:
-            for attributes, items in self.modules:
-                if len(attributes) != len(items) or not all(map(is_, attributes.values(), items)):
-                    return False
-            self.changes = structure.changes
+    def __init__(self, reads: Sequence[Read]) -> None:
+        self.reads = reads
+        self._values = [read.value for read in reads]
+        space: dict[str, Any] = {"V": self._values, "M": MISSING, "is_": is_, "members": members, "same": self._same}
+        lines = []
+        for n, read in enumerate(reads):
+            space[f"H{n}"] = vars(read.holder) if read.kind == "class" else read.holder
+            lines.append(f"        if {_condition(n, read)}: return False\n")
+        source = "def check():\n    try:\n" + "".join(lines) + "        return True\n"
+        source += "    except (AttributeError, KeyError, ValueError):\n        return False\n"
+        exec(compile(source, "<guards>", "exec"), space)
+        self.check = space["check"]
+
+    def _same(self, n: int) -> bool:
+        """Look closer at one read; an equal number in the place of another is as good from now on."""
+        value = self.reads[n].now()
+        if not same(value, self._values[n]):
+            return False
+        self._values[n] = value
         return True
 
 
-def _attributes(x: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """Yield the attributes of an object that is neither a number nor a module of a network, numbers left out."""
-    if not isinstance(x, (*NUMBERS, type, ModuleType, FunctionType, Tensor, Unguarded, Stateful)) and hasattr(
-        x, "__dict__"
-    ):
-        yield from ((vars(x), name, value) for name, value in vars(x).items() if not isinstance(value, NUMBERS))
-
-
-def _items(members: list[Any] | dict[Any, Any]) -> tuple[Any, ...]:
-    return tuple(members.values()) if isinstance(members, dict) else tuple(members)
-
-
-def _different(objects: Iterable[Any]) -> list[Any]:
-    """Return the objects, each once."""
-    return list({id(x): x for x in objects}.values())
+def _condition(n: int, read: Read) -> str:
+    """Return the source of a condition that is true if a read is not as it was."""
+    if read.value is MISSING and read.kind in ("item", "class"):
+        return f"{read.key!r} in H{n}"
+    if read.key is len:
+        return f"len(H{n}) != {read.value}"
+    if read.value is MISSING or read.kind not in CHECKS:
+        return f"not same({n})"
+    length = len(read.holder) if read.kind == "members" else 0
+    return CHECKS[read.kind].format(n=n, key=read.key, length=length) + f" and not same({n})"

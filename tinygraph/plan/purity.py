@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dis
-import pickle
-import random
 from collections.abc import Iterator
 from functools import lru_cache
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
@@ -12,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CompileError
 from ..op import Op
 from .program import is_ours
 
@@ -98,40 +95,3 @@ def _is_fixed(x: Any, functions: list[FunctionType]) -> bool:
     values = [value for _, _, value in globals_of(x)] + [value for _, _, value in cells_of(x)]
     values += [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
     return all(_is_fixed(value, functions) for value in values)
-
-
-class Draws:
-    """Watches the generators of random numbers that a function can reach by name, NumPy's and Python's own included.
-
-    Parameters
-    ----------
-    function : callable
-    """
-
-    def __init__(self, function: Any) -> None:
-        shared: tuple[Any, Any] = np.random.random, random.random  # methods of the generators behind the modules
-        self.generators = {"numpy.random": shared[0].__self__, "random": shared[1].__self__}
-        seen: set[Any] = set()
-        functions = [function]
-        while functions:
-            f = functions.pop()
-            if isinstance(f, FunctionType) and f not in seen and not is_ours(f):
-                seen.add(f)
-                for _, name, x in (*globals_of(f), *cells_of(f)):
-                    functions.append(x)
-                    if isinstance(x, np.random.Generator | np.random.RandomState | random.Random):
-                        self.generators[repr(name)] = x
-        self.renew()
-
-    def renew(self) -> None:
-        """Take the states as they are."""
-        self.before = {name: pickle.dumps(generator) for name, generator in self.generators.items()}
-
-    def check(self) -> None:
-        """Raise an error if something was drawn."""
-        for name, generator in self.generators.items():
-            if pickle.dumps(generator) != self.before[name]:
-                raise CompileError(
-                    f"compile: the function draws from {name}; its value would be baked into the compiled function: "
-                    "draw outside and pass it as an argument, or draw with tg.bernoulli"
-                )

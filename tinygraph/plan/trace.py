@@ -6,6 +6,7 @@ import inspect
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,11 @@ from ..watchers import Watcher, watching
 from .abstract import Unknown, evaluate
 from .aliases import overlap, owner
 from .arguments import Arguments, check_unchanged
+from .guards import Unguarded
 from .number_inputs import NumberInput
 from .program import Instruction, Program, Value, is_ours
-from .purity import Draws
+from .purity import is_pure
+from .reads import Read, Reads
 from .trees import LEAF, Tree
 
 
@@ -104,7 +107,8 @@ class Trace(Watcher):
         self.reached: list[Tensor] = []  # the leaves that live on, all of those that share memory
         self.modules: dict[Any, None] = {}
         self.backend: Backend | None = None
-        self._draws: Draws
+        self._reads: Reads
+        self.guarded: list[Read] = []  # what must be as it was for a replay
         self._values: dict[int, Value] = {}  # of leaves' memory, by the identity of the array, kept alive in _arrays
         self._arrays: list[Array] = []
         self._leaves: dict[Value, list[weakref.ref[Tensor]]] = {}
@@ -154,11 +158,15 @@ class Trace(Watcher):
         roots = tree.filled((stand_ins[id(leaf)] for leaf in tree.leaves), numbers)
         before = Tree(roots)
         given, named = arguments.split(roots)
-        self._draws = Draws(inspect.unwrap(function))
-        with watching(self):
+        objects = [(x, "an argument") for x in tree.fixed()]
+        self._reads = Reads([(function, getattr(function, "__name__", "the function")), *objects], Unguarded)
+        with watching(self), self._reads:
             result = function(*given, **named)
-            self._draws.check()
         check_unchanged(before, Tree(roots), names)
+        if inspect.isgenerator(result) or inspect.iscoroutine(result) or inspect.isasyncgen(result):
+            kind = type(result).__name__
+            raise CompileError(f"compile: the function returns a {kind}, which runs only once: return tensors")
+        self.guarded = self._reads.finish({id(a) for a in (r() for r, _ in self._adopted) if a is not None})
         self._outcome(result)
         self._find_bound(bound)
 
@@ -228,11 +236,13 @@ class Trace(Watcher):
         values = tuple([self.value(t) for t in inputs])
         scope = mode.scope.path if mode.scope is not None else ""
         ours = is_ours(type(op))
-        if not ours:
-            self._draws.check()
-        instruction = evaluate(op, values, inputs[0].backend, scope)
-        if not ours:
-            self._draws.renew()  # what an operation draws it draws in every replay
+        if ours:
+            instruction = evaluate(op, values, inputs[0].backend, scope)
+        else:
+            self._reads.check_draws()
+            with self._reads.paused() if not is_pure(op) else nullcontext():  # it is run in every replay
+                instruction = evaluate(op, values, inputs[0].backend, scope)
+            self._reads.renew_draws()
         self.instructions.append(instruction)
         output = instruction.output
         if op.view:
@@ -373,6 +383,8 @@ class Trace(Watcher):
         self.grads[t] = GradAccess(before, read_first=True)
         if isinstance(before, GradientNotMaterialized) and before.cleared:
             t._grad = None
+        if isinstance(before, GradientNotMaterialized) and not before.cleared:
+            raise CompileError(f"compile: {before}")
         if isinstance(before, Tensor):
             value = Value(before.shape, before.dtype, "gradient", f"grad of {t.name or 'a leaf'}", leaf=t)
             self.grad_values.append((t, value))
@@ -413,6 +425,12 @@ class Trace(Watcher):
         for part in self.out_tree.parts:
             if type(part) is NumberInput:
                 part.refuse("returns it")
+        for x in self.out_tree.leaves:
+            if not isinstance(x, Tensor) and not self._reads.knows(x):
+                raise CompileError(
+                    f"compile: the function returns an array ({x.dtype} {x.shape}) made on the host inside, which "
+                    "would be the same in every call: make it outside"
+                )
         given = dict(zip(self.inputs, self.positions, strict=True))
         computed = {
             t: self.value(t)

@@ -1,0 +1,850 @@
+"""What a function reads and changes besides its arguments, found while it is recorded.
+
+Every Python function that runs during the recording is seen by a profile function. Its code names what it reads: global
+names, variables of enclosing functions, attributes. From what is known at its start - the function itself, the objects
+among the arguments, globals - these names lead on to whatever the function can reach, through attributes, classes,
+lists, dicts. Each place that may be read is remembered with its value before the function's code runs: what differs
+afterwards the function has changed; what stays is compared before every replay (see `guards`).
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import contextvars
+import dis
+import functools
+import inspect
+import operator
+import os
+import pickle
+import random
+import re
+import sys
+import sysconfig
+import types
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import lru_cache
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend, current
+from ..errors import CompileError
+from ..tensors import Tensor
+from .abstract import Unknown
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
+FIXED = (bool, int, float, complex, str, bytes, type(None), type(...), np.dtype, np.generic, np.ufunc, range, slice)
+BUILTIN = (
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodWrapperType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)
+GETTERS = (operator.attrgetter, operator.methodcaller, operator.itemgetter)
+BUFFERS = (bytearray, memoryview, array.array)
+GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
+FACTS = ("name", "role", "requires_grad", "shape", "dtype", "ndim", "size", "is_leaf", "backend")  # of a tensor
+SEEN = (
+    *(*FIXED, *BUILTIN, *GETTERS, *BUFFERS, *GENERATORS, type, ModuleType, FunctionType, np.ndarray, Tensor),
+    *(list, tuple, set, frozenset, dict, collections.deque, types.MappingProxyType, functools.partial, re.Pattern),
+    *(contextvars.ContextVar, functools._lru_cache_wrapper, date, types.SimpleNamespace),
+)  # of which it is known what their methods, written in C, read
+WHOLE = {  # names whose use may read any attribute, or any global name
+    *("getattr", "hasattr", "vars", "dir", "__dict__", "__getattribute__", "getattr_static", "getmembers"),
+    *("asdict", "astuple", "fields", "replace", "copy", "deepcopy", "pickle", "eval", "exec", "globals", "locals"),
+}
+NUMBERS_OF = {"float", "int", "bool", "complex", "len", "sum", "min", "max", "list", "tuple", "any", "all", "sorted"}
+DEPTHS = {"BINARY_SLICE": 3, "BINARY_SUBSCR": 2, "BINARY_OP": 2}  # how deep what is looked into stands on the stack
+CLOCKS = "time", "datetime"
+SYSTEM = "posix", "nt", "_io", "io", "_thread", "_socket", "_uuid"
+HARMLESS = {"fspath", "getpid", "register_at_fork", "get_ident", "allocate_lock", "RLock", "_set_sentinel", "strptime"}
+STANDARD = tuple(os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib"))
+LIBRARY = __name__.partition(".")[0]
+RECORDER = __name__.rpartition(".")[0]  # whose own functions are not looked at
+BACKENDS = f"{LIBRARY}.backend"
+
+
+@dataclass(slots=True, eq=False)
+class Read:
+    """A place that a function may read, and what was there before the function ran.
+
+    Attributes
+    ----------
+    kind : {"item", "class", "attribute", "cell", "members", "content", "state"}
+        "item": of a namespace; "class": of the namespace of a class; "members": all of a container; "content": of an
+        array or buffer; "state": what the function `key` gives.
+    holder : object
+        What holds it.
+    key : str or callable or None
+    value : object
+        `MISSING` where there was nothing.
+    name : str
+        What an error calls it.
+    """
+
+    kind: str
+    holder: Any
+    key: Any
+    value: Any
+    name: str
+
+    def now(self) -> Any:
+        """Return what is there now."""
+        if self.kind == "item":
+            return self.holder.get(self.key, MISSING)
+        if self.kind == "class":
+            return vars(self.holder).get(self.key, MISSING)
+        if self.kind == "attribute":
+            return getattr(self.holder, self.key, MISSING)
+        if self.kind == "cell":
+            return cell_value(self.holder)
+        if self.kind == "members":
+            return members(self.holder)
+        if self.kind == "content":
+            return content(self.holder)
+        return self.key(self.holder)
+
+    def changed(self) -> bool:
+        """Whether it is no longer what it was."""
+        return not same(self.now(), self.value)
+
+    def restore(self) -> None:
+        """Put back what was there, as far as this is possible."""
+        holder, key, value = self.holder, self.key, self.value
+        if self.kind == "item":
+            if value is MISSING:
+                holder.pop(key, None)
+            else:
+                holder[key] = value
+        elif self.kind in ("class", "attribute"):
+            if value is MISSING:
+                delattr(holder, key)
+            else:
+                setattr(holder, key, value)
+        elif self.kind == "cell" and value is not MISSING:
+            holder.cell_contents = value
+        elif self.kind == "members":
+            _refill(holder, value)
+        elif self.kind == "content" and isinstance(holder, np.ndarray) and holder.shape == value.shape:
+            holder[...] = value
+        elif isinstance(holder, contextvars.ContextVar):
+            holder.set(value)
+        elif isinstance(holder, GENERATORS):
+            _set_state(holder, value)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are one object, or numbers, texts or tuples that cannot be told apart."""
+    if a is b:
+        return True
+    kind = type(a)
+    if kind is not type(b):
+        return False
+    if kind is float:
+        return a.hex() == b.hex()
+    if kind in (int, bool, str, bytes, frozenset, np.dtype):
+        return bool(a == b)
+    if kind is complex:
+        return repr(a) == repr(b)
+    if kind is tuple:
+        return len(a) == len(b) and all(map(same, a, b))
+    if kind is types.MethodType:
+        return a.__func__ is b.__func__ and a.__self__ is b.__self__
+    if isinstance(a, np.generic):
+        return bool(a.dtype == b.dtype) and a.tobytes() == b.tobytes()
+    if isinstance(a, np.ndarray):  # a content
+        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    return False
+
+
+def cell_value(cell: types.CellType) -> Any:
+    """Return what a cell holds."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return MISSING
+
+
+def members(x: Any) -> tuple[Any, ...]:
+    """Return what is in a container, of dicts keys and values."""
+    if isinstance(x, dict | types.MappingProxyType):
+        if isinstance(x, dict) and not isinstance(x, collections.OrderedDict):  # which has an order of its own
+            return (*dict.keys(x), *dict.values(x))
+        return (*x.keys(), *x.values())
+    if isinstance(x, set | frozenset):
+        return (frozenset(x),)
+    return tuple(list.__iter__(x)) if isinstance(x, list) else tuple(x)
+
+
+def content(x: Any) -> Any:
+    """Return a copy of what is in an array or a buffer."""
+    return np.array(x, subok=False) if isinstance(x, np.ndarray) else bytes(x)
+
+
+def _refill(x: Any, old: tuple[Any, ...]) -> None:
+    if isinstance(x, dict):
+        half = len(old) // 2
+        dict.clear(x)
+        dict.update(x, zip(old[:half], old[half:], strict=True))
+    elif isinstance(x, set):
+        x.clear()
+        x.update(*old)
+    elif isinstance(x, list):
+        list.__setitem__(x, slice(None), old)
+    elif isinstance(x, collections.deque):
+        x.clear()
+        x.extend(old)
+
+
+def state_of(generator: Any) -> bytes:
+    """Return the state of a generator of random numbers; the system's has none."""
+    try:
+        return pickle.dumps(generator)
+    except NotImplementedError:
+        return b""
+
+
+def _set_state(generator: Any, state: bytes) -> None:
+    before = pickle.loads(state)  # written by `state_of` in this process
+    if isinstance(generator, random.Random):
+        generator.setstate(before.getstate())
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(before.get_state())
+    else:
+        bits, old = (getattr(g, "bit_generator", g) for g in (generator, before))
+        bits.state = old.state
+
+
+def _cache_state(function: Any) -> tuple[Any, ...]:
+    info = function.cache_info()
+    return info.misses, info.currsize
+
+
+@dataclass(frozen=True, eq=False)
+class Names:
+    """What a code and the codes inside it name.
+
+    Attributes
+    ----------
+    code : CodeType
+    attributes : frozenset of str
+        Attributes, and texts where attributes may be named by a text.
+    variables : frozenset of str
+        Global names.
+    whole : bool
+        Whether any attribute and any global name may be read.
+    catches : bool
+        Whether errors are caught, so that it matters what is missing.
+    values : frozenset of str
+        Variables and attributes that are looked into: subscripted, iterated over, made a number.
+    imported : frozenset of str
+        Modules that are imported.
+    looks : bool
+        Whether something without a name of its own is looked into.
+    ours : bool
+        Whether it is the library's.
+    standard : bool
+        Whether it is Python's own library, or a package's.
+    """
+
+    code: CodeType
+    attributes: frozenset[str]
+    variables: frozenset[str]
+    whole: bool
+    catches: bool
+    values: frozenset[str]
+    imported: frozenset[str]
+    looks: bool
+    ours: bool
+    standard: bool
+
+
+@lru_cache(maxsize=4096)
+def names_of(code: CodeType, module: str) -> Names:
+    """Return what a code of a module names."""
+    attributes, variables, texts, values, imported = set(), set(), set(), set(), set()
+    looks = catches = False
+    for one in _codes(code):
+        instructions = list(dis.get_instructions(one))
+        catches |= bool(one.co_exceptiontable)
+        texts |= {x for x in one.co_consts if isinstance(x, str) and x.isidentifier()}
+        for n, i in enumerate(instructions):
+            if i.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
+                variables.add(i.argval)
+            elif i.opname == "IMPORT_NAME":
+                imported.add(i.argval)
+            elif "ATTR" in i.opname or "METHOD" in i.opname or i.opname == "IMPORT_FROM":
+                attributes.add(i.argval)
+            elif i.opname in ("BINARY_SUBSCR", "BINARY_SLICE", "GET_ITER", "UNPACK_SEQUENCE") or (
+                i.opname == "BINARY_OP" and i.argrepr == "[]"
+            ):
+                name = _operand(instructions, n, DEPTHS.get(i.opname, 1))
+                values |= {name} if name else set()
+                looks |= name is None
+            elif n and i.opname.startswith("LOAD_") and instructions[n - 1].argval in NUMBERS_OF:
+                values.add(i.argval)
+    attributes = {name for name in attributes if isinstance(name, str)}
+    whole = bool(WHOLE & (attributes | variables)) or "attrgetter" in variables | attributes
+    if whole:
+        attributes |= texts
+    ours = module.partition(".")[0] == LIBRARY
+    path = os.path.realpath(code.co_filename)
+    standard = not ours and (path.startswith(STANDARD) or code.co_filename.startswith("<frozen"))
+    return Names(
+        code,
+        frozenset(attributes),
+        frozenset(variables),
+        whole,
+        catches,
+        frozenset(v for v in values if isinstance(v, str)),
+        frozenset(imported),
+        looks,
+        ours,
+        standard,
+    )
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    stack = [code]
+    while stack:
+        one = stack.pop()
+        yield one
+        stack.extend(x for x in one.co_consts if isinstance(x, CodeType))
+
+
+def _operand(instructions: list[dis.Instruction], n: int, depth: int) -> str | None:
+    """Return the variable or attribute that an operand of an instruction was loaded from, `depth` from the top."""
+    k = n - 1
+    while k >= 0:
+        i = instructions[k]
+        if "JUMP" in i.opname or i.is_jump_target:
+            return None
+        try:
+            effect = dis.stack_effect(i.opcode, i.arg)
+        except ValueError:
+            return None
+        if i.opname == "LOAD_GLOBAL" and i.arg is not None and i.arg & 1:
+            effect -= 1  # the empty place of a method's object
+        if effect > 0 and depth <= effect:
+            return i.argval if i.opname.startswith("LOAD_") and isinstance(i.argval, str) else None
+        if effect == 0 and depth == 1 and i.opname == "LOAD_ATTR":
+            return i.argval if isinstance(i.argval, str) else None
+        depth -= effect
+        k -= 1
+    return None
+
+
+class Reads:
+    """Sees what a function and all that it calls read and change, from `start` to `stop`.
+
+    Parameters
+    ----------
+    roots : iterable of (object, str)
+        The function, and the objects among its arguments, with what errors call them.
+    unguarded : type
+        Objects of this class are taken as they are.
+    """
+
+    def __init__(self, roots: Iterable[tuple[Any, str]], unguarded: type) -> None:
+        self.reads: dict[tuple[int, str, Any], Read] = {}
+        self.refusals: list[str] = []
+        self.unseen: list[str] = []
+        self.looked_into: set[int] = set()  # arrays of which elements may be read as numbers
+        self._unguarded = unguarded
+        self._known: dict[int, Any] = {}  # objects from before, kept so that no other takes their place
+        self._visited: set[tuple[int, CodeType | None]] = set()
+        self._strangers: list[tuple[weakref.ref[Any], Names]] = []
+        self._seen: set[tuple[Any, ...]] = set()
+        self._attributes: set[str] = set()  # that the user's functions name
+        self._homes: set[str | None] = set()  # modules of the functions that lead on
+        self._paused = 0
+        self._inside: FrameType | None = None
+        arrays = str(current().array_type.__module__).partition(".")[0]
+        self._arrays = "numpy" if arrays == LIBRARY else arrays  # the package whose functions are not looked at
+        self._before: Any = None
+        for x, name in roots:
+            self._follow(x, None, name)
+        shared: tuple[Any, Any] = np.random.random, random.random  # methods of the generators behind the modules
+        for x, name in ((shared[0].__self__, "numpy.random"), (shared[1].__self__, "random")):
+            self._note("state", x, state_of, state_of(x), name)
+
+    # -- seeing -----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Reads:
+        self._before = sys.getprofile()
+        sys.setprofile(self._profile)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        sys.setprofile(None)
+        if callable(self._before):
+            sys.setprofile(self._before)
+        elif hasattr(self._before, "enable"):  # Python's own profiler
+            self._before.enable()
+
+    def paused(self) -> Any:
+        """Return a ``with`` block in which nothing is seen."""
+        return _Pause(self)
+
+    def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
+        if self._paused:
+            return
+        if self._inside is not None:  # a backend at work
+            if event == "return" and frame is self._inside:
+                self._inside = None
+        elif event == "call":
+            if str(frame.f_globals.get("__name__")).startswith(BACKENDS):
+                self._inside = frame
+            else:
+                self._enters(frame)
+        elif event == "c_call":
+            self._calls(frame, argument)
+
+    def _enters(self, frame: FrameType) -> None:
+        code, space = frame.f_code, frame.f_globals
+        module = str(space.get("__name__", ""))
+        if code.co_name == "<module>" or module.startswith(RECORDER) or module.partition(".")[0] == self._arrays:
+            return
+        names = names_of(code, module)
+        count = code.co_argcount + code.co_kwonlyargcount
+        count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+        local = frame.f_locals if count or code.co_freevars else {}
+        given = [local[name] for name in (*code.co_varnames[:count], *code.co_freevars) if name in local]
+        key = (code, id(space), *map(id, given))
+        if key in self._seen:
+            return
+        if not names.ours and not names.standard:
+            self._look_at_globals(space, names)
+            self._attributes |= names.attributes
+        elif names.standard and "environ" in names.variables:
+            self._follow(os.environ, names, "os.environ")
+        for x in given:
+            if id(x) in self._known:
+                self._follow(x, names, _words(x))
+                self._seen.add(key)
+            elif isinstance(x, FIXED):
+                continue
+            else:
+                self._stranger(x, names)
+        if given:
+            first = given[0]
+            if not isinstance(first, (*FIXED, Tensor)) and (_is_module(first) or not names.ours):
+                self._look_at_method(first, code)
+
+    def _stranger(self, x: Any, names: Names) -> None:
+        """Remember an object that nothing known leads to: made on the way, most likely, and gone at the end."""
+        if (names.ours and not _is_module(x)) or isinstance(
+            x, (Tensor, Unknown, np.ndarray, type, ModuleType, *BUILTIN)
+        ):
+            return
+        with suppress(TypeError):  # a container: what is in it was reached or made on the way
+            self._strangers.append((weakref.ref(x), names))
+
+    def _calls(self, frame: FrameType, function: Any) -> None:
+        """Note a call of a function that is not written in Python."""
+        module = frame.f_globals.get("__name__") or ""
+        if module.partition(".")[0] in (LIBRARY, "importlib", "numpy", "linecache", "traceback", "warnings", "abc"):
+            return
+        if frame.f_code.co_name == "<module>":
+            return
+        name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
+        place = getattr(function, "__module__", None) or (owner.__name__ if isinstance(owner, ModuleType) else "")
+        if isinstance(owner, np.ndarray):
+            self.looked_into.add(id(owner))
+        elif isinstance(owner, random.Random) and name not in ("getstate", "setstate", "__reduce__"):
+            self._refuse(f"draws from {self._called(owner, 'a random.Random')}", DRAW)
+        elif isinstance(owner, type) and issubclass(owner, date | datetime) and name in ("now", "today", "utcnow"):
+            self._refuse(f"reads the clock ({owner.__name__}.{name})", PASS_IT)
+        elif place in CLOCKS and name not in HARMLESS:
+            self._refuse(f"reads the clock ({place}.{name})", PASS_IT)
+        elif (place in SYSTEM or (place == "builtins" and name in ("open", "input"))) and name not in HARMLESS:
+            if isinstance(owner, ModuleType) or owner is None:
+                self._refuse(f"asks the system ({place}.{name})", PASS_IT)
+        elif place == "sys" and name.startswith("get") and module in self._homes:
+            self._refuse(f"asks the interpreter (sys.{name})", PASS_IT)
+        elif id(owner) in self._known and not isinstance(owner, SEEN) and not _written_in_python(type(owner)):
+            self._refuse(f"calls {name} of a {type(owner).__name__}, whose state cannot be compared", PASS_IT)
+        elif place == "builtins" and name == "id" and module in self._homes:
+            self._refuse("asks for the identity of an object (id), which changes from call to call", PASS_IT)
+
+    def _called(self, x: Any, otherwise: str) -> str:
+        return next((r.name for r in self.reads.values() if r.holder is x), otherwise)
+
+    def _refuse(self, text: str, remedy: str) -> None:
+        self.refusals.append(
+            f"compile: the function {text}; its value would be baked into the compiled function: {remedy}"
+        )
+
+    # -- following --------------------------------------------------------------------------------------
+
+    def _note(self, kind: str, holder: Any, key: Any, value: Any, name: str) -> None:
+        place = id(holder), kind, key
+        if place not in self.reads:
+            self.reads[place] = Read(kind, holder, key, value, name)
+
+    def _look_at_globals(self, space: dict[str, Any], names: Names) -> None:
+        place = id(space), names.code
+        if place in self._visited:
+            return
+        self._visited.add(place)
+        built = space.get("__builtins__", {})
+        built = vars(built) if isinstance(built, ModuleType) else built
+        for name in names.imported:
+            self._note("item", sys.modules, name, sys.modules.get(name, MISSING), f"the module {name!r}")
+            self._follow(sys.modules.get(name, MISSING), names, name)
+        wanted: Iterable[str] = names.variables
+        if names.whole and {"globals", "eval", "exec", "vars"} & names.variables:
+            wanted = [*wanted, *(name for name in space if not name.startswith("__"))]
+            self._note("state", space, _keys, _keys(space), "the global names")
+        for name in wanted:
+            value = space.get(name, MISSING)
+            self._note("item", space, name, value, f"the global {name!r}")
+            if value is MISSING:
+                value = built.get(name, MISSING)
+                if value is not MISSING and not isinstance(value, type):
+                    self._note("item", built, name, value, f"the builtin {name!r}")
+            self._follow(value, names, repr(name))
+
+    def _look_at_method(self, first: Any, code: CodeType) -> None:
+        """Note in which class the method that runs stands, and that no other hides it."""
+        kind = first if isinstance(first, type) else type(first)
+        found = self._look_in_class(kind, code.co_name, None)
+        space = _space_of(first)
+        noted = not _is_module(first) and id(first) in self._known  # of modules all attributes are
+        if found and noted and space is not None and code.co_name not in space:
+            self._note("item", space, code.co_name, MISSING, f"attribute {code.co_name!r} of {_words(first)}")
+
+    def _follow(self, x: Any, names: Names | None, name: str) -> None:
+        """Note all places that `names` lead to from an object."""
+        stack = [(x, name)]
+        while stack:
+            x, name = stack.pop()
+            if x is MISSING or isinstance(x, (*FIXED, *BUILTIN)):
+                continue
+            if isinstance(x, Unknown) or (isinstance(x, Tensor) and isinstance(x.data, Unknown)):
+                continue
+            place = id(x), None if names is None else names.code
+            if place in self._visited:
+                continue
+            self._visited.add(place)
+            self._known[id(x)] = x
+            stack.extend(self._look(x, names, name))
+
+    def _look(self, x: Any, names: Names | None, name: str) -> list[tuple[Any, str]]:
+        """Note what may be read of one object; return what this leads to, with names for errors."""
+        if isinstance(x, Tensor):
+            for fact in FACTS:
+                if names is not None and not names.ours and fact in names.attributes:
+                    self._note("attribute", x, fact, getattr(x, fact), f"attribute {fact!r} of tensor {name}")
+            return []
+        if isinstance(x, FunctionType):
+            return self._look_at_function(x, names, name)
+        if isinstance(x, types.MethodType):
+            return [(x.__self__, name), (x.__func__, name)]
+        if isinstance(x, staticmethod | classmethod):
+            return [(x.__func__, name)]
+        if isinstance(x, property):
+            return [(x.fget, name)]
+        if isinstance(x, functools.partial):
+            self._note("attribute", x, "func", x.func, f"the function of {name}")
+            self._note("attribute", x, "args", x.args, f"the arguments of {name}")
+            return [(x.func, name), (x.args, name), (x.keywords, name)]
+        if isinstance(x, ModuleType):
+            if names is None or names.ours or names.standard:
+                return []
+            return self._look_in_space(vars(x), names, f"{x.__name__}.", attributes=True)
+        if isinstance(x, type):
+            return self._look_at_class(x, names)
+        if isinstance(x, Backend | self._unguarded):
+            return []
+        if isinstance(x, np.ndarray):
+            self._note("content", x, None, content(x), f"array {name}")
+            if names is not None and (names.looks or _last(name) in names.values):
+                self.looked_into.add(id(x))
+            if type(x) is not np.ndarray:
+                return self._look_at_object(x, names, name)
+            return [(item, name) for item in x.flat] if x.dtype.kind == "O" else []
+        if isinstance(x, BUFFERS):
+            self._note("content", x, None, content(x), f"buffer {name}")
+            return []
+        if isinstance(x, GENERATORS):
+            self._note("state", x, state_of, state_of(x), name)
+            return []
+        if isinstance(x, contextvars.ContextVar):
+            self._note("state", x, _context_value, _context_value(x), f"the context variable {x.name!r}")
+            return [(_context_value(x), name)]
+        if isinstance(x, functools._lru_cache_wrapper):
+            self._note("state", x, _cache_state, _cache_state(x), f"the cache of {name}")
+            return [(x.__wrapped__, name)]
+        if isinstance(x, GETTERS):
+            return self._look_at_object(x, names, name)
+        if type(x).__module__ in ("_thread", "threading") and hasattr(type(x), "locked"):
+            self._note("state", x, _is_locked, _is_locked(x), f"lock {name}")
+            return []
+        if isinstance(x, (weakref.ReferenceType, *weakref.ProxyTypes)):
+            self._refuse(f"reads a weak reference ({name})", "hold the object itself")
+            return []
+        if hasattr(type(x), "__next__") and not _written_in_python(type(x)):
+            self._refuse(f"reads an iterator ({name}), which gives something else at every call", PASS_IT)
+            return []
+        below: list[tuple[Any, str]] = []
+        if isinstance(x, tuple | frozenset):
+            below += [(item, name) for item in x]
+        elif isinstance(x, list | set | dict | collections.deque | types.MappingProxyType):
+            inside = members(x)
+            self._note("members", x, None, inside, f"{type(x).__name__} {name}")
+            below += [(item, name) for item in (inside[0] if isinstance(x, set) else inside)]
+        return below + self._look_at_object(x, names, name)
+
+    def _look_at_function(self, f: FunctionType, names: Names | None, name: str) -> list[tuple[Any, str]]:
+        if f.__module__ and f.__module__.partition(".")[0] == LIBRARY:
+            return [(cell_value(cell), repr(f.__name__)) for cell in f.__closure__ or ()]
+        self._homes.add(f.__module__)
+        below: list[tuple[Any, str]] = []
+        for part in ("__code__", "__defaults__"):
+            self._note("attribute", f, part, getattr(f, part), f"{part} of function {f.__name__!r}")
+        self._note("attribute", f, "__kwdefaults__", f.__kwdefaults__, f"the keyword defaults of {f.__name__!r}")
+        below += [(x, f"a default of {f.__name__!r}") for x in f.__defaults__ or ()]
+        below.append((f.__kwdefaults__, f"the keyword defaults of {f.__name__!r}"))
+        for variable, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
+            value = cell_value(cell)
+            self._note("cell", cell, None, value, f"the variable {variable!r} of an enclosing function")
+            below.append((value, repr(variable)))
+        if vars(f):
+            own = frozenset({"__wrapped__"}) | (names.attributes if names is not None else frozenset())
+            for key in vars(f) if names is not None and names.whole else own & set(vars(f)):
+                self._note("item", vars(f), key, vars(f)[key], f"attribute {key!r} of function {f.__name__!r}")
+                below.append((vars(f)[key], repr(key)))
+        if names is not None:
+            for key in {"__doc__", "__annotations__", "__name__"} & names.attributes:
+                value = getattr(f, key)
+                self._note("attribute", f, key, value, f"{key} of function {f.__name__!r}")
+                below.append((value, key))
+        return below
+
+    def _look_in_space(
+        self, space: dict[str, Any], names: Names, prefix: str, attributes: bool
+    ) -> list[tuple[Any, str]]:
+        below = []
+        for key in names.attributes if attributes else names.variables:
+            value = space.get(key, MISSING)
+            if value is not MISSING or names.catches:
+                self._note("item", space, key, value, f"{prefix}{key}")
+                below.append((value, f"{prefix}{key}"))
+        return below
+
+    def _look_at_class(self, kind: type, names: Names | None) -> list[tuple[Any, str]]:
+        if names is None or names.ours or not _written_in_python(kind):
+            return []
+        below = []
+        own = names.attributes
+        if names.whole:
+            own = own | {key for c in kind.__mro__ if _written_in_python(c) for key in vars(c) if key[:2] != "__"}
+        for key in own:
+            below += self._look_in_class(kind, key, names)
+            if type(kind) is not type:
+                below += self._look_in_class(type(kind), key, names)
+        return below
+
+    def _look_in_class(self, kind: type, key: str, names: Names | None) -> list[tuple[Any, str]]:
+        """Note where a class or its bases have an attribute, and which of those before it have none.
+
+        The library's own classes are taken as they are, but for the method that runs (`names` is None).
+        """
+        for one in kind.__mro__:
+            value = vars(one).get(key, MISSING)
+            own = _written_in_python(one) and (not _is_ours(one) or (names is None and key == "forward"))
+            if own and (value is not MISSING or not _is_ours(one)):
+                self._note("class", one, key, value, f"attribute {key!r} of class {one.__name__}")
+            if value is not MISSING:
+                if _written_in_python(kind) and not _is_ours(kind):
+                    self._note("attribute", kind, "__mro__", kind.__mro__, f"the bases of class {kind.__name__}")
+                method = _is_ours(one) and isinstance(value, FunctionType | property) and names is not None
+                return [] if method and names is not None and names.ours else [(value, f"{kind.__name__}.{key}")]
+        return []
+
+    def _look_at_object(self, x: Any, names: Names | None, name: str) -> list[tuple[Any, str]]:
+        """Note the attributes of an object that are named, its own and its class's."""
+        kind = type(x)
+        below: list[tuple[Any, str]] = []
+        if isinstance(x, GETTERS):
+            below, wanted = [], frozenset(str(a) for a in x.__reduce__()[1] if isinstance(a, str))
+            parts = frozenset(part for a in wanted for part in a.split("."))
+            self._getters = getattr(self, "_getters", frozenset()) | parts
+            return below
+        space = _space_of(x)
+        if names is None:
+            if space is not None or _written_in_python(kind):
+                below += self._look_in_class(kind, "__call__", None)
+            if space is not None and "__wrapped__" in space:
+                below.append((space["__wrapped__"], name))
+            return below
+        wanted = names.attributes | getattr(self, "_getters", frozenset())
+        module = _is_module(x)
+        ours = _is_ours(kind)
+        if names.ours and not module:
+            wanted = frozenset(key for key in wanted if not key.startswith("_"))
+        if space is None and not _written_in_python(kind):
+            return below
+        self._note("attribute", x, "__class__", x.__class__, f"the class of {name}")
+        if module and space is not None:
+            wanted = wanted | set(space)
+            self._note("state", space, len, len(space), f"the attributes of {name}")
+        elif names.whole and space is not None and not names.ours:
+            wanted = wanted | set(space)
+            self._note("members", space, None, members(space), f"the attributes of {name}")
+        for key in wanted:
+            value = MISSING if space is None else space.get(key, MISSING)
+            in_class = [] if value is not MISSING else self._look_in_class(kind, key, names)
+            matters = in_class or names.catches or hasattr(kind, "__getattr__")
+            if space is not None and (value is not MISSING or (matters and not module and not names.ours)):
+                self._note("item", space, key, value, f"attribute {key!r} of {name}")
+            if value is not MISSING:
+                below.append((value, f"{name}.{key}"))
+                continue
+            for found, label in in_class:
+                if isinstance(found, types.MemberDescriptorType):  # a slot
+                    held = getattr(x, key, MISSING)
+                    self._note("attribute", x, key, held, f"attribute {key!r} of {name}")
+                    below.append((held, f"{name}.{key}"))
+                elif isinstance(found, property) and ours and not names.ours and not module:
+                    self._note("attribute", x, key, getattr(x, key), f"{key!r} of {name}")
+                else:
+                    below.append((found, label))
+        return below
+
+    def check_draws(self) -> None:
+        """Raise an error if random numbers were drawn."""
+        for read in self._states():
+            if read.changed():
+                name = read.name
+                read.restore()
+                self._refuse(f"draws from {name}", DRAW)
+                raise CompileError(self.refusals[-1])
+
+    def renew_draws(self) -> None:
+        """Take the generators' states as they are: what an operation draws it draws in every replay."""
+        for read in self._states():
+            read.value = read.now()
+
+    def _states(self) -> list[Read]:
+        return [r for r in self.reads.values() if r.kind == "state" and isinstance(r.holder, GENERATORS)]
+
+    # -- the end ----------------------------------------------------------------------------------------
+
+    def knows(self, x: Any) -> bool:
+        """Whether an object was there before."""
+        return id(x) in self._known
+
+    def finish(self, adopted: set[int]) -> list[Read]:
+        """Return what is to be compared before a replay; raise an error if something was changed, and put it back.
+
+        Parameters
+        ----------
+        adopted : set of int
+            The identities of arrays that a replay reads anew.
+        """
+        for reference, names in self._strangers:
+            x = reference()
+            if x is not None and id(x) not in self._known:
+                self._follow(x, names, _words(x))
+        everywhere = replace(names_of(_nothing.__code__, ""), attributes=frozenset(self._attributes))
+        for x in list(self._known.values()):  # what one function finds another may look into
+            if not isinstance(x, (FunctionType, ModuleType, type)):
+                self._follow(x, everywhere, _words(x))
+        changed = [read for read in self.reads.values() if read.changed()]
+        for read in changed:
+            read.restore()
+        if self.refusals:
+            raise CompileError(self.refusals[0])
+        if changed:
+            name = changed[0].name
+            if changed[0].kind == "state" and isinstance(changed[0].holder, GENERATORS):
+                self._refuse(f"draws from {name}", DRAW)
+                raise CompileError(self.refusals[0])
+            raise CompileError(
+                f"compile: the function changes {name}, which a replay would not: return the new value and set it "
+                "outside, or keep it in a tensor and use assign_"
+            )
+        kept = []
+        for read in self.reads.values():
+            if read.kind == "content" and id(read.holder) in adopted and id(read.holder) not in self.looked_into:
+                continue
+            if isinstance(read.holder, GENERATORS):  # what others draw between two calls is theirs
+                continue
+            kept.append(read)
+        return kept
+
+
+class _Pause:
+    def __init__(self, reads: Reads) -> None:
+        self.reads = reads
+
+    def __enter__(self) -> None:
+        self.reads._paused += 1
+
+    def __exit__(self, *exception: object) -> None:
+        self.reads._paused -= 1
+
+
+DRAW = "draw outside and pass it as an argument, or draw with tg.bernoulli"
+PASS_IT = "read it outside and pass it as an argument"
+
+
+def _nothing() -> None:
+    """Have a code that names nothing."""
+
+
+def _keys(space: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(space)
+
+
+def _context_value(variable: contextvars.ContextVar[Any]) -> Any:
+    return variable.get(MISSING)
+
+
+def _is_locked(lock: Any) -> bool:
+    return bool(lock.locked())
+
+
+def _last(name: str) -> str:
+    """Return the variable or attribute at the end of a name such as ``'net'.rate``."""
+    return name.rpartition(".")[2].strip("'")
+
+
+def _words(x: Any) -> str:
+    return repr(x.__name__) if isinstance(x, FunctionType | type | ModuleType) else f"a {type(x).__name__}"
+
+
+def _space_of(x: Any) -> dict[str, Any] | None:
+    """Return the attributes of an object, if it has a dict of them; none of its own methods runs."""
+    try:
+        space = object.__getattribute__(x, "__dict__")
+    except (AttributeError, TypeError):
+        return None
+    return space if isinstance(space, dict) else None
+
+
+def _is_ours(kind: type) -> bool:
+    """Whether a class is the library's."""
+    return kind.__module__.partition(".")[0] == LIBRARY
+
+
+def _is_module(x: Any) -> bool:
+    """Whether an object is a module of a network."""
+    return hasattr(type(x), "named_tensors")
+
+
+def _written_in_python(kind: type) -> bool:
+    """Whether a class can be changed, as those written in Python can."""
+    return bool(kind.__flags__ & (1 << 9)) and not kind.__flags__ & (1 << 8)

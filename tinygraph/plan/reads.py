@@ -22,6 +22,7 @@ import random
 import re
 import sys
 import sysconfig
+import threading
 import types
 import weakref
 from collections.abc import Iterable, Iterator
@@ -151,9 +152,11 @@ def same(a: Any, b: Any) -> bool:
     if kind is not type(b):
         return False
     if kind is float:
-        return a.hex() == b.hex()
-    if kind in (int, bool, str, bytes, frozenset, np.dtype):
+        return bool(a.hex() == b.hex())
+    if kind in (int, bool, str, bytes, np.dtype):
         return bool(a == b)
+    if kind is frozenset:  # 1, 1.0 and True are equal
+        return {(type(x), x) for x in a} == {(type(x), x) for x in b}
     if kind is complex:
         return repr(a) == repr(b)
     if kind is tuple:
@@ -161,9 +164,9 @@ def same(a: Any, b: Any) -> bool:
     if kind is types.MethodType:
         return a.__func__ is b.__func__ and a.__self__ is b.__self__
     if isinstance(a, np.generic):
-        return bool(a.dtype == b.dtype) and a.tobytes() == b.tobytes()
+        return bool(a.dtype == b.dtype and a.tobytes() == b.tobytes())
     if isinstance(a, np.ndarray):  # a content
-        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+        return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
     return False
 
 
@@ -366,6 +369,7 @@ class Reads:
         self._strangers: list[tuple[weakref.ref[Any], Names]] = []
         self._seen: set[tuple[Any, ...]] = set()
         self._attributes: set[str] = set()  # that the user's functions name
+        self._imported: list[str] = []  # modules found by a name that is made up
         self._homes: set[str | None] = set()  # modules of the functions that lead on
         self._paused = 0
         self._inside: FrameType | None = None
@@ -419,6 +423,8 @@ class Reads:
         count = code.co_argcount + code.co_kwonlyargcount
         count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
         local = frame.f_locals if count or code.co_freevars else {}
+        if module == "importlib" and code.co_name == "import_module":
+            self._imported.append(str(local.get("name")))
         given = [local[name] for name in (*code.co_varnames[:count], *code.co_freevars) if name in local]
         key = (code, id(space), *map(id, given))
         if key in self._seen:
@@ -452,11 +458,12 @@ class Reads:
 
     def _calls(self, frame: FrameType, function: Any) -> None:
         """Note a call of a function that is not written in Python."""
-        module = frame.f_globals.get("__name__") or ""
-        if module.partition(".")[0] in (LIBRARY, "importlib", "numpy", "linecache", "traceback", "warnings", "abc"):
-            return
-        if frame.f_code.co_name == "<module>":
-            return
+        caller: FrameType | None = frame
+        while caller is not None and _package(caller) in sys.stdlib_module_names and _package(caller) != "importlib":
+            caller = caller.f_back
+        module = str(caller.f_globals.get("__name__")) if caller is not None else ""
+        if module not in self._homes or frame.f_code.co_name == "<module>":
+            return  # no doing of the function: the collector of garbage may have called it
         name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
         place = getattr(function, "__module__", None) or (owner.__name__ if isinstance(owner, ModuleType) else "")
         if isinstance(owner, np.ndarray):
@@ -470,11 +477,11 @@ class Reads:
         elif (place in SYSTEM or (place == "builtins" and name in ("open", "input"))) and name not in HARMLESS:
             if isinstance(owner, ModuleType) or owner is None:
                 self._refuse(f"asks the system ({place}.{name})", PASS_IT)
-        elif place == "sys" and name.startswith("get") and module in self._homes:
+        elif place == "sys" and name.startswith("get") and caller is frame:
             self._refuse(f"asks the interpreter (sys.{name})", PASS_IT)
         elif id(owner) in self._known and not isinstance(owner, SEEN) and not _written_in_python(type(owner)):
             self._refuse(f"calls {name} of a {type(owner).__name__}, whose state cannot be compared", PASS_IT)
-        elif place == "builtins" and name == "id" and module in self._homes:
+        elif place == "builtins" and name == "id" and caller is frame:
             self._refuse("asks for the identity of an object (id), which changes from call to call", PASS_IT)
 
     def _called(self, x: Any, otherwise: str) -> str:
@@ -529,7 +536,7 @@ class Reads:
         stack = [(x, name)]
         while stack:
             x, name = stack.pop()
-            if x is MISSING or isinstance(x, (*FIXED, *BUILTIN)):
+            if x is MISSING or (isinstance(x, (*FIXED, *BUILTIN)) and not _written_in_python(type(x))):
                 continue
             if isinstance(x, Unknown) or (isinstance(x, Tensor) and isinstance(x.data, Unknown)):
                 continue
@@ -676,6 +683,7 @@ class Reads:
     def _look_at_object(self, x: Any, names: Names | None, name: str) -> list[tuple[Any, str]]:
         """Note the attributes of an object that are named, its own and its class's."""
         kind = type(x)
+        self._homes.add(kind.__module__)
         below: list[tuple[Any, str]] = []
         if isinstance(x, GETTERS):
             below, wanted = [], frozenset(str(a) for a in x.__reduce__()[1] if isinstance(a, str))
@@ -742,6 +750,10 @@ class Reads:
 
     # -- the end ----------------------------------------------------------------------------------------
 
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that the function could reach by itself."""
+        return [x for x in self._known.values() if isinstance(x, Tensor)]
+
     def knows(self, x: Any) -> bool:
         """Whether an object was there before."""
         return id(x) in self._known
@@ -759,6 +771,8 @@ class Reads:
             if x is not None and id(x) not in self._known:
                 self._follow(x, names, _words(x))
         everywhere = replace(names_of(_nothing.__code__, ""), attributes=frozenset(self._attributes))
+        for name in self._imported:
+            self._follow(sys.modules.get(name, MISSING), everywhere, name)
         for x in list(self._known.values()):  # what one function finds another may look into
             if not isinstance(x, (FunctionType, ModuleType, type)):
                 self._follow(x, everywhere, _words(x))
@@ -801,6 +815,10 @@ DRAW = "draw outside and pass it as an argument, or draw with tg.bernoulli"
 PASS_IT = "read it outside and pass it as an argument"
 
 
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
+
+
 def _nothing() -> None:
     """Have a code that names nothing."""
 
@@ -828,6 +846,8 @@ def _words(x: Any) -> str:
 
 def _space_of(x: Any) -> dict[str, Any] | None:
     """Return the attributes of an object, if it has a dict of them; none of its own methods runs."""
+    if isinstance(x, threading.local):
+        return x.__dict__
     try:
         space = object.__getattribute__(x, "__dict__")
     except (AttributeError, TypeError):

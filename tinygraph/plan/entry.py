@@ -93,7 +93,9 @@ class CacheEntry:
         self.number_values = list(trace.number_values.values())
         program = trace.program()
         self.guards = Guards(trace.guarded)
-        self._watch_leaves(program, trace.reached, [leaf for leaf in trace.grads if leaf not in position])
+        self._watch_leaves(
+            program, trace.reached, [leaf for leaf in (*trace.grads, *trace.known) if leaf not in position]
+        )
         self.plan = Plan(program, passes, arenas)
         self._bind(trace, position)
         self.bytes = BYTES * len(program.instructions) + sum(

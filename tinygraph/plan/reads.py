@@ -449,8 +449,10 @@ class Reads:
 
     def _stranger(self, x: Any, names: Names) -> None:
         """Remember an object that nothing known leads to: made on the way, most likely, and gone at the end."""
-        if (names.ours and not _is_module(x)) or isinstance(
-            x, (Tensor, Unknown, np.ndarray, type, ModuleType, *BUILTIN)
+        if (
+            names.standard
+            or (names.ours and not _is_module(x))
+            or isinstance(x, (Tensor, Unknown, np.ndarray, type, ModuleType, *BUILTIN))
         ):
             return
         with suppress(TypeError):  # a container: what is in it was reached or made on the way
@@ -766,6 +768,7 @@ class Reads:
         adopted : set of int
             The identities of arrays that a replay reads anew.
         """
+        told = len(self.refusals)  # what may be reached in more than one way is compared, but not refused
         for reference, names in self._strangers:
             x = reference()
             if x is not None and id(x) not in self._known:
@@ -776,6 +779,7 @@ class Reads:
         for x in list(self._known.values()):  # what one function finds another may look into
             if not isinstance(x, (FunctionType, ModuleType, type)):
                 self._follow(x, everywhere, _words(x))
+        del self.refusals[told:]
         changed = [read for read in self.reads.values() if read.changed()]
         for read in changed:
             read.restore()

@@ -108,6 +108,7 @@ class Trace(Watcher):
         self.modules: dict[Any, None] = {}
         self.backend: Backend | None = None
         self._reads: Reads
+        self.known: list[Tensor] = []  # tensors that the function could reach
         self.guarded: list[Read] = []  # what must be as it was for a replay
         self._values: dict[int, Value] = {}  # of leaves' memory, by the identity of the array, kept alive in _arrays
         self._arrays: list[Array] = []
@@ -166,6 +167,7 @@ class Trace(Watcher):
         if inspect.isgenerator(result) or inspect.iscoroutine(result) or inspect.isasyncgen(result):
             kind = type(result).__name__
             raise CompileError(f"compile: the function returns a {kind}, which runs only once: return tensors")
+        self.known = self._reads.tensors()
         self.guarded = self._reads.finish({id(a) for a in (r() for r, _ in self._adopted) if a is not None})
         self._outcome(result)
         self._find_bound(bound)
@@ -201,6 +203,7 @@ class Trace(Watcher):
             If something shares memory with a leaf that is assigned, and is not that leaf.
         """
         reached = {t for references in self._leaves.values() for t in (r() for r in references) if t is not None}
+        reached.update(self._reads.tensors())
         stored: dict[int, list[Tensor]] = {}
         for t in (r() for r, _ in self._stores.values()):
             if t is not None and t.data.__class__ is not Unknown:

@@ -75,7 +75,7 @@ def w():
         (lambda w: w.grad, ["reads_grad w"]),
         (lambda w: setattr(w, "grad", None), ["writes_grad w"]),
         (lambda w: nn.Module.__call__(Doubling(), w), ["enters Doubling", "computes multiply", "made multiply (2,)"]),
-        (lambda w: repr(w) + str(w.shape), []),
+        (lambda w: repr(w) + str(w.shape), ["reads w by repr()"]),
     ],
 )
 def test_a_watcher_is_told(w, do, notes):

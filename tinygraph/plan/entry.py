@@ -69,7 +69,7 @@ class CacheEntry:
     ) -> None:
         self.number = next(_numbers)
         self.reused, self.calls = False, 0
-        self.unseen: list[str] = []
+        self.unseen = trace.unseen
         tree, leaves = arguments.tree, arguments.tree.leaves
         self.specs, self.repeats, self.keywords = arguments.specs, arguments.repeats, arguments.keywords
         self.open_numbers = tuple(open_numbers)

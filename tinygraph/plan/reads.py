@@ -14,6 +14,7 @@ import collections
 import contextvars
 import dis
 import functools
+import gc
 import inspect
 import operator
 import os
@@ -37,8 +38,10 @@ import numpy as np
 
 from ..backend import Backend, current
 from ..errors import CompileError
+from ..op import Op
 from ..tensors import Tensor
 from .abstract import Unknown
+from .purity import is_pure
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
 FIXED = (bool, int, float, complex, str, bytes, type(None), type(...), np.dtype, np.generic, np.ufunc, range, slice)
@@ -71,6 +74,7 @@ SYSTEM = "posix", "nt", "_io", "io", "_thread", "_socket", "_uuid"
 HARMLESS = {"fspath", "getpid", "register_at_fork", "get_ident", "allocate_lock", "RLock", "_set_sentinel", "strptime"}
 STANDARD = tuple(os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib"))
 LIBRARY = __name__.partition(".")[0]
+FAMILIAR = {"", "builtins", "numpy", "scipy", LIBRARY, *sys.stdlib_module_names}  # whose functions in C read no more
 RECORDER = __name__.rpartition(".")[0]  # whose own functions are not looked at
 BACKENDS = f"{LIBRARY}.backend"
 
@@ -252,6 +256,8 @@ class Names:
         Variables and attributes that are looked into: subscripted, iterated over, made a number.
     imported : frozenset of str
         Modules that are imported.
+    stored : frozenset of str
+        Attributes that are set.
     looks : bool
         Whether something without a name of its own is looked into.
     ours : bool
@@ -267,6 +273,7 @@ class Names:
     catches: bool
     values: frozenset[str]
     imported: frozenset[str]
+    stored: frozenset[str]
     looks: bool
     ours: bool
     standard: bool
@@ -275,7 +282,7 @@ class Names:
 @lru_cache(maxsize=4096)
 def names_of(code: CodeType, module: str) -> Names:
     """Return what a code of a module names."""
-    attributes, variables, texts, values, imported = set(), set(), set(), set(), set()
+    attributes, variables, texts, values, imported, stored = set(), set(), set(), set(), set(), set()
     looks = catches = False
     for one in _codes(code):
         instructions = list(dis.get_instructions(one))
@@ -288,6 +295,7 @@ def names_of(code: CodeType, module: str) -> Names:
                 imported.add(i.argval)
             elif "ATTR" in i.opname or "METHOD" in i.opname or i.opname == "IMPORT_FROM":
                 attributes.add(i.argval)
+                stored |= {i.argval} if i.opname == "STORE_ATTR" else set()
             elif i.opname in ("BINARY_SUBSCR", "BINARY_SLICE", "GET_ITER", "UNPACK_SEQUENCE") or (
                 i.opname == "BINARY_OP" and i.argrepr == "[]"
             ):
@@ -311,6 +319,7 @@ def names_of(code: CodeType, module: str) -> Names:
         catches,
         frozenset(v for v in values if isinstance(v, str)),
         frozenset(imported),
+        frozenset(stored),
         looks,
         ours,
         standard,
@@ -356,6 +365,11 @@ class Reads:
         The function, and the objects among its arguments, with what errors call them.
     unguarded : type
         Objects of this class are taken as they are.
+
+    Attributes
+    ----------
+    unseen : list of str
+        Functions of extensions written in C that ran: what they read cannot be seen.
     """
 
     def __init__(self, roots: Iterable[tuple[Any, str]], unguarded: type) -> None:
@@ -479,6 +493,8 @@ class Reads:
         elif (place in SYSTEM or (place == "builtins" and name in ("open", "input"))) and name not in HARMLESS:
             if isinstance(owner, ModuleType) or owner is None:
                 self._refuse(f"asks the system ({place}.{name})", PASS_IT)
+        elif place.partition(".")[0] not in FAMILIAR:
+            self.unseen.append(f"{place}.{name}")
         elif place == "sys" and name.startswith("get") and caller is frame:
             self._refuse(f"asks the interpreter (sys.{name})", PASS_IT)
         elif id(owner) in self._known and not isinstance(owner, SEEN) and not _written_in_python(type(owner)):
@@ -538,6 +554,10 @@ class Reads:
         stack = [(x, name)]
         while stack:
             x, name = stack.pop()
+            if isinstance(x, types.BuiltinFunctionType | types.MethodWrapperType):  # ``append`` of a list, say
+                if not isinstance(x.__self__, ModuleType | type):
+                    stack.append((x.__self__, name))
+                continue
             if x is MISSING or (isinstance(x, (*FIXED, *BUILTIN)) and not _written_in_python(type(x))):
                 continue
             if isinstance(x, Unknown) or (isinstance(x, Tensor) and isinstance(x.data, Unknown)):
@@ -574,8 +594,8 @@ class Reads:
             return self._look_in_space(vars(x), names, f"{x.__name__}.", attributes=True)
         if isinstance(x, type):
             return self._look_at_class(x, names)
-        if isinstance(x, Backend | self._unguarded):
-            return []
+        if isinstance(x, Backend | self._unguarded) or (isinstance(x, Op) and not is_pure(x)):
+            return []  # the latter runs in every replay, and reads then
         if isinstance(x, np.ndarray):
             self._note("content", x, None, content(x), f"array {name}")
             if names is not None and (names.looks or _last(name) in names.values):
@@ -716,7 +736,7 @@ class Reads:
         for key in wanted:
             value = MISSING if space is None else space.get(key, MISSING)
             in_class = [] if value is not MISSING else self._look_in_class(kind, key, names)
-            matters = in_class or names.catches or hasattr(kind, "__getattr__")
+            matters = in_class or names.catches or key in names.stored or hasattr(kind, "__getattr__")
             if space is not None and (value is not MISSING or (matters and not module and not names.ours)):
                 self._note("item", space, key, value, f"attribute {key!r} of {name}")
             if value is not MISSING:
@@ -771,7 +791,7 @@ class Reads:
         told = len(self.refusals)  # what may be reached in more than one way is compared, but not refused
         for reference, names in self._strangers:
             x = reference()
-            if x is not None and id(x) not in self._known:
+            if x is not None and id(x) not in self._known and not _holds_results(x):
                 self._follow(x, names, _words(x))
         everywhere = replace(names_of(_nothing.__code__, ""), attributes=frozenset(self._attributes))
         for name in self._imported:
@@ -817,6 +837,20 @@ class _Pause:
 
 DRAW = "draw outside and pass it as an argument, or draw with tg.bernoulli"
 PASS_IT = "read it outside and pass it as an argument"
+
+
+def _holds_results(x: Any) -> bool:
+    """Whether tensors of the recording can be reached from an object, so that it was made on the way."""
+    stack, seen = [x], {id(x)}
+    while stack and len(seen) < 1000:
+        for held in gc.get_referents(stack.pop()):
+            if isinstance(held, Tensor) and isinstance(held.data, Unknown):
+                return True
+            plain = isinstance(held, (*FIXED, *BUILTIN, FunctionType, ModuleType, type, CodeType, Backend))
+            if not plain and id(held) not in seen:
+                seen.add(id(held))
+                stack.append(held)
+    return False
 
 
 def _package(frame: FrameType) -> str:

@@ -108,6 +108,7 @@ class Trace(Watcher):
         self.modules: dict[Any, None] = {}
         self.backend: Backend | None = None
         self._reads: Reads
+        self.unseen: list[str] = []
         self.known: list[Tensor] = []  # tensors that the function could reach
         self.guarded: list[Read] = []  # what must be as it was for a replay
         self._values: dict[int, Value] = {}  # of leaves' memory, by the identity of the array, kept alive in _arrays
@@ -166,8 +167,10 @@ class Trace(Watcher):
         check_unchanged(before, Tree(roots), names)
         if inspect.isgenerator(result) or inspect.iscoroutine(result) or inspect.isasyncgen(result):
             kind = type(result).__name__
+            if not inspect.isasyncgen(result):
+                result.close()
             raise CompileError(f"compile: the function returns a {kind}, which runs only once: return tensors")
-        self.known = self._reads.tensors()
+        self.known, self.unseen = self._reads.tensors(), self._reads.unseen
         self.guarded = self._reads.finish({id(a) for a in (r() for r, _ in self._adopted) if a is not None})
         self._outcome(result)
         self._find_bound(bound)

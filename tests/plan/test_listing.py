@@ -56,7 +56,8 @@ def test_what_no_instruction_touches_is_listed_and_drawn(assigns, text):
         return leaf.assign_(x) if assigns else x
 
     plan = plan_of(step, tg.tensor(X, name="x"))
-    assert [(n.name, n.is_output) for n in plan.graph().nodes] == [("x", True)]
+    nodes = [(n.name, n.is_output) for n in plan.graph().nodes]
+    assert nodes == ([("x", True)] if assigns else [])  # an argument returned is that argument, whatever its value
     assert text in str(plan)
     assert "0% of it in products" in str(plan.profile(1))
 

@@ -9,11 +9,11 @@ from typing import Any
 from .reads import MISSING, Read, members, same
 
 CHECKS = {  # when to look closer, by the kind of a read: the cheapest comparison that can tell
-    "item": "H{n}.get({key!r}, M) is not V[{n}]",
-    "class": "H{n}.get({key!r}, M) is not V[{n}]",
-    "attribute": "H{n}.{key} is not V[{n}]",
-    "cell": "H{n}.cell_contents is not V[{n}]",
-    "members": "(len(H{n}) != {length} or not all(map(is_, members(H{n}), V[{n}])))",
+    "item": "H{n}[{key!r}] is not V{n}",
+    "class": "H{n}[{key!r}] is not V{n}",
+    "attribute": "H{n}.{key} is not V{n}",
+    "cell": "H{n}.cell_contents is not V{n}",
+    "members": "(len(H{n}) != {length} or not all(map(is_, members(H{n}), V{n})))",
 }
 
 
@@ -39,10 +39,10 @@ class Guards:
 
     def __init__(self, reads: Sequence[Read]) -> None:
         self.reads = reads
-        self._values = [read.value for read in reads]
-        space: dict[str, Any] = {"V": self._values, "M": MISSING, "is_": is_, "members": members, "same": self._same}
-        lines = []
+        self._space: dict[str, Any] = {"is_": is_, "members": members, "same": self._same}
+        space, lines = self._space, []
         for n, read in enumerate(reads):
+            space[f"V{n}"] = read.value
             space[f"H{n}"] = vars(read.holder) if read.kind == "class" else read.holder
             lines.append(f"        if {_condition(n, read)}: return False\n")
         source = "def check():\n    try:\n" + "".join(lines) + "        return True\n"
@@ -53,9 +53,9 @@ class Guards:
     def _same(self, n: int) -> bool:
         """Look closer at one read; an equal number in the place of another is as good from now on."""
         value = self.reads[n].now()
-        if not same(value, self._values[n]):
+        if not same(value, self._space[f"V{n}"]):
             return False
-        self._values[n] = value
+        self._space[f"V{n}"] = value
         return True
 
 

@@ -693,7 +693,7 @@ class Reads:
         for one in kind.__mro__:
             value = vars(one).get(key, MISSING)
             own = _written_in_python(one) and (not _is_ours(one) or (names is None and key == "forward"))
-            if own and (value is not MISSING or not _is_ours(one)):
+            if own and (value is not MISSING or not (_is_ours(one) or one.__module__ in sys.stdlib_module_names)):
                 self._note("class", one, key, value, f"attribute {key!r} of class {one.__name__}")
             if value is not MISSING:
                 if _written_in_python(kind) and not _is_ours(kind):

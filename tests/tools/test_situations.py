@@ -61,7 +61,7 @@ FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /d
         pytest.param(["--out", "file/x"], {}, 2, "cannot make the folder file/x", id="a file in the path"),
         pytest.param(["--out", "file"], {}, 2, "a file has its name", id="a file of that name"),
         pytest.param([], {"env": {"MPLBACKEND": "nonsense"}}, 0, "", id="a Matplotlib backend that is none"),
-        pytest.param([], {"env": {"HOME": "/nonexistent", "TMPDIR": "/nonexistent"}}, 0, "", id="no home"),
+        pytest.param([], {"env": {"HOME": "absent", "TMPDIR": "absent"}}, 0, "", id="no home"),
         pytest.param([], {"env": {"LC_ALL": "C", "PYTHONUTF8": "0"}}, 0, "", id="the C locale"),
         pytest.param([], {"stdin": subprocess.DEVNULL}, 0, "", id="no input"),
     ],

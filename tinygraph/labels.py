@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from .data.checks import SUM_TOLERANCE, check_finite, one_hot, task_labels
 from .errors import DataError, ShapeError
 from .leaves import as_tensor
 from .operators import Operand
+from .ops.elementwise import where
 from .ops.shape import reshape, stack
 from .tensors import Tensor
 
@@ -44,6 +46,12 @@ class Labels:
             Names the first label that does not fit, and its place.
         """
         check_finite(Y, f"{name}: Y", missing=self.missing)
+        if Y.ndim == 1:
+            shape = output().shape
+            if shape[1:] == (1,):
+                raise DataError(
+                    f"{name}: the network's output has shape ({len(Y)}, 1), Y has {Y.shape}; pass Y[:, None]"
+                )
         return Y
 
     def aligned(self, target: Operand, output: Tensor) -> Tensor:
@@ -91,6 +99,8 @@ class ClassLabels(Labels):
         classes = output().shape[-1]
         if Y.dtype.kind in "iu" and Y.ndim == 1:
             return one_hot(Y, classes)
+        if Y.ndim == 1:
+            raise DataError(f"{name}: class indices must be whole numbers, Y is {Y.dtype}; convert with Y.astype(int)")
         if Y.shape != (len(Y), classes):
             raise DataError(
                 f"{name}: the network has {classes} classes, so Y must be class indices of shape ({len(Y)},) or rows "
@@ -111,14 +121,24 @@ class ClassLabels(Labels):
         if kind not in "iu" or ndim == 2:
             return super().aligned(target, output)
         classes = output.shape[-1]
-        if host is not None and host.size and not 0 <= host.min() <= host.max() < classes:
-            wrong = int(host[(host < 0) | (host >= classes)][0])
-            raise DataError(f"cross_entropy: class {wrong} is outside 0 to {classes - 1}")
+        if host is not None:
+            self.check_indices(host, classes, "cross_entropy")
         indices = as_tensor(target, output)
         if indices.shape != output.shape[:1]:
             raise ShapeError(f"cross_entropy: expected {output.shape[0]} class indices, got shape {indices.shape}")
         columns = Tensor(output.backend.xp.arange(classes), output.backend)
-        return (indices[:, None].astype(columns.dtype) == columns).astype(output.dtype)
+        places = indices[:, None].astype(columns.dtype)
+        vectors = (places == columns).astype(output.dtype)
+        # what is not read on the host cannot be refused here: the loss of a class out of range is NaN, not 0
+        return where(places >= 0, where(places < classes, vectors, math.nan), math.nan)
+
+    @staticmethod
+    def check_indices(indices: np.ndarray, classes: int, name: str) -> None:
+        """Raise an error that names the first of `indices` outside 0 to ``classes - 1``."""
+        wrong = np.flatnonzero((indices < 0) | (indices >= classes))
+        if len(wrong):
+            place = f" in row {wrong[0]}" if len(indices.shape) == 1 else ""
+            raise DataError(f"{name}: class {indices.flat[wrong[0]]}{place} is outside 0 to {classes - 1}")
 
 
 @dataclass(frozen=True)

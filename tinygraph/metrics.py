@@ -21,8 +21,17 @@ def _host(values: Any, name: str) -> np.ndarray:
 
 
 def _classes_or_rows(values: Any, name: str) -> np.ndarray:
-    """Return class indices (n,), or rows (n, classes) of which the largest element counts."""
+    """Return class indices (n,), or rows (n, classes) of which the largest element counts; a column is decisions."""
     host = _host(values, name)
+    if host.ndim == 2 and host.shape[1] == 1:
+        column = host[:, 0].astype(float)
+        undecided = column[(column != np.round(column)) & ~np.isnan(column)]
+        if len(undecided):
+            raise DataError(
+                f"{name}: a column (n, 1) must hold decisions, whole numbers, got {undecided[0]}; decide first, by "
+                "net.decide(x) or p >= 0.5"
+            )
+        return column
     if host.ndim == 2:
         return host
     if host.ndim != 1 or (host.size and host.dtype.kind not in "iub"):
@@ -33,7 +42,11 @@ def _classes_or_rows(values: Any, name: str) -> np.ndarray:
 def _classes(values: Any, name: str) -> np.ndarray:
     """Return class indices (n,) from class indices or rows."""
     host = _classes_or_rows(values, name)
-    return np.asarray(host.argmax(axis=1)) if host.ndim == 2 else host
+    if host.ndim == 2:
+        return np.asarray(host.argmax(axis=1))
+    if np.isnan(host).any():
+        raise DataError(f"{name}: row {int(np.isnan(host).argmax())} is NaN, which is no class; leave it out")
+    return host.astype(np.int64)
 
 
 def _pair(decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +73,7 @@ def error_rate(decision: Any, target: Any) -> float:
     ----------
     decision, target : tensors or arrays
         Class indices of shape (n,), or rows of shape (n, classes) of which the largest element counts, the first of
-        equals. A row of `target` with NaN in it is missing, and left out; one of
+        equals; or a column (n, 1) of decisions. A row of `target` with NaN in it is missing, and left out; one of
         `decision` is wrong.
 
     Returns
@@ -71,7 +84,7 @@ def error_rate(decision: Any, target: Any) -> float:
     Raises
     ------
     DataError
-        If the numbers of rows differ or are 0.
+        If the numbers of rows differ or are 0, or a column holds anything but whole numbers.
     """
     wrong, known = _compared(wrong_classes, *_pair(decision, target))
     return float(_ratio(wrong.sum(), known.sum()))
@@ -96,10 +109,13 @@ def confusion_matrix(decision: Any, target: Any, n_classes: int | None = None) -
     -------
     array of shape (n_classes, n_classes), int64
     """
-    a, b = (_classes(rows, "") for rows in _pair(decision, target))
+    _pair(decision, target)
+    a, b = _classes(decision, "decision"), _classes(target, "target")
     if np.isnan(_host(decision, "decision")).any():
         raise DataError("confusion_matrix: decision holds NaN, which is no class; leave those rows out")
-    columns = [h.shape[1] for h in (_host(decision, "decision"), _host(target, "target")) if h.ndim == 2]
+    columns = [
+        h.shape[1] for h in (_host(decision, "decision"), _host(target, "target")) if h.ndim == 2 and h.shape[1] > 1
+    ]
     n = n_classes if n_classes is not None else max([*columns, int(max(a.max(), b.max())) + 1])
     if min(a.min(), b.min()) < 0 or max(a.max(), b.max()) >= n:
         raise DataError(f"confusion_matrix: classes must be from 0 to {n - 1}")
@@ -123,6 +139,14 @@ def precision_recall(decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray
     d, t = (_host(values, "precision_recall").astype(float) for values in (decision, target))
     if d.ndim != 2 or d.shape != t.shape:
         raise DataError(f"precision_recall: expected two arrays (n, labels), got {d.shape} and {t.shape}")
+    for name, values in (("decision", d), ("target", t)):
+        other = np.argwhere(~((values == 0) | (values == 1) | np.isnan(values)))
+        if len(other):
+            at = tuple(other[0].tolist())
+            raise DataError(
+                f"precision_recall: {name} must be 0 or 1, got {values[at]} at {list(at)}; decide first, by "
+                "net.decide(x), p >= 0.5 or, of signs, s > 0"
+            )
     hits = ((d == 1) & (t == 1)).sum(axis=0).astype(float)
     decided, true = ((d == 1) & ~np.isnan(t)).sum(axis=0), (t == 1).sum(axis=0)
     return _ratio(hits, decided), _ratio(hits, true)
@@ -139,7 +163,7 @@ def log_loss(probabilities: Any, target: Any) -> float:
 
     Parameters
     ----------
-    probabilities : tensor or array of shape (n, classes), or (n,) for the probability of class 1 of two
+    probabilities : tensor or array of shape (n, classes), or (n,) or (n, 1) for that of class 1 of two
     target : tensor or array
         Class indices (n,) or basis vectors (n, classes).
 
@@ -149,6 +173,8 @@ def log_loss(probabilities: Any, target: Any) -> float:
         Infinite if a true class was given probability 0.
     """
     p = _host(probabilities, "log_loss").astype(float)
+    if p.ndim == 2 and p.shape[1] == 1:
+        p = p[:, 0]
     if p.ndim == 1:
         p = np.stack([1 - p, p], axis=1)
     labels = _classes(target, "target")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
-from typing import Any, ClassVar
+from collections.abc import Callable, Generator
+from functools import wraps
+from typing import Any, ClassVar, TypeVar
 
 from .structure import Scope
 
 __all__ = ["enable_grad", "no_grad"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Mode(threading.local):
@@ -15,30 +20,69 @@ class _Mode(threading.local):
     scope: Scope | None = None  # the module call under way
     watchers: tuple[Any, ...] = ()  # each a `watchers.Watcher`, the innermost first
 
+    def __init__(self) -> None:  # called in every thread
+        self.outer: list[bool] = []  # what held before each block of `no_grad` or `enable_grad` under way
+
 
 mode = _Mode()
 
 
 class _Recording:
-    __slots__ = ("_outer",)
+    """A block, or a function that is decorated; it keeps nothing, so one may be nested and shared by threads."""
+
+    __slots__ = ()
     recording: ClassVar[bool]
 
     def __enter__(self) -> None:
-        self._outer, mode.recording = mode.recording, self.recording
+        mode.outer.append(mode.recording)
+        mode.recording = self.recording
 
     def __exit__(self, *error: object) -> None:
-        mode.recording = self._outer
+        mode.recording = mode.outer.pop()
+
+    def __call__(self, function: F) -> F:
+        """Return `function`, run in such a block; a generator is in it while it runs, not while it waits."""
+
+        @wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        @wraps(function)
+        def generate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            steps = function(*args, **kwargs)
+            advance, given = steps.send, None
+            try:
+                while True:
+                    with self:
+                        result = advance(given)
+                    try:
+                        advance, given = steps.send, (yield result)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        advance, given = steps.throw, error
+            except StopIteration as end:
+                return end.value
+            finally:
+                with self:
+                    steps.close()
+
+        return generate if inspect.isgeneratorfunction(function) else run  # type: ignore[return-value]
 
 
 class no_grad(_Recording):
-    """A ``with`` block in which operations record nothing: values only, no graph."""
+    """A ``with`` block, or as ``@no_grad()`` a function, in which operations record nothing: values only, no graph.
+
+    A generator that waits inside a ``with`` block leaves its mode to whoever goes on; a decorated one does not.
+    """
 
     __slots__ = ()
     recording = False
 
 
 class enable_grad(_Recording):
-    """A ``with`` block in which operations are recorded, even inside `no_grad`."""
+    """A ``with`` block, or a decorated function, in which operations are recorded, even inside `no_grad`."""
 
     __slots__ = ()
     recording = True

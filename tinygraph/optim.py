@@ -26,6 +26,8 @@ from .tensors import Tensor
 class Optimizer:
     """What all optimisers share; a subclass writes `update`, and makes each tensor of its state by `slot`.
 
+    The state follows the parameters where `Module.to` moves them.
+
     Parameters
     ----------
     params : iterable of Tensor
@@ -69,7 +71,15 @@ class Optimizer:
         with no_grad():
             for i, p in enumerate(self.params):
                 if p.grad is not None and p.requires_grad:
+                    self._follow(i, p)
                     self.update(i, p, p.grad)
+
+    def _follow(self, i: int, p: Tensor) -> None:
+        """Move the state of parameter number `i` to the backend that `p` was moved to since it was made."""
+        for tensors in self._slots.values():
+            t = tensors[i]
+            if t.backend is not p.backend:
+                t.data, t.backend = p.backend.asarray(t.backend.to_host(t.data)), p.backend
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`, `p`, whose gradient is `g`."""

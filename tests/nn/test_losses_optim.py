@@ -31,7 +31,7 @@ def test_cross_entropy_takes_class_indices(rng):
     ours = losses.cross_entropy(tg.tensor(z), labels)
     assert ours.item() == pytest.approx(losses.cross_entropy(tg.tensor(z), np.eye(3)[labels]).item())
     assert ours.item() == losses.cross_entropy(tg.tensor(z), tg.tensor(labels)).item()
-    with pytest.raises(DataError, match="class 3 is outside 0 to 2"):
+    with pytest.raises(DataError, match="class 3 in row 2 is outside 0 to 2"):
         losses.cross_entropy(tg.tensor(z), [0, 1, 3, 0])
     with pytest.raises(ShapeError, match=r"expected 4 class indices, got shape \(2,\)"):
         losses.cross_entropy(tg.tensor(z), [0, 1])

@@ -303,9 +303,9 @@ class Sequential(Module):
             self.output = output
             self._output()
 
-    def children(self) -> Iterator[tuple[str, Module]]:
-        """Yield the modules with their names, "0", "1", ..."""
-        return ((str(i), m) for i, m in enumerate(self.steps) if isinstance(m, Module))
+    def _parts(self) -> Iterator[tuple[str, Module | Tensor]]:
+        """Yield the modules with their names, "0", "1", ...; and what a subclass has for attributes."""
+        return ((label.removeprefix("steps."), part) for label, part in super()._parts())
 
     def forward(self, x: Any) -> Any:
         """Return the last module's output."""

@@ -39,8 +39,8 @@ class _Results(Watcher):
 class Module:
     """A part of a network; subclass it to write your own.
 
-    Assign parameters (`tinygraph.parameter`) and modules, or lists, tuples and dicts of them, as attributes
-    in ``__init__``; they are found. Write the computation in ``forward``::
+    Assign parameters (`tinygraph.parameter`) and modules, or lists, tuples and dicts of them to any depth, as
+    attributes in ``__init__``; they are found. Write the computation in ``forward``::
 
         class Residual(nn.Module):
             def __init__(self, n):
@@ -65,6 +65,16 @@ class Module:
     output: str | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "output" and value is not None and not isinstance(value, str):
+            raise ArgumentError(
+                f"{type(self).__name__}: .output is the name of the output activation, one of {', '.join(OUTPUTS)}, "
+                f"got a {type(value).__name__}; give a module or tensor another name, such as .head"
+            )
+        if isinstance(value, np.ndarray | list | float | int) and isinstance(vars(self).get(name), Tensor):
+            raise ArgumentError(
+                f"{type(self).__name__}: .{name} is a tensor, and a {type(value).__name__} in its place would not be "
+                f"trained, saved or moved; write into it by .{name}.assign_(value), or set a tinygraph.parameter"
+            )
         for label, child in _members(name, value):
             if isinstance(child, Module):
                 child.__dict__.setdefault("_label", label)
@@ -104,10 +114,12 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield the modules among the attributes with their names, in order of assignment."""
+        return ((label, part) for label, part in self._parts() if isinstance(part, Module))
+
+    def _parts(self) -> Iterator[tuple[str, Module | Tensor]]:
+        """Yield modules and tensors among the attributes with their names, in order of assignment."""
         for name, value in list(vars(self).items()):
-            for label, child in _members(name, value):
-                if isinstance(child, Module):
-                    yield label, child
+            yield from _members(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield this module ("") and all below it with their dotted paths; a shared one once."""
@@ -126,11 +138,10 @@ class Module:
         """Yield parameters and other state with their dotted paths; a shared tensor once."""
         seen: set[Tensor] = set()
         for path, module in self.named_modules():
-            for name, value in list(vars(module).items()):
-                for label, child in _members(name, value):
-                    if isinstance(child, Tensor) and child not in seen:
-                        seen.add(child)
-                        yield (f"{path}.{label}" if path else label), child
+            for label, part in module._parts():
+                if isinstance(part, Tensor) and part not in seen:
+                    seen.add(part)
+                    yield (f"{path}.{label}" if path else label), part
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters with their dotted paths, ``("layer1.W", tensor)``; a shared one once."""
@@ -314,23 +325,27 @@ def _scope(module: Module, outer: Scope | None) -> Scope:
     kind = type(module).__name__
     if outer is None:
         return Scope(module, "", kind, None, 1, {module: 1})
-    name = module.__dict__.get("_label") or kind
+    name = module.__dict__.get("_label") or _label_within(outer.module, module) or kind
     call = outer.calls[module] = outer.calls.get(module, 0) + 1
     return Scope(module, f"{outer.path}.{name}" if outer.path else name, kind, outer, call, outer.calls)
 
 
-def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Tensor]]:
-    """Yield the modules and tensors in an attribute, with labels: ``layer1``, ``layers.0``."""
+def _label_within(outer: Any, module: Module) -> str | None:
+    """Return the label of a module that was put into a list or dict of `outer` later than this became an attribute."""
+    return next((label for label, child in outer.children() if child is module), None)
+
+
+def _members(name: str, value: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, Module | Tensor]]:
+    """Yield the modules and tensors in an attribute, with labels: ``layer1``, ``layers.0``, ``blocks.0.left``.
+
+    Lists, tuples and dicts are looked through to any depth; `around` are those that `value` lies in.
+    """
     if isinstance(value, Module | Tensor):
         yield name, value
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            if isinstance(item, Module | Tensor):
-                yield f"{name}.{i}", item
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, Module | Tensor):
-                yield f"{name}.{key}", item
+    elif isinstance(value, list | tuple | dict) and not any(value is outer for outer in around):
+        for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
+            if isinstance(item, Module | Tensor | list | tuple | dict):
+                yield from _members(f"{name}.{key}", item, (*around, value))
 
 
 def _as_input(value: Any, like: Tensor | None) -> Tensor:

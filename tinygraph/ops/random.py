@@ -6,6 +6,7 @@ where chance comes in, and nothing can merge two draws. The number is raised by 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class _Stream:
 
 
 _streams: dict[Backend, _Stream] = {}
+_drawing = threading.Lock()  # a draw reads the key and raises it: two threads must not draw from one key
 
 
 def _stream(backend: Backend) -> _Stream:
@@ -124,10 +126,12 @@ def bernoulli(
     if not 0 <= p_off <= 1:
         raise ArgumentError(f"bernoulli: p_off must be from 0 to 1, got {p_off!r}")
     lengths = (shape,) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
-    stream = _stream(current() if backend is None else backend)
-    drawn = Bernoulli(float(p_off), lengths, np.dtype(dtype).name)(stream.key)
-    with no_grad():
-        stream.key.assign_(add(stream.key, stream.next))
+    draw = Bernoulli(float(p_off), lengths, np.dtype(dtype).name)
+    with _drawing:
+        stream = _stream(current() if backend is None else backend)
+        drawn = draw(stream.key)
+        with no_grad():
+            stream.key.assign_(add(stream.key, stream.next))
     return drawn
 
 

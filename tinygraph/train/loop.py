@@ -152,6 +152,7 @@ def fit(
     pocket = pocket_variables(objective, early_stopping, early_stopping_on, validation is not None)
     batches = training_batches(objective, train_set, batch_size, seed, replacement)
     held_out = None if validation is None else evaluation_batches(objective, validation, "validation")
+    _check_optimizer(optimizer, net)
     step = Step(objective, optimizer, compiled and not freeze_sleeping)
     settings: dict[str, Any] = {}
     if checkpoint is not None:
@@ -196,6 +197,19 @@ def fit(
         net.load_state_dict(pocket.variables)
         history.best_epoch = pocket.epoch
     return history
+
+
+def _check_optimizer(optimizer: Any, net: Module) -> None:
+    """Raise an error unless `optimizer` is one that changes parameters of `net`."""
+    if not isinstance(optimizer, Optimizer):
+        got = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
+        raise ArgumentError(
+            f"fit: optimizer must be an optimiser such as optim.SGD(net.parameters(), lr=0.1), got {got}"
+        )
+    if set(optimizer.params).isdisjoint(net.parameters()):
+        raise ArgumentError(
+            "fit: the optimiser holds none of the network's parameters; make it of net.parameters() of this network"
+        )
 
 
 def _train_epoch(

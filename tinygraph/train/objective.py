@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import losses
 from ..backend import current
+from ..labels import ClassLabels
 from ..mode import no_grad
 from ..nn import Module, Output
 from ..ops.elementwise import sign
@@ -48,6 +49,7 @@ class Objective:
         self.weights = [t for t in net.parameters() if t.role == "weight" and t.requires_grad]
         self.like = next(iter(net.parameters()), None)
         self.backend = current() if self.like is None else self.like.backend
+        self._classes: int | None = None  # of the network's output, once asked for
 
     def __call__(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None, Any]:
         """Return the loss of the batch, the network's signals z_L if they decide something, and the targets."""
@@ -57,6 +59,19 @@ class Objective:
         y = self.loss.labels.aligned(self.targets(y), z)
         output = z if self.output is None or self.loss.takes == "logits" else self.output.activation(z)
         return self.loss_fn(output, y), z if self.decides() else None, y
+
+    def check_labels(self, x: Any, y: Any, name: str) -> None:
+        """Raise an error if class indices on the host, of a batch that comes as it is, are out of range."""
+        if self.loss is None or not isinstance(self.loss.labels, ClassLabels) or isinstance(y, Tensor):
+            return
+        host = np.asarray(y)
+        if host.dtype.kind not in "iu" or host.ndim != 1:
+            return
+        if self._classes is None and isinstance(x, np.ndarray | Tensor):
+            with no_grad(), self.net._in_mode(False):
+                self._classes = self.net(x[:1]).shape[-1]
+        if self._classes is not None:
+            self.loss.labels.check_indices(host, self._classes, name)
 
     def targets(self, y: Any) -> Any:
         """Return the targets of a `Loss` on the parameters' backend, floating ones in their dtype."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Batches, check_finite
+from ..data.checks import one_array
 from ..errors import ArgumentError, DataError
 from ..mode import no_grad
 from ..tensors import Tensor
@@ -51,12 +52,21 @@ def evaluation_batches(objective: Objective, pair: Any, name: str, batch_size: i
     return Batches(*_checked_pair(objective, pair, name), batch_size, shuffle=False, check_finite=False)
 
 
+def _on_host(values: Any, name: str) -> np.ndarray:
+    """Return a tensor, an array or lists as an array on the host."""
+    if isinstance(values, Tensor):
+        return values.numpy()
+    if callable(getattr(values, "toarray", None)):
+        raise DataError(f"{name} is a sparse {type(values).__name__}; pass the array that its .toarray() returns")
+    return one_array(values, name)
+
+
 def _checked_pair(objective: Objective, pair: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the arrays of a data set on the host, in the parameters' dtype; labels as the loss takes them."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         got = f"{len(pair)} of them" if isinstance(pair, tuple | list) else f"a {type(pair).__name__}"
         raise DataError(f"{name}: expected a pair of arrays (X, Y), got {got}")
-    X, Y = (a.numpy() if isinstance(a, Tensor) else np.asarray(a) for a in pair)
+    X, Y = (_on_host(a, f"{name}: {part}") for a, part in zip(pair, "XY", strict=True))
     if X.ndim < 1 or Y.ndim < 1 or len(X) != len(Y):
         raise DataError(f"{name}: X and Y must have one row a sample, got shapes {X.shape} and {Y.shape}")
     if not X.size:

@@ -23,6 +23,7 @@ class Step:
 
     def __call__(self, x: Any, y: Any) -> None:
         """Update the parameters, and count the loss of the batch before and the decisions on it."""
+        self.objective.check_labels(x, y, "fit: Y of a batch")
         y = self.objective.targets(y)
         try:
             self.run(x, y)

@@ -75,8 +75,10 @@ HARMLESS = {"fspath", "getpid", "register_at_fork", "get_ident", "allocate_lock"
 STANDARD = tuple(os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib"))
 LIBRARY = __name__.partition(".")[0]
 FAMILIAR = {"", "builtins", "numpy", "scipy", LIBRARY, *sys.stdlib_module_names}  # whose functions in C read no more
-RECORDER = __name__.rpartition(".")[0]  # whose own functions are not looked at
-BACKENDS = f"{LIBRARY}.backend"
+SKIPPED = {  # parts of the library whose functions are not looked at
+    *("plan", "mode", "structure", "watchers", "tensors", "leaves", "operators", "operand_checks", "op", "ops"),
+    *("autodiff", "anomaly", "arguments", "errors"),
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -356,6 +358,9 @@ def _operand(instructions: list[dis.Instruction], n: int, depth: int) -> str | N
     return None
 
 
+AT_BACKEND = names_of(re.purge.__code__, "")  # stands for the names of a code where a backend begins
+
+
 class Reads:
     """Sees what a function and all that it calls read and change, from `start` to `stop`.
 
@@ -386,6 +391,7 @@ class Reads:
         self._imported: list[str] = []  # modules found by a name that is made up
         self._homes: set[str | None] = set()  # modules of the functions that lead on
         self._paused = 0
+        self._names: dict[CodeType, Names | None] = {}
         self._inside: FrameType | None = None
         arrays = str(current().array_type.__module__).partition(".")[0]
         self._arrays = "numpy" if arrays == LIBRARY else arrays  # the package whose functions are not looked at
@@ -415,25 +421,40 @@ class Reads:
         return _Pause(self)
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
-        if self._paused:
-            return
-        if self._inside is not None:  # a backend at work
-            if event == "return" and frame is self._inside:
-                self._inside = None
-        elif event == "call":
-            if str(frame.f_globals.get("__name__")).startswith(BACKENDS):
-                self._inside = frame
-            else:
-                self._enters(frame)
+        """See a call or a return; the interpreter calls this for each, so what is not looked at is left at once."""
+        if event == "call":
+            if self._inside is None and not self._paused:
+                try:
+                    names = self._names[frame.f_code]
+                except KeyError:
+                    names = self._names[frame.f_code] = self._looked_at(frame)
+                if names is AT_BACKEND:
+                    self._inside = frame
+                elif names is not None:
+                    self._enters(frame, names)
         elif event == "c_call":
-            self._calls(frame, argument)
+            if self._inside is None and not self._paused:
+                names = self._names.get(frame.f_code)
+                if names is not None and names is not AT_BACKEND and not names.ours:
+                    self._calls(frame, argument)
+        elif frame is self._inside and event == "return":
+            self._inside = None
 
-    def _enters(self, frame: FrameType) -> None:
+    def _looked_at(self, frame: FrameType) -> Names | None:
+        """Return what a code names, `AT_BACKEND` for where a backend begins, None for what is not looked at."""
+        module = str(frame.f_globals.get("__name__", ""))
+        package, _, part = module.partition(".")
+        part = part.partition(".")[0]
+        if package == LIBRARY and part == "backend":
+            return AT_BACKEND
+        skipped = package == self._arrays or (package == LIBRARY and part in SKIPPED)
+        if skipped or frame.f_code.co_name == "<module>":
+            return None
+        return names_of(frame.f_code, module)
+
+    def _enters(self, frame: FrameType, names: Names) -> None:
         code, space = frame.f_code, frame.f_globals
         module = str(space.get("__name__", ""))
-        if code.co_name == "<module>" or module.startswith(RECORDER) or module.partition(".")[0] == self._arrays:
-            return
-        names = names_of(code, module)
         count = code.co_argcount + code.co_kwonlyargcount
         count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
         local = frame.f_locals if count or code.co_freevars else {}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
+from .arguments import check_name
 from .autodiff import depending_on, grad
 from .errors import ArgumentError, DTypeError
 from .leaves import as_tensor, filled_like, matching
@@ -58,8 +59,7 @@ def jacobian(y: Tensor, x: Tensor, mode: str = "reverse") -> Tensor:
     >>> tg.jacobian(x * x, x).numpy().tolist()
     [[2.0, 0.0], [0.0, 4.0]]
     """
-    if mode not in ("reverse", "forward"):
-        raise ArgumentError(f'jacobian: mode must be "reverse" or "forward", got {mode!r}')
+    check_name("jacobian: mode", mode, ("reverse", "forward"))
     shape = y.shape + x.shape
     if mode == "reverse":
         if not y.size:

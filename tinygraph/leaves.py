@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import check_name
 from .backend import Backend, current
 from .backend.conversion import constant, find_dtype, host_array
-from .errors import ArgumentError, BackendError, DTypeError, GraphError, ShapeError
+from .errors import BackendError, DTypeError, GraphError, ShapeError
 from .mode import mode
 from .operators import Operand, offers
 from .tensors import CONSTANT, Role, Tensor, describe, next_index
@@ -66,8 +67,7 @@ def parameter(array_like: Operand, name: str | None = None, role: Role = "weight
     dtype : dtype, optional
         Convert to this dtype.
     """
-    if role not in ("weight", "bias", "scale"):
-        raise ArgumentError(f'parameter: role must be "weight", "bias" or "scale", got {role!r}')
+    check_name("parameter: role", role, ("weight", "bias", "scale"))
     leaf = tensor(array_like, dtype, requires_grad=True, name=name)
     leaf.role = role
     return leaf

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial, reduce, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec
 
-from .arguments import positive
-from .errors import ArgumentError, GraphError, ShapeError
+from .arguments import check_name, positive
+from .errors import GraphError, ShapeError
 from .labels import BINARY, CLASSES, REAL, SIGNS, TASKS, Labels, number_of_tasks
 from .leaves import as_tensor, filled_like
 from .nn import Module
@@ -51,8 +51,7 @@ class Loss(Generic[P]):
     def __init__(
         self, compute: Callable[P, Tensor], takes: Literal["logits", "prediction"], labels: Labels = REAL
     ) -> None:
-        if takes not in ("logits", "prediction"):
-            raise ArgumentError(f"Loss: takes is 'logits' or 'prediction', got {takes!r}")
+        check_name("Loss: takes", takes, ("logits", "prediction"))
         update_wrapper(self, compute)
         self.compute, self.takes, self.labels = compute, takes, labels
 

@@ -119,7 +119,7 @@ def own_sensitivities(losses: Tensor | Sequence[Tensor], net: Module) -> dict[st
 
 @dataclass(frozen=True)
 class LayerNorms:
-    """How strongly learning reaches one layer.
+    """The norms of one layer's sensitivities and weight gradient.
 
     Attributes
     ----------

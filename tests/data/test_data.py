@@ -177,7 +177,7 @@ def test_each_part_can_be_centred_by_its_own_mean():
         np.testing.assert_allclose(after.mean(0), 0, atol=1e-6)
         np.testing.assert_allclose(mean, before.mean(0, dtype=float), rtol=1e-6)
         np.testing.assert_array_equal(after, before - mean)
-    with pytest.raises(ArgumentError, match="center is True, False, 'train' or 'each', got 'own'"):
+    with pytest.raises(ArgumentError, match="center must be True, False, 'train' or 'each', got 'own'"):
         data.load("digits", center="own")
 
 
@@ -696,7 +696,7 @@ def test_one_hot_takes_a_dtype():
         ),
         ([True], 2, DataError, "labels: expected whole numbers, got dtype bool"),
         ([[1]], 3, DataError, r"labels: expected one whole number a row, shape \(n,\), got shape \(1, 1\)"),
-        ([], None, DataError, "labels: there are none"),
+        ([], None, DataError, "labels: empty, so"),
         ([[0], [0, 1]], 2, DataError, "labels: expected one array, got a list of unequal parts"),
         ([0], 0, ArgumentError, "n_classes must be a whole number of at least 1, got 0"),
         ([0], 2.0, ArgumentError, r"n_classes must be a whole number of at least 1, got 2\.0"),

@@ -124,7 +124,7 @@ def test_whether_there_are_names_can_be_said(tmp_path):
         read_table(written(tmp_path / "c.csv", "a name\n2,3\n"), names=True)
     assert read_table(written(tmp_path / "d.csv", "\n\nu\n1\n2\n\n")).tolist() == [[1], [2]]
     for wrong in (["u", "v"], "u", 2):
-        with pytest.raises(ArgumentError, match="names is True, False or None, got"):
+        with pytest.raises(ArgumentError, match="names must be True, False or None, got"):
             read_table(path, names=wrong)
     with pytest.raises(ArgumentError, match="names: only a CSV file has a row of names"):
         read_table(tmp_path / "a.npy", names=True)

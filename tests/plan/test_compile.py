@@ -539,10 +539,13 @@ def mistakes():
         "generator": (lambda x: x * rng.random(), "draws from 'rng'"),
         "random": (lambda x: x * random.random(), "draws from random"),
         "numpy.random": (lambda x: x * float(np.random.rand()), "draws from numpy.random"),
-        "array": (lambda x: x * x.data, "the array of a tensor is used"),
+        "array": (
+            lambda x: x * x.data,
+            "while a compiled function was recorded has no content",
+        ),
         "moved": (lambda x: x + x.to("numpy" if x.backend.name != "numpy" else "strict"), "to\\(\\) reads"),
         "kept": (lambda x: kept.append(x * 2.0) or x, "changes list 'kept'"),
-        "entries by a mask": (lambda x: x[x > 1.5], "picks as many entries as a mask has ones"),
+        "elements by a mask": (lambda x: x[x > 1.5], "picks as many elements as a mask has ones"),
     }
 
 

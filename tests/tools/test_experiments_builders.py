@@ -134,9 +134,9 @@ def test_a_file_laid_out_so_is_read(tmp_path):
     [
         ({"labels": np.full(NODES, 7)}, "labels: 7 in row 0 is outside 0 to 6"),
         ({"labels": np.zeros(5, int)}, r"labels is int64 \(5,\), expected whole numbers \(2708,\)"),
-        ({"edges": np.zeros((EDGES, 2), int)}, "an edge is there twice, or leads from a node to itself"),
-        ({"edges": np.full((EDGES, 2), NODES)}, "edges leaves 0 to 2707"),
-        ({"feature_cols": np.full(NODES, WORDS)}, "feature_cols leaves 0 to 1432"),
+        ({"edges": np.zeros((EDGES, 2), int)}, "an edge occurs twice, or leads from a node to itself"),
+        ({"edges": np.full((EDGES, 2), NODES)}, "edges has values outside 0 to 2707"),
+        ({"feature_cols": np.full(NODES, WORDS)}, "feature_cols has values outside 0 to 1432"),
         ({"feature_rows": np.zeros(NODES)}, "feature_rows is float64"),
         ({"val_index": np.arange(SPLIT["val_index"])}, "a node is in the split twice"),
         ({"test_index": None}, "expected an array called test_index"),

@@ -252,9 +252,9 @@ def test_bad_data_is_named_before_training(blobs):
         ({"early_stopping": 3}, "needs a validation set"),
         ({"early_stopping": 0, "validation": blobs}, "early_stopping must be a whole number of at least 1, got 0"),
         ({"early_stopping_on": "loss", "validation": blobs}, "give early_stopping too"),
-        ({"early_stopping": True, "early_stopping_on": "risk", "validation": blobs}, "'error' or 'loss', got 'risk'"),
+        ({"early_stopping": True, "early_stopping_on": "risk", "validation": blobs}, "'risk' is not known; known: error, loss"),
         ({"stop_tolerance": -1.0}, "stop_tolerance must be a finite number of at least 0"),
-        ({"stop_tolerance": 1.0, "stop_every": "pass"}, "stop_every is 'iteration' or 'epoch', got 'pass'"),
+        ({"stop_tolerance": 1.0, "stop_every": "pass"}, "stop_every 'pass' is not known; known: iteration, epoch"),
         ({"max_iterations": 2.5}, "max_iterations must be a whole number of at least 0, got 2.5"),
         ({"l2": -1.0}, "l2 must be a finite number of at least 0"),
     ):
@@ -463,7 +463,7 @@ def test_a_loss_of_ones_own_that_says_what_it_takes(blobs):
     net, _ = make()
     rows = blobs[0], np.eye(3)[blobs[1]]
     assert tg.evaluate(net, own, rows) == tg.evaluate(net, losses.squared_error, rows)
-    with pytest.raises(ArgumentError, match="takes is 'logits' or 'prediction', got 'output'"):
+    with pytest.raises(ArgumentError, match="takes 'output' is not known; known: logits, prediction"):
         losses.Loss(doubled, "output")
 
 

@@ -1,4 +1,4 @@
-"""The contract between operations and the place where their numbers live.
+"""The contract between operations and the backends that hold and compute their arrays.
 
 An operation computes only through `Backend.xp`, a namespace with NumPy's names and meanings, so the same
 operation runs wherever such a namespace exists. A new backend is one subclass of `Backend` in one file.
@@ -45,7 +45,7 @@ DTYPES = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "u
 
 
 class Backend:
-    """Where numbers live: arrays, the functions on them, products, and the way to and from the host.
+    """An array backend: arrays, the functions on them, products, and transfers to and from the host.
 
     Attributes
     ----------
@@ -123,5 +123,5 @@ def make_namespace(functions: Any, **routines: Any) -> SimpleNamespace:
     names = {name: getattr(functions, name) for name in (*ARRAY_FUNCTIONS, *DTYPES)}
     missing = set(OWN_ROUTINES) - set(routines)
     if missing:
-        raise NotImplementedError(f"a backend must bring the routines {sorted(missing)}")
+        raise NotImplementedError(f"a backend must define the routines {sorted(missing)}")
     return SimpleNamespace(**names, **routines)

@@ -55,7 +55,7 @@ def gemm(
 
 
 def _gemm_without_blas(a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alpha: float, beta: float) -> np.ndarray:
-    """Do the products BLAS has no routine for: integers, half precision, empty matrices."""
+    """Compute the products BLAS has no routine for: integers, half precision, empty matrices."""
     product: np.ndarray = np.matmul(a, b)
     if alpha != 1.0:
         product = (alpha * product).astype(a.dtype)

@@ -122,7 +122,7 @@ for _name in ["neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "in
 
 
 class StrictBackend(Backend):
-    """NumPy behind a wall; see the module."""
+    """NumPy arrays that only the functions of this backend can read; see the module."""
 
     name = "strict"
     array_type = StrictArray

@@ -142,7 +142,7 @@ def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32, 
     checked = check_labels(labels, n_classes)
     if n_classes is None:
         if not len(checked):
-            raise DataError("labels: there are none, so the number of classes is unknown; pass n_classes")
+            raise DataError("labels: empty, so the number of classes is unknown; pass n_classes")
         n_classes = int(checked.max()) + 1
     rows = _unmarked("one_hot", len(checked), n_classes, dtype, low)
     rows[np.arange(len(checked)), checked] = 1

@@ -110,7 +110,7 @@ def load_cora(data_dir: str | Path | None = None, center: Center = False) -> Nod
     if len(np.unique(np.concatenate(split))) != sum(SPLIT.values()):
         raise DataError(f"{path}: damaged: a node is in the split twice")
     if (edges[:, 0] == edges[:, 1]).any() or len(np.unique(np.sort(edges, axis=1), axis=0)) != EDGES:
-        raise DataError(f"{path}: damaged: an edge is there twice, or leads from a node to itself")
+        raise DataError(f"{path}: damaged: an edge occurs twice, or leads from a node to itself")
     features = np.zeros((NODES, WORDS), np.float32)
     features[rows, columns] = 1
     train, validation, test = (nodes.astype(np.int64) for nodes in split)
@@ -139,4 +139,4 @@ def _check(path: Path, name: str, array: Any, shape: tuple[int, ...], below: int
     if array.dtype.kind not in "iu" or array.shape != shape:
         raise DataError(f"{path}: damaged: {name} is {array.dtype} {array.shape}, expected whole numbers {shape}")
     if array.size and not 0 <= array.min() <= array.max() < below:
-        raise DataError(f"{path}: damaged: {name} leaves 0 to {below - 1}")
+        raise DataError(f"{path}: damaged: {name} has values outside 0 to {below - 1}")

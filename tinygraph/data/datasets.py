@@ -75,5 +75,5 @@ def load(name: str, data_dir: str | Path | None = None, *, center: Center = Fals
     """
     loader = choose("data set", name, LOADERS)
     if center not in (False, True, "train", "each"):
-        raise ArgumentError(f"center is True, False, 'train' or 'each', got {center!r}")
+        raise ArgumentError(f"center must be True, False, 'train' or 'each', got {center!r}")
     return loader(data_dir, center)

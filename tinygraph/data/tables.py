@@ -56,7 +56,7 @@ def read_table(path: str | Path, *, names: bool | None = None) -> np.ndarray:
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name ending in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if names not in (None, True, False):
-        raise ArgumentError(f"names is True, False or None, got {names!r:.80}")
+        raise ArgumentError(f"names must be True, False or None, got {names!r:.80}")
     if names is not None and suffix != ".csv":
         raise ArgumentError(f"names: only a CSV file has a row of names, got {path}")
     rows = _read_csv(path, names) if suffix == ".csv" else read_npy(path) if suffix == ".npy" else _read_npz(path)

@@ -1,4 +1,4 @@
-"""How weights and biases start.
+"""Initialisation of weights and biases.
 
 The chapter's are `standard_normal`, for biases (65.88); `normal`, Gaussian weights of variance 1 / n_in (65.89); and
 three uniform ones: `uniform`, the heuristic +-1 / sqrt(n_in) (65.93a), `xavier_uniform`, for tanh (65.93b), and

@@ -1,4 +1,4 @@
-"""Layers: the dense layer of (65.31), and modules in a row."""
+"""Layers: the dense layer of (65.31), and modules in sequence."""
 
 from __future__ import annotations
 

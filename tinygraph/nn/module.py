@@ -181,7 +181,7 @@ class Module:
         return self
 
     def unfreeze(self) -> Self:
-        """Put the parameters back into learning; return the module."""
+        """Include the parameters in training again; return the module."""
         for t in self.parameters():
             t.requires_grad = True
         return self

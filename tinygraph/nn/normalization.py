@@ -105,7 +105,7 @@ class BatchNorm(Module):
 
 
 def population_statistics(net: Module, batches: Iterable[Any]) -> None:
-    """Replace smoothed averages by the plain averages over all of `batches`, in one pass after training.
+    """Replace smoothed averages by the plain averages over all of `batches`, once the network is trained.
 
     The chapter has the smoothed ones (65.175) only.
 

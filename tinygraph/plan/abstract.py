@@ -68,8 +68,8 @@ class Unknown(_Shaped):
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise CompileError(
-            "compile: the array of a tensor is used that was made while a compiled function was recorded; it has no "
-            "content: use operations on tensors, and return what you need"
+            "compile: the array of a tensor made while a compiled function was recorded has no content; use operations "
+            "on tensors, and return what you need"
         )
 
     __array__ = __array_ufunc__ = __array_function__ = __getattr__ = _refuse
@@ -261,9 +261,9 @@ class Functions:
         return self.reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
     def transpose(self, x: AbstractArray, *axes: Any) -> AbstractArray:
-        given = axes[0] if len(axes) == 1 else axes or None
-        order = range(x.ndim)[::-1] if given is None else [a % x.ndim for a in given]
-        return x.seen_as(Transpose(None if given is None else tuple(given)), tuple(x.shape[a] for a in order))
+        order = axes[0] if len(axes) == 1 else axes or None
+        places = range(x.ndim)[::-1] if order is None else [a % x.ndim for a in order]
+        return x.seen_as(Transpose(None if order is None else tuple(order)), tuple(x.shape[a] for a in places))
 
     def swapaxes(self, x: AbstractArray, first: int, second: int) -> AbstractArray:
         order = list(range(x.ndim))

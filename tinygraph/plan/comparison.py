@@ -132,17 +132,17 @@ def compared(entry: CacheEntry, function: Callable[..., Any], arguments: Argumen
         before.writes_grad(t)
     try:
         result = entry.replay(arguments)
-        found = _Outcome(result, leaves, with_grad)
+        replayed = _Outcome(result, leaves, with_grad)
         after = _Journal()
         for t in leaves:
             after.assigns(t, t)
         for t in (*with_grad, *hidden):
             after.writes_grad(t)
-        if not _same(expected, found):
+        if not _same(expected, replayed):
             before.undo()
             with np.errstate(all="ignore"):
                 noisy = [itself(np.random.default_rng(seed)) for seed in range(NOISES)]
-            _check(expected, found, noisy if _same(expected, itself()) else [])
+            _check(expected, replayed, noisy if _same(expected, itself()) else [])
             after.undo()
     except BaseException:
         before.undo()
@@ -170,29 +170,29 @@ def _run(function: Callable[..., Any], arguments: Arguments, journal: _Journal) 
     return function(*args, **kwargs)
 
 
-def _same(expected: _Outcome, found: _Outcome) -> bool:
+def _same(expected: _Outcome, replayed: _Outcome) -> bool:
     """Whether two outcomes differ by a few units in the last place at most."""
-    return expected.tokens == found.tokens and all(
-        _agree(a, found.arrays[name], 0.0) for name, a in expected.arrays.items()
+    return expected.tokens == replayed.tokens and all(
+        _agree(a, replayed.arrays[name], 0.0) for name, a in expected.arrays.items()
     )
 
 
-def _check(expected: _Outcome, found: _Outcome, noisy: list[_Outcome]) -> None:
+def _check(expected: _Outcome, replayed: _Outcome, noisy: list[_Outcome]) -> None:
     """Raise an error if a plan gave something else than the function, by more than rounding."""
     hint = "something that a recording cannot see changed between calls: pass it as an argument"
-    if expected.tokens != found.tokens:
+    if expected.tokens != replayed.tokens:
         raise CompileError(f"compile: check: the results have another structure than those of the function; {hint}")
     for name, a in expected.arrays.items():
-        b = found.arrays[name]
+        b = replayed.arrays[name]
         spread = max((_distance(a, other.arrays.get(name)) for other in noisy), default=0.0)
         if not _agree(a, b, MARGIN * spread):
             if a is None or b is None:
-                what = "is there only in the one" if a is None else "is missing"
+                difference = "is there only in the one" if a is None else "is missing"
             elif a.shape != b.shape or a.dtype != b.dtype:
-                what = f"is {b.dtype} of shape {b.shape}, by the function itself {a.dtype} of shape {a.shape}"
+                difference = f"is {b.dtype} of shape {b.shape}, by the function itself {a.dtype} of shape {a.shape}"
             else:
-                what = f"differs from what the function itself gives by {_distance(a, b):.3g}"
-            raise CompileError(f"compile: check: {name} {what}; {hint}")
+                difference = f"differs from what the function itself gives by {_distance(a, b):.3g}"
+            raise CompileError(f"compile: check: {name} {difference}; {hint}")
 
 
 def _distance(a: np.ndarray | None, b: np.ndarray | None) -> float:

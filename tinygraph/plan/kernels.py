@@ -163,8 +163,8 @@ class CodeGenerator:
         for i in members:
             for v in (*i.inputs, i.output):
                 if v in self.layout.tiles:
-                    room = self.arrays[v]
-                    again[v] = room[: length * row].reshape((length, *shape[1:])) if by_rows else room
+                    buffer = self.arrays[v]
+                    again[v] = buffer[: length * row].reshape((length, *shape[1:])) if by_rows else buffer
                 elif v.shape == shape:
                     whole[v] = self.arrays[v] if by_rows else self.arrays[v].reshape(-1)
                 elif i.kind in ("maximum", "minimum") and not v.shape and not by_rows:

@@ -87,8 +87,8 @@ class CudaCodeGenerator(CodeGenerator):
                     if not isinstance(source, str):
                         lines.append(f"const {C_TYPES[v.dtype]} {texts[v]} = {elements[source]};")
                 texts[i.output] = str(sources[i.output])
-                made = c_expression(i, *(texts[v] for v in i.inputs))
-                lines.append(f"const {C_TYPES[i.output.dtype]} {texts[i.output]} = {made};")
+                expression = c_expression(i, *(texts[v] for v in i.inputs))
+                lines.append(f"const {C_TYPES[i.output.dtype]} {texts[i.output]} = {expression};")
                 if i.output in targets:
                     lines.append(f"{elements[targets[i.output]]} = {texts[i.output]};")
             return lines
@@ -157,8 +157,8 @@ class CudaCodeGenerator(CodeGenerator):
         alpha, beta = (c_literal(x, out.dtype) for x in (op.alpha, op.beta))
 
         def combine(x: str, *elements: str) -> str:
-            given = iter(elements)
-            c_text, s_text, t_text = (next(given) if a is not None else None for a in (c, s, t))
+            texts = iter(elements)
+            c_text, s_text, t_text = (next(texts) if a is not None else None for a in (c, s, t))
             text = f"{alpha} * {s_text} * ({x})" if s_text else f"{alpha} * ({x})"
             if c_text is None:
                 return text

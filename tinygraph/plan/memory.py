@@ -192,10 +192,10 @@ class _Arena:
             start, self.top = self.top, self.top + length
             self.size = max(self.size, self.top)
             return start
-        found, start = self._gaps[k]
-        self._remove(start, start + found)
-        if found > length:
-            self._add(start + length, start + found)
+        gap, start = self._gaps[k]
+        self._remove(start, start + gap)
+        if gap > length:
+            self._add(start + length, start + gap)
         return start
 
     def give_back(self, start: int, end: int) -> None:

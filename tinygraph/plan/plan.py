@@ -72,8 +72,8 @@ class Plan:
     @property
     def bytes_without_sharing(self) -> int:
         """Bytes that the recorded run's results take if each has memory of its own."""
-        made = [i.output for i in self.traced.instructions if not i.op.view]
-        return sum(v.nbytes for v in (*self.traced.arguments, *made))
+        results = [i.output for i in self.traced.instructions if not i.op.view]
+        return sum(v.nbytes for v in (*self.traced.arguments, *results))
 
     def __len__(self) -> int:
         """Return how many instructions a replay runs; views need none."""

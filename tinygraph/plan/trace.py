@@ -236,7 +236,7 @@ class Trace(Watcher):
         """Record one operation; return what stands for the array of its result."""
         if op.name in ("index", "index_add") and any(t.dtype.kind == "b" for t in inputs[1:]):
             raise CompileError(
-                f"compile: {op.label} picks as many entries as a mask has ones, which may differ from call to call; "
+                f"compile: {op.label} picks as many elements as a mask has ones, which may differ from call to call; "
                 "choose with tg.where instead"
             )
         values = tuple([self.value(t) for t in inputs])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import positive
+from ..arguments import check_name, positive
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..nn import Module
@@ -67,7 +67,7 @@ def fit(
         if it takes no more than half of the free memory; batches travel otherwise.
     optimizer : Optimizer
     epochs : int, optional
-        How many passes over the data at most; by default 10, or any number with `max_iterations`.
+        The largest number of epochs, passes over the data; by default 10, or any number with `max_iterations`.
     batch_size : int
         Of the mini-batches of a pair of arrays.
     max_iterations : int, optional
@@ -143,10 +143,11 @@ def fit(
     limits = Limits(epochs, max_iterations)
     if stop_tolerance is not None:
         positive("fit: stop_tolerance", stop_tolerance, zero=True)
-    if stop_every not in ("iteration", "epoch"):
-        raise ArgumentError(f"fit: stop_every is 'iteration' or 'epoch', got {stop_every!r}")
+    check_name("fit: stop_every", stop_every, ("iteration", "epoch"))
     if freeze_sleeping and (type(optimizer) is not SGD or optimizer.momentum):
-        raise ArgumentError("fit: freeze_sleeping is exact for SGD without momentum only; other optimisers remember")
+        raise ArgumentError(
+            "fit: freeze_sleeping needs SGD without momentum; other optimisers move weights by past gradients as well"
+        )
     rho, alpha = positive("fit: l2", l2, zero=True), positive("fit: l1", l1, zero=True)
     objective = Objective(net, loss_fn, rho, alpha, freeze_sleeping)
     pocket = pocket_variables(objective, early_stopping, early_stopping_on, validation is not None)

@@ -1,4 +1,4 @@
-"""What training makes small: the loss of a batch with its regularisers."""
+"""The training objective: the loss of a batch with its regularisers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bar that shows how training goes."""
+"""The progress bar of `fit`."""
 
 from __future__ import annotations
 

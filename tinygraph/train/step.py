@@ -39,7 +39,7 @@ class Step:
         self.tally.rows += len(y)
 
     def update(self, x: Any, y: Any) -> None:
-        """Do one step of the optimiser."""
+        """Take one step of the optimiser."""
         self.optimizer.zero_grad()
         loss, output, target = self.objective(x, y)
         loss.backward()

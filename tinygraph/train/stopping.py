@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
-from ..arguments import whole_number
+from ..arguments import check_name, whole_number
 from ..data import Batches
 from ..errors import ArgumentError
 from ..nn import Module
@@ -20,7 +20,7 @@ DEFAULT_EPOCHS = 10
 
 
 class Limits:
-    """How many epochs and how many iterations there are at most.
+    """The largest numbers of epochs and of iterations.
 
     Parameters
     ----------
@@ -151,8 +151,7 @@ def pocket_variables(
         )
     patience = None if early_stopping is True else whole_number("fit: early_stopping", early_stopping, 1)
     measure = measure or ("error" if objective.decides() else "loss")
-    if measure not in ("error", "loss"):
-        raise ArgumentError(f"fit: early_stopping_on is 'error' or 'loss', got {measure!r}")
+    check_name("fit: early_stopping_on", measure, ("error", "loss"))
     if measure == "error" and not objective.decides():
         raise ArgumentError("fit: early_stopping_on='error': nothing is decided here, so only 'loss' can be compared")
     return Pocket(objective.net, measure, patience)

@@ -29,7 +29,7 @@ class Tally:
         self.loss, self.wrong, self.decided, self.finite, self.latest = self._all
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Set all counts to zero."""
         self.rows = 0
         for t in self._all:
             t.assign_(0.0)
@@ -52,7 +52,7 @@ class Tally:
         return [float(self.rows), *(float(t) for t in self._all)]
 
     def restore(self, state: list[float]) -> None:
-        """Go on from what `state` returned."""
+        """Restore the counts that `state` returned."""
         self.rows = int(state[0])
         for t, value in zip(self._all, state[1:], strict=True):
             t.assign_(value)

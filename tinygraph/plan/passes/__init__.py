@@ -41,8 +41,8 @@ NAMES: tuple[str, ...] = (*dict.fromkeys(name for names, _ in PASSES for name in
 
 def rewrite(program: Program, names: Collection[str]) -> Program:
     """Return the program after the passes called `names`, in the order of `PASSES`."""
-    for own, apply in PASSES:
-        chosen = [name for name in own if name in names]
+    for pass_names, apply in PASSES:
+        chosen = [name for name in pass_names if name in names]
         if chosen:
             program = apply(program, chosen)
     return program

@@ -34,18 +34,18 @@ def fuse_elementwise(program: Program) -> Program:
 
 def _groups(instructions: Iterable[Instruction], fits: Fits) -> Iterator[list[Instruction]]:
     """Yield groups and single instructions, in an order of evaluation."""
-    left = deque(instructions)
-    while left:
-        first = left.popleft()
+    remaining = deque(instructions)
+    while remaining:
+        first = remaining.popleft()
         shape = first.output.shape
         if not fits(first, shape):
             yield [first]
             continue
-        window = [first, *(left.popleft() for _ in range(min(WINDOW - 1, len(left))))]
+        window = [first, *(remaining.popleft() for _ in range(min(WINDOW - 1, len(remaining))))]
         members, others, late = _gather(window, shape, fits)
         yield from _groups(others, fits)
         yield members
-        left.extendleft(reversed(late))
+        remaining.extendleft(reversed(late))
 
 
 def _gather(window: list[Instruction], shape: tuple[int, ...], fits: Fits) -> tuple[list[Instruction], ...]:
@@ -56,14 +56,14 @@ def _gather(window: list[Instruction], shape: tuple[int, ...], fits: Fits) -> tu
     members: list[Instruction] = []
     others: list[Instruction] = []
     late: list[Instruction] = []
-    made: set[Value] = set()  # by members
+    outputs: set[Value] = set()  # by members
     after: set[Value] = set()  # what has to wait for members
     opaque_after = False
     for i in window:
         if fits(i, shape) and after.isdisjoint(i.inputs):
             members.append(i)
-            made.add(i.output)
-        elif not after.isdisjoint(i.inputs) or not made.isdisjoint(i.inputs) or (opaque_after and i.is_opaque):
+            outputs.add(i.output)
+        elif not after.isdisjoint(i.inputs) or not outputs.isdisjoint(i.inputs) or (opaque_after and i.is_opaque):
             late.append(i)
             after.add(i.output)
             opaque_after |= i.is_opaque

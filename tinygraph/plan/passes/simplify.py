@@ -99,8 +99,8 @@ class Simplifier:
 
     def maker(self, v: Value, *kinds: str) -> Instruction | None:
         """Return the instruction that makes `v`, if it is of one of these kinds."""
-        made = self.makers.get(v)
-        return made if made is not None and made.kind in kinds else None
+        maker = self.makers.get(v)
+        return maker if maker is not None and maker.kind in kinds else None
 
 
 def scaled(i: Instruction, backend: Backend) -> tuple[Value, float] | None:

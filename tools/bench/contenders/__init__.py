@@ -1,4 +1,4 @@
-"""Who takes part: tinygraph and its peers, each with a function that makes a training step.
+"""The contenders: tinygraph and its peers, each with a function that makes a training step.
 
 A module here is imported only in the process that runs it, since it imports its library.
 """
@@ -18,7 +18,7 @@ __all__ = ["CONTENDERS", "ON_CPU_ONLY", "OWN", "Contender", "Events", "Training"
 
 @dataclass(frozen=True)
 class Contender:
-    """One who takes part.
+    """A contender of the benchmark.
 
     Attributes
     ----------

@@ -102,6 +102,8 @@ def _module(name, source, compiled):
         yield space
     finally:
         del sys.modules[module.__name__]
+        if hasattr(space.get("file"), "close"):
+            space["file"].close()
 
 
 def _code(text, name):

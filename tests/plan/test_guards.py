@@ -1,7 +1,12 @@
 """What the recording sees, and what a refused one leaves behind; the table of ways is in `test_stale.py`."""
 
 import collections
+import contextlib
 import cProfile
+import datetime
+import decimal
+import io
+import logging
 import random
 import sys
 import time
@@ -186,3 +191,29 @@ def test_a_module_that_is_not_called_is_watched_too():
     fast(X)
     net.W = tg.parameter(np.zeros((2, 2), np.float32))
     assert fast(X).numpy().tolist() == [0.0, 0.0]
+
+
+FINE = {
+    "a logger with a handler": "log.info('shape %s', x.shape); return x * 2.0",
+    "a logger's level": "return x * 2.0 if log.isEnabledFor(logging.DEBUG) else x",
+    "stderr": "sys.stderr.write(''); print(end='', file=sys.stderr); return x * 2.0",
+    "a time span": "return x * span.total_seconds()",
+    "a decimal": "return x * float(price.quantize(decimal.Decimal('0.1')))",
+    "errors that are caught": "with contextlib.suppress(KeyError): return x * box.scale",
+}
+
+
+@pytest.mark.parametrize("body", FINE.values(), ids=FINE)
+def test_what_is_no_reason_to_refuse_or_to_record_anew(body):
+    log = logging.getLogger("tinygraph.tests.guards")
+    log.handlers, log.propagate = [logging.StreamHandler(io.StringIO())], False
+    log.setLevel(logging.INFO)
+    space = {"__name__": "another", "log": log, "box": types.SimpleNamespace(scale=2.0, epoch=0)}
+    space |= {"logging": logging, "sys": sys, "contextlib": contextlib, "decimal": decimal}
+    space |= {"span": datetime.timedelta(seconds=2), "price": decimal.Decimal("1.25")}
+    exec(f"def f(x): {body}" if not body.startswith("with") else f"def f(x):\n    {body}", space)
+    fast = tg.compile(space["f"])
+    for epoch in range(3):
+        space["box"].epoch, space["unrelated"] = epoch, epoch
+        assert np.array_equal(fast(X).numpy(), space["f"](X).numpy())
+    assert len(fast.plans) == 1

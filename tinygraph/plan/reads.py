@@ -12,10 +12,13 @@ from __future__ import annotations
 import array
 import collections
 import contextvars
+import ctypes
 import dis
 import functools
 import gc
 import inspect
+import logging
+import numbers
 import operator
 import os
 import pickle
@@ -29,7 +32,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -61,7 +64,8 @@ FACTS = ("name", "role", "requires_grad", "shape", "dtype", "ndim", "size", "is_
 SEEN = (
     *(*FIXED, *BUILTIN, *GETTERS, *BUFFERS, *GENERATORS, type, ModuleType, FunctionType, np.ndarray, Tensor),
     *(list, tuple, set, frozenset, dict, collections.deque, types.MappingProxyType, functools.partial, re.Pattern),
-    *(contextvars.ContextVar, functools._lru_cache_wrapper, date, types.SimpleNamespace),
+    *(contextvars.ContextVar, functools._lru_cache_wrapper, types.SimpleNamespace),
+    *(date, timedelta, numbers.Number, contextvars.Context),
 )  # of which it is known what their methods, written in C, read
 WHOLE = {  # names whose use may read any attribute, or any global name
     *("getattr", "hasattr", "vars", "dir", "__dict__", "__getattribute__", "getattr_static", "getmembers"),
@@ -262,6 +266,8 @@ class Names:
         Attributes that are set.
     looks : bool
         Whether something without a name of its own is looked into.
+    bases : bool
+        Whether what a class hides of its bases may be read.
     ours : bool
         Whether it is the library's.
     standard : bool
@@ -277,19 +283,21 @@ class Names:
     imported: frozenset[str]
     stored: frozenset[str]
     looks: bool
+    bases: bool
     ours: bool
     standard: bool
 
 
 @lru_cache(maxsize=4096)
-def names_of(code: CodeType, module: str) -> Names:
-    """Return what a code of a module names."""
-    attributes, variables, texts, values, imported, stored = set(), set(), set(), set(), set(), set()
-    looks = catches = False
+def names_of(code: CodeType, module: str, caught: bool = False) -> Names:
+    """Return what a code of a module names; `caught`: whether its callers catch errors."""
+    attributes, variables, texts, values, imported, stored, formats = (set() for _ in range(7))
+    looks, catches = False, caught
     for one in _codes(code):
         instructions = list(dis.get_instructions(one))
         catches |= bool(one.co_exceptiontable)
         texts |= {x for x in one.co_consts if isinstance(x, str) and x.isidentifier()}
+        formats |= {x for x in one.co_consts if isinstance(x, str) and "{" in x}
         for n, i in enumerate(instructions):
             if i.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
                 variables.add(i.argval)
@@ -310,9 +318,12 @@ def names_of(code: CodeType, module: str) -> Names:
     whole = bool(WHOLE & (attributes | variables)) or "attrgetter" in variables | attributes
     if whole:
         attributes |= texts
+    if "format" in attributes:
+        attributes |= {name for text in formats for name in re.findall(r"[.\[](\w+)", text)}
     ours = module.partition(".")[0] == LIBRARY
     path = os.path.realpath(code.co_filename)
-    standard = not ours and (path.startswith(STANDARD) or code.co_filename.startswith("<frozen"))
+    standard = not ours and (path.startswith(STANDARD) or code.co_filename.startswith("<frozen "))
+    standard = standard and not _builds_on_us(module.partition(".")[0])
     return Names(
         code,
         frozenset(attributes),
@@ -323,8 +334,23 @@ def names_of(code: CodeType, module: str) -> Names:
         frozenset(imported),
         frozenset(stored),
         looks,
+        "super" in variables or bool({"__mro__", "__bases__", "mro"} & attributes),
         ours,
         standard,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _builds_on_us(package: str) -> bool:
+    """Whether a package that is not Python's own uses the library, as a project does that is installed."""
+    if package in FAMILIAR:
+        return False
+    modules = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == package]
+    held = (x for m in modules if isinstance(m, ModuleType) for x in list(vars(m).values()))
+    return any(
+        (x.__name__ if isinstance(x, ModuleType) else str(x.__module__)).partition(".")[0] == LIBRARY
+        for x in held
+        if isinstance(x, ModuleType | FunctionType | type)
     )
 
 
@@ -384,7 +410,7 @@ class Reads:
         self.looked_into: set[int] = set()  # arrays of which elements may be read as numbers
         self._unguarded = unguarded
         self._known: dict[int, Any] = {}  # objects from before, kept so that no other takes their place
-        self._visited: set[tuple[int, CodeType | None]] = set()
+        self._visited: set[tuple[int, Any]] = set()
         self._strangers: list[tuple[weakref.ref[Any], Names]] = []
         self._seen: set[tuple[Any, ...]] = set()
         self._attributes: set[str] = set()  # that the user's functions name
@@ -392,6 +418,7 @@ class Reads:
         self._homes: set[str | None] = set()  # modules of the functions that lead on
         self._paused = 0
         self._names: dict[CodeType, Names | None] = {}
+        self._catches = False  # whether the user's functions catch errors, their own or those of what they call
         self._inside: FrameType | None = None
         arrays = str(current().array_type.__module__).partition(".")[0]
         self._arrays = "numpy" if arrays == LIBRARY else arrays  # the package whose functions are not looked at
@@ -429,6 +456,8 @@ class Reads:
                 except KeyError:
                     names = self._names[frame.f_code] = self._looked_at(frame)
                 if names is AT_BACKEND:
+                    if "self" in frame.f_locals and frame.f_globals.get("__name__") == "logging":
+                        self._follow(frame.f_locals["self"], None, "a logger")
                     self._inside = frame
                 elif names is not None:
                     self._enters(frame, names)
@@ -441,20 +470,26 @@ class Reads:
             self._inside = None
 
     def _looked_at(self, frame: FrameType) -> Names | None:
-        """Return what a code names, `AT_BACKEND` for where a backend begins, None for what is not looked at."""
+        """Return what a code names; `AT_BACKEND` where a backend or a logger begins, None for what is not looked at."""
         module = str(frame.f_globals.get("__name__", ""))
         package, _, part = module.partition(".")
         part = part.partition(".")[0]
-        if package == LIBRARY and part == "backend":
+        if (package == LIBRARY and part == "backend") or module == "logging":
             return AT_BACKEND
         skipped = package == self._arrays or (package == LIBRARY and part in SKIPPED)
         if skipped or frame.f_code.co_name == "<module>":
             return None
-        return names_of(frame.f_code, module)
+        return names_of(frame.f_code, module, self._catches)
 
     def _enters(self, frame: FrameType, names: Names) -> None:
         code, space = frame.f_code, frame.f_globals
         module = str(space.get("__name__", ""))
+        if names.catches and not self._catches and not names.ours and not names.standard:
+            self._catches = True  # what is called from here on is looked at with other eyes
+            for known, n in self._names.items():
+                if n is not None and n is not AT_BACKEND and not n.ours:
+                    self._names[known] = replace(n, catches=True)
+            self._seen.clear()
         count = code.co_argcount + code.co_kwonlyargcount
         count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
         local = frame.f_locals if count or code.co_freevars else {}
@@ -518,6 +553,8 @@ class Reads:
             self.unseen.append(f"{place}.{name}")
         elif place == "sys" and name.startswith("get") and caller is frame:
             self._refuse(f"asks the interpreter (sys.{name})", PASS_IT)
+        elif owner is not None and (owner is sys.stdout or owner is sys.stderr):
+            return
         elif id(owner) in self._known and not isinstance(owner, SEEN) and not _written_in_python(type(owner)):
             self._refuse(f"calls {name} of a {type(owner).__name__}, whose state cannot be compared", PASS_IT)
         elif place == "builtins" and name == "id" and caller is frame:
@@ -564,6 +601,8 @@ class Reads:
     def _look_at_method(self, first: Any, code: CodeType) -> None:
         """Note in which class the method that runs stands, and that no other hides it."""
         kind = first if isinstance(first, type) else type(first)
+        if _is_module(first):
+            self._look_in_class(kind, "forward", None)  # whatever its code calls itself
         found = self._look_in_class(kind, code.co_name, None)
         space = _space_of(first)
         noted = not _is_module(first) and id(first) in self._known  # of modules all attributes are
@@ -583,7 +622,7 @@ class Reads:
                 continue
             if isinstance(x, Unknown) or (isinstance(x, Tensor) and isinstance(x.data, Unknown)):
                 continue
-            place = id(x), None if names is None else names.code
+            place = id(x), None if names is None else (names.code, names.catches)
             if place in self._visited:
                 continue
             self._visited.add(place)
@@ -624,12 +663,25 @@ class Reads:
             if type(x) is not np.ndarray:
                 return self._look_at_object(x, names, name)
             return [(item, name) for item in x.flat] if x.dtype.kind == "O" else []
-        if isinstance(x, BUFFERS):
+        if isinstance(x, BUFFERS) or type(x).__base__ in (ctypes.Array, ctypes.Structure, ctypes.Union):
             self._note("content", x, None, content(x), f"buffer {name}")
             return []
         if isinstance(x, GENERATORS):
             self._note("state", x, state_of, state_of(x), name)
             return []
+        if isinstance(x, np.random.SeedSequence):
+            self._note("state", x, _spawned, x.n_children_spawned, f"what {name} has spawned")
+            return []
+        if isinstance(x, logging.Logger):
+            self._note("state", x, _level_of, _level_of(x), f"the level of {name}")
+            return []
+        if isinstance(x, logging.LoggerAdapter):
+            return [(x.logger, name)]
+        if isinstance(x, logging.Handler) or x is sys.stdout or x is sys.stderr:
+            return []  # what is written there is written at the recording only
+        if isinstance(x, contextvars.Context):
+            self._note("state", x, _context_values, _context_values(x), f"the context {name}")
+            return [(value, name) for value in x.values()]
         if isinstance(x, contextvars.ContextVar):
             self._note("state", x, _context_value, _context_value(x), f"the context variable {x.name!r}")
             return [(_context_value(x), name)]
@@ -670,6 +722,8 @@ class Reads:
             value = cell_value(cell)
             self._note("cell", cell, None, value, f"the variable {variable!r} of an enclosing function")
             below.append((value, repr(variable)))
+        if names is not None and (names.whole or names.catches) and not names.ours:
+            self._note("state", vars(f), len, len(vars(f)), f"the attributes of function {f.__name__!r}")
         if vars(f):
             own = frozenset({"__wrapped__"}) | (names.attributes if names is not None else frozenset())
             for key in vars(f) if names is not None and names.whole else own & set(vars(f)):
@@ -696,7 +750,10 @@ class Reads:
     def _look_at_class(self, kind: type, names: Names | None) -> list[tuple[Any, str]]:
         if names is None or names.ours or not _written_in_python(kind):
             return []
-        below = []
+        below: list[tuple[Any, str]] = []
+        if "__subclasses__" in names.attributes:
+            self._note("state", kind, _subclasses, _subclasses(kind), f"the subclasses of {kind.__name__}")
+            below += [(one, f"a subclass of {kind.__name__}") for one in _subclasses(kind)]
         own = names.attributes
         if names.whole:
             own = own | {key for c in kind.__mro__ if _written_in_python(c) for key in vars(c) if key[:2] != "__"}
@@ -711,6 +768,7 @@ class Reads:
 
         The library's own classes are taken as they are, but for the method that runs (`names` is None).
         """
+        found: list[tuple[Any, str]] = []
         for one in kind.__mro__:
             value = vars(one).get(key, MISSING)
             own = _written_in_python(one) and (not _is_ours(one) or (names is None and key == "forward"))
@@ -720,8 +778,11 @@ class Reads:
                 if _written_in_python(kind) and not _is_ours(kind):
                     self._note("attribute", kind, "__mro__", kind.__mro__, f"the bases of class {kind.__name__}")
                 method = _is_ours(one) and isinstance(value, FunctionType | property) and names is not None
-                return [] if method and names is not None and names.ours else [(value, f"{kind.__name__}.{key}")]
-        return []
+                if not (method and names is not None and names.ours):
+                    found.append((value, f"{kind.__name__}.{key}"))
+                if names is None or names.ours or not names.bases:
+                    break
+        return found
 
     def _look_at_object(self, x: Any, names: Names | None, name: str) -> list[tuple[Any, str]]:
         """Note the attributes of an object that are named, its own and its class's."""
@@ -751,6 +812,8 @@ class Reads:
         if module and space is not None:
             wanted = wanted | set(space)
             self._note("state", space, len, len(space), f"the attributes of {name}")
+        elif space is not None and kind.__module__.partition(".")[0] == "numpy":
+            wanted = wanted | set(space)  # their methods are not looked at
         elif names.whole and space is not None and not names.ours:
             wanted = wanted | set(space)
             self._note("members", space, None, members(space), f"the attributes of {name}")
@@ -888,6 +951,22 @@ def _keys(space: dict[str, Any]) -> tuple[str, ...]:
 
 def _context_value(variable: contextvars.ContextVar[Any]) -> Any:
     return variable.get(MISSING)
+
+
+def _spawned(seeds: np.random.SeedSequence) -> int:
+    return seeds.n_children_spawned
+
+
+def _subclasses(kind: type) -> tuple[type, ...]:
+    return tuple(type.__subclasses__(kind))
+
+
+def _context_values(context: contextvars.Context) -> tuple[Any, ...]:
+    return tuple(context.items())
+
+
+def _level_of(logger: logging.Logger) -> tuple[Any, ...]:
+    return logger.disabled, logger.manager.disable, logger.level, logger.getEffectiveLevel()
 
 
 def _is_locked(lock: Any) -> bool:

@@ -79,6 +79,7 @@ HARMLESS = {"fspath", "getpid", "register_at_fork", "get_ident", "allocate_lock"
 STANDARD = tuple(os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib"))
 LIBRARY = __name__.partition(".")[0]
 FAMILIAR = {"", "builtins", "numpy", "scipy", LIBRARY, *sys.stdlib_module_names}  # whose functions in C read no more
+ON_PURPOSE = {"_lr", "_rates"}  # attributes of the library's objects whose values a plan reads elsewhere
 SKIPPED = {  # parts of the library whose functions are not looked at
     *("plan", "mode", "structure", "watchers", "tensors", "leaves", "operators", "operand_checks", "op", "ops"),
     *("autodiff", "anomaly", "arguments", "errors"),
@@ -633,7 +634,7 @@ class Reads:
         """Note what may be read of one object; return what this leads to, with names for errors."""
         if isinstance(x, Tensor):
             for fact in FACTS:
-                if names is not None and not names.ours and fact in names.attributes:
+                if names is not None and (fact == "role" or not names.ours) and fact in names.attributes:
                     self._note("attribute", x, fact, getattr(x, fact), f"attribute {fact!r} of tensor {name}")
             return []
         if isinstance(x, FunctionType):
@@ -805,10 +806,12 @@ class Reads:
         module = _is_module(x)
         ours = _is_ours(kind)
         if names.ours and not module:
-            wanted = frozenset(key for key in wanted if not key.startswith("_"))
+            wanted = wanted - ON_PURPOSE
         if space is None and not _written_in_python(kind):
             return below
         self._note("attribute", x, "__class__", x.__class__, f"the class of {name}")
+        if space is not None and not ours:
+            self._note("attribute", x, "__dict__", space, f"the attributes of {name}")
         if module and space is not None:
             wanted = wanted | set(space)
             self._note("state", space, len, len(space), f"the attributes of {name}")

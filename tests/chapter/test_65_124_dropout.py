@@ -248,5 +248,5 @@ def test_by_default_both_regularisers_reach_sleeping_weights(rng):
 def test_freezing_is_refused_where_it_would_not_be_exact(rng):
     net = fully_connected([3, 2], dropout=[0.5])
     for optimizer in (optim.SGD(net.parameters(), 0.1, 0.9), optim.Adam(net.parameters(), 0.1)):
-        with pytest.raises(ArgumentError, match="exact for SGD without momentum only"):
+        with pytest.raises(ArgumentError, match="freeze_sleeping needs SGD without momentum"):
             tg.fit(net, losses.cross_entropy, (np.zeros((2, 3)), [0, 1]), optimizer, freeze_sleeping=True)

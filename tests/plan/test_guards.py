@@ -217,3 +217,21 @@ def test_what_is_no_reason_to_refuse_or_to_record_anew(body):
         space["box"].epoch, space["unrelated"] = epoch, epoch
         assert np.array_equal(fast(X).numpy(), space["f"](X).numpy())
     assert len(fast.plans) == 1
+
+
+def test_a_mode_set_inside_and_put_back_is_no_change():
+    """Even where it had never been set, so that it was the class's."""
+    net = fully_connected([2, 2], dropout=0.5, output="softmax", seed=0)
+
+    def switched(x):
+        net.eval()
+        signals = net(x)
+        net.train()
+        return signals, net.predict(x, train=True).shape
+
+    fast = tg.compile(switched)
+    np.testing.assert_array_equal(fast(X[None])[0].numpy(), switched(X[None])[0].numpy())
+    net.eval()
+    with pytest.raises(CompileError, match="changes the mode of"):
+        tg.compile(switched)(X[None])
+    assert not net.training

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any
 
-from .reads import MISSING, Read, members, same
+from .reads import MISSING, Read, count_without_mode, members, same
 
 CHECKS = {  # when to look closer, by the kind of a read: the cheapest comparison that can tell
     "item": "H{n}[{key!r}] is not V{n}",
@@ -63,8 +63,8 @@ def _condition(n: int, read: Read) -> str:
     """Return the source of a condition that is true if a read is not as it was."""
     if read.value is MISSING and read.kind in ("item", "class"):
         return f"{read.key!r} in H{n}"
-    if read.key is len:
-        return f"len(H{n}) != {read.value}"
+    if read.key is count_without_mode:
+        return f"len(H{n}) - ('training' in H{n}) != {read.value}"
     if read.value is MISSING or read.kind not in CHECKS:
         return f"not same({n})"
     length = len(read.holder) if read.kind == "members" else 0

@@ -813,8 +813,9 @@ class Reads:
         if space is not None and not ours:
             self._note("attribute", x, "__dict__", space, f"the attributes of {name}")
         if module and space is not None:
-            wanted = wanted | set(space)
-            self._note("state", space, len, len(space), f"the attributes of {name}")
+            wanted = (wanted | set(space)) - {"training"}
+            self._note("state", space, count_without_mode, count_without_mode(space), f"the attributes of {name}")
+            self._note("attribute", x, "training", getattr(x, "training", MISSING), f"the mode of {name}")
         elif space is not None and kind.__module__.partition(".")[0] == "numpy":
             wanted = wanted | set(space)  # their methods are not looked at
         elif names.whole and space is not None and not names.ours:
@@ -938,6 +939,11 @@ def _holds_results(x: Any) -> bool:
                 seen.add(id(held))
                 stack.append(held)
     return False
+
+
+def count_without_mode(space: dict[str, Any]) -> int:
+    """Return how many attributes a module of a network has; the mode is the class's until it is first set."""
+    return len(space) - ("training" in space)
 
 
 def _package(frame: FrameType) -> str:

@@ -15,6 +15,8 @@ CHECKS = {  # when to look closer, by the kind of a read: the cheapest compariso
     "cell": "H{n}.cell_contents is not V{n}",
     "members": "(len(H{n}) != {length} or not all(map(is_, members(H{n}), V{n})))",
 }
+FEW = 16  # members of a list that are compared one by one
+MOST = 40  # conditions in one function: the interpreter is slow with names beyond the first 128
 
 
 class Unguarded:
@@ -40,15 +42,17 @@ class Guards:
     def __init__(self, reads: Sequence[Read]) -> None:
         self.reads = reads
         self._space: dict[str, Any] = {"is_": is_, "members": members, "same": self._same}
-        space, lines = self._space, []
         for n, read in enumerate(reads):
-            space[f"V{n}"] = read.value
-            space[f"H{n}"] = vars(read.holder) if read.kind == "class" else read.holder
-            lines.append(f"        if {_condition(n, read)}: return False\n")
-        source = "def check():\n    try:\n" + "".join(lines) + "        return True\n"
-        source += "    except (AttributeError, KeyError, ValueError):\n        return False\n"
-        exec(compile(source, "<guards>", "exec"), space)
-        self.check = space["check"]
+            self._space[f"V{n}"] = read.value
+            self._space[f"H{n}"] = vars(read.holder) if read.kind == "class" else read.holder
+        conditions = [f"    if {_condition(n, read)}: return False\n" for n, read in enumerate(reads)]
+        starts = range(0, len(conditions), MOST)
+        source = "".join(f"def check{n}():\n{''.join(conditions[n : n + MOST])}    return True\n" for n in starts)
+        checks = " and ".join(f"check{n}()" for n in starts) or "True"
+        source += f"def check():\n    try: return {checks}\n"
+        source += "    except (AttributeError, LookupError, ValueError): return False\n"
+        exec(compile(source, "<guards>", "exec"), self._space)
+        self.check = self._space["check"]
 
     def _same(self, n: int) -> bool:
         """Look closer at one read; an equal number in the place of another is as good from now on."""
@@ -67,5 +71,15 @@ def _condition(n: int, read: Read) -> str:
         return f"len(H{n}) - ('training' in H{n}) != {read.value}"
     if read.value is MISSING or read.kind not in CHECKS:
         return f"not same({n})"
+    if read.kind == "members" and not read.value:
+        return f"len(H{n})"
+    if read.kind == "members" and type(read.holder) is list and len(read.value) <= FEW:
+        different = [
+            f"len(H{n}) != {len(read.value)}",
+            *(f"H{n}[{k}] is not V{n}[{k}]" for k in range(len(read.value))),
+        ]
+        return f"({' or '.join(different)}) and not same({n})"
+    if read.key == "__class__":
+        return f"type(H{n}) is not V{n} and not same({n})"
     length = len(read.holder) if read.kind == "members" else 0
     return CHECKS[read.kind].format(n=n, key=read.key, length=length) + f" and not same({n})"

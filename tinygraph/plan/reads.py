@@ -9,6 +9,7 @@ afterwards the function has changed; what stays is compared before every replay 
 
 from __future__ import annotations
 
+import abc
 import array
 import collections
 import contextvars
@@ -59,6 +60,7 @@ BUILTIN = (
 )
 GETTERS = (operator.attrgetter, operator.methodcaller, operator.itemgetter)
 BUFFERS = (bytearray, memoryview, array.array)
+CTYPES = (ctypes._SimpleCData, ctypes.Array, ctypes.Structure, ctypes.Union)
 GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 FACTS = ("name", "role", "requires_grad", "shape", "dtype", "ndim", "size", "is_leaf", "backend")  # of a tensor
 SEEN = (
@@ -547,6 +549,8 @@ class Reads:
             self._refuse(f"reads the clock ({owner.__name__}.{name})", PASS_IT)
         elif place in CLOCKS and name not in HARMLESS:
             self._refuse(f"reads the clock ({place}.{name})", PASS_IT)
+        elif name == "get_ident" and (caller is frame or frame.f_code.co_name == "current_thread"):
+            self._refuse("asks for the thread that it runs in", PASS_IT)
         elif (place in SYSTEM or (place == "builtins" and name in ("open", "input"))) and name not in HARMLESS:
             if isinstance(owner, ModuleType) or owner is None:
                 self._refuse(f"asks the system ({place}.{name})", PASS_IT)
@@ -664,7 +668,7 @@ class Reads:
             if type(x) is not np.ndarray:
                 return self._look_at_object(x, names, name)
             return [(item, name) for item in x.flat] if x.dtype.kind == "O" else []
-        if isinstance(x, BUFFERS) or type(x).__base__ in (ctypes.Array, ctypes.Structure, ctypes.Union):
+        if isinstance(x, BUFFERS) or type(x).__base__ in CTYPES:
             self._note("content", x, None, content(x), f"buffer {name}")
             return []
         if isinstance(x, GENERATORS):
@@ -751,6 +755,7 @@ class Reads:
     def _look_at_class(self, kind: type, names: Names | None) -> list[tuple[Any, str]]:
         if names is None or names.ours or not _written_in_python(kind):
             return []
+        self._look_at_size(kind)
         below: list[tuple[Any, str]] = []
         if "__subclasses__" in names.attributes:
             self._note("state", kind, _subclasses, _subclasses(kind), f"the subclasses of {kind.__name__}")
@@ -763,6 +768,16 @@ class Reads:
             if type(kind) is not type:
                 below += self._look_in_class(type(kind), key, names)
         return below
+
+    def _look_at_size(self, kind: type) -> None:
+        """Note how many attributes a class has: operators look for methods that no code names."""
+        for one in kind.__mro__:
+            if _written_in_python(one) and not (_is_ours(one) or one.__module__ in sys.stdlib_module_names):
+                if (id(one), None) not in self._visited:
+                    self._visited.add((id(one), None))
+                    self._note("state", vars(one), len, len(vars(one)), f"the attributes of class {one.__name__}")
+                if isinstance(one, abc.ABCMeta):
+                    self._note("state", one, _registered, _registered(one), f"what counts as {one.__name__}")
 
     def _look_in_class(self, kind: type, key: str, names: Names | None) -> list[tuple[Any, str]]:
         """Note where a class or its bases have an attribute, and which of those before it have none.
@@ -789,6 +804,7 @@ class Reads:
         """Note the attributes of an object that are named, its own and its class's."""
         kind = type(x)
         self._homes.add(kind.__module__)
+        self._look_at_size(kind)
         below: list[tuple[Any, str]] = []
         if isinstance(x, GETTERS):
             below, wanted = [], frozenset(str(a) for a in x.__reduce__()[1] if isinstance(a, str))
@@ -976,6 +992,11 @@ def _context_values(context: contextvars.Context) -> tuple[Any, ...]:
 
 def _level_of(logger: logging.Logger) -> tuple[Any, ...]:
     return logger.disabled, logger.manager.disable, logger.level, logger.getEffectiveLevel()
+
+
+def _registered(kind: abc.ABCMeta) -> object:
+    """Return what changes whenever a class is registered as one of an abstract class."""
+    return abc.get_cache_token()
 
 
 def _is_locked(lock: Any) -> bool:

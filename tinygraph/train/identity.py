@@ -122,8 +122,8 @@ def _network_settings(net: Module) -> dict[str, Any]:
 
 def _data_settings(name: str, batches: Batches) -> dict[str, Any]:
     """Return the number of samples, and a checksum of dtypes, shapes and elements."""
-    total = hashlib.blake2b(digest_size=8)
-    for a in batches.host_arrays():
+    total, arrays = hashlib.blake2b(digest_size=8), batches.host_arrays()
+    for a in arrays:
         total.update(f"{a.dtype.str} {a.shape} ".encode())
         total.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
-    return {f"{name}.samples": len(batches.host_arrays()[0]), f"{name}.fingerprint": total.hexdigest()}
+    return {f"{name}.samples": len(arrays[0]), f"{name}.fingerprint": total.hexdigest()}

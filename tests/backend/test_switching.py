@@ -208,44 +208,30 @@ def test_the_environment_chooses_the_backend():
     assert "did you mean 'numpy'?" in python(program, TINYGRAPH_BACKEND="nunpy").stderr
 
 
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Run the command line in an empty folder; return its exit status, output and error output."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(a) for a in arguments])
-        said = capsys.readouterr()
-        return left.value.code, said.out, said.err
-
-    return run
-
-
 @pytest.mark.host
-def test_the_command_line_chooses_the_backend(command, tmp_path, monkeypatch):
+def test_the_command_line_chooses_the_backend(tinygraph, tmp_path, monkeypatch):
     short = ("train", "--epochs", 1, "--hidden", "8")
-    assert command(*short, "--out", "a", "--backend", "strict")[0] == 0
+    assert tinygraph(*short, "--out", "a", "--backend", "strict")[0] == 0
     assert json.loads((tmp_path / "a" / "settings.json").read_text())["backend"] == "strict"
-    assert command(*short[:2], 2, *short[3:], "--out", "a", "--backend", "numpy", "--resume")[0] == 0
+    assert tinygraph(*short[:2], 2, *short[3:], "--out", "a", "--backend", "numpy", "--resume")[0] == 0
     with tg.using("strict"):
-        assert command(*short, "--out", "b")[0] == 0
+        assert tinygraph(*short, "--out", "b")[0] == 0
     assert json.loads((tmp_path / "b" / "settings.json").read_text())["backend"] == "strict"
     monkeypatch.setitem(sys.modules, "cupy", None)
     backends.register("cupy", cupy_backend.CupyBackend)
-    status, out, err = command(*short, "--out", "c", "--backend", "cupy")
+    status, out, err = tinygraph(*short, "--out", "c", "--backend", "cupy")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert "CuPy is not installed" in err
     assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.host
-def test_no_memory_ends_in_one_line(command, monkeypatch):
+def test_no_memory_ends_in_one_line(tinygraph, monkeypatch):
     def full(*arguments, **options):
         raise MemoryError("Out of memory allocating 1,024 bytes (allocated so far: 512 bytes).")
 
     monkeypatch.setattr(backends.numpy.NumpyBackend, "asarray", full)
-    status, _, err = command("train", "--epochs", 1)
+    status, _, err = tinygraph("train", "--epochs", 1)
     assert (status, len(err.splitlines())) == (2, 1)
     assert "1,024 bytes" in err
     assert "--batch-size" in err

@@ -1,12 +1,10 @@
-"""What the layers below `nn` know of modules: the calls in which tensors are made, and that attributes have changed."""
+"""What the layers below `nn` know of modules: the calls in which tensors are made, and that they hold tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
-
-changes = 0  # of attributes of modules, counted so that compiled functions know when to look at modules again
 
 
 @runtime_checkable

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .. import structure
 from ..arguments import choose
 from ..backend import Backend, get_backend
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -81,7 +80,6 @@ class Module:
             elif child.role is not None and child.name is None:
                 child.name = label
         object.__setattr__(self, name, value)
-        structure.changes += 1
 
     if TYPE_CHECKING:  # layers are often set by name
 

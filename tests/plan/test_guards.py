@@ -19,7 +19,7 @@ import tinygraph as tg
 from tinygraph import losses, nn, optim
 from tinygraph.errors import CompileError
 from tinygraph.models import fully_connected
-from tinygraph.plan import guards, reads
+from tinygraph.plan import guards, places
 
 pytestmark = pytest.mark.host
 X = tg.tensor([1.0, 2.0])
@@ -141,7 +141,7 @@ OTHER += [(frozenset({1}), frozenset({True})), (np.zeros(2), np.zeros(3)), (np.z
 
 @pytest.mark.parametrize(("a", "b", "expected"), [(*p, True) for p in SAME] + [(*p, False) for p in OTHER], ids=repr)
 def test_which_values_are_the_same(a, b, expected):
-    assert reads.same(a, b) is expected
+    assert places.same(a, b) is expected
 
 
 def test_an_equal_number_in_the_place_of_another_records_nothing_anew():
@@ -176,7 +176,7 @@ def test_the_kinds_of_reads():
         pass
 
     held = Sub(a=1)
-    found = [reads.Read("members", held, None, reads.members(held), "d")]
+    found = [places.Read("members", held, None, places.members(held), "d")]
     check = guards.Guards(found).check
     assert check()
     held["b"] = 2

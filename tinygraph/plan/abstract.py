@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial, partialmethod
 from typing import Any
 
@@ -75,11 +76,18 @@ class Unknown(_Shaped):
     __array__ = __array_ufunc__ = __array_function__ = __getattr__ = _refuse
 
 
-def evaluate(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) -> Instruction:
+def evaluate(
+    op: Op,
+    inputs: tuple[Value, ...],
+    backend: Backend,
+    scope: str,
+    trial: Callable[[], AbstractContextManager[None]],
+) -> Instruction:
     """Return an operation applied to values, with its parts, and its output of the right shape and dtype.
 
     Parts there are unless `forward` does what no primitive is, looks at values, or depends on more than its arrays
-    and fixed numbers. Then it is run on arrays of zeros, for the shape.
+    and fixed numbers. Then it is run on arrays of zeros, for the shape, inside ``with trial()``: what it reads there it
+    reads in every replay too.
     """
     if not op.random and is_pure(op):
         build = Builder(backend, scope)
@@ -93,7 +101,8 @@ def evaluate(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) ->
             if any(part.output is output for part in parts):
                 return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
             return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
-    shape, dtype = shape_and_dtype(op, inputs, backend)
+    with trial():
+        shape, dtype = shape_and_dtype(op, inputs, backend)
     return Instruction(op, inputs, Value(shape, dtype, scope=scope))
 
 

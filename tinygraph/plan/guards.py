@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any
 
-from .reads import MISSING, Read, count_without_mode, members, same
+from .places import MISSING, Read, members, same
+from .reads import count_without_mode
 
 CHECKS = {  # when to look closer, by the kind of a read: the cheapest comparison that can tell
     "item": "H{n}[{key!r}] is not V{n}",

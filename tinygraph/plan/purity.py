@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Iterator
-from functools import lru_cache
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..op import Op
+from .bytecode import codes, names_of
+from .places import MISSING, cell_value
 from .program import is_ours
 
 FIXED = (bool, int, float, complex, str, bytes, type(None), type(...), np.dtype, np.generic, np.ufunc)
@@ -21,42 +22,29 @@ LOOSE = {"random", "__setattr__", "setattr", "vars", "globals", "eval", "exec", 
 
 def instructions(code: CodeType) -> Iterator[dis.Instruction]:
     """Yield the instructions of a code and of what is defined in it."""
-    yield from dis.get_instructions(code)
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from instructions(inner)
+    for one in codes(code):
+        yield from dis.get_instructions(one)
 
 
-def globals_of(function: FunctionType) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """Yield the namespace, the name and the value of every global name that a function's code reads."""
+def outer_values(function: FunctionType) -> Iterator[Any]:
+    """Yield what a function's code refers to by name: globals, and variables of enclosing functions."""
     space = function.__globals__
-    yield from ((space, name, space[name]) for name in _global_names(function.__code__) if name in space)
-
-
-@lru_cache(maxsize=256)
-def _global_names(code: CodeType) -> list[str]:
-    return sorted({i.argval for i in instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")})
-
-
-def cells_of(function: FunctionType) -> Iterator[tuple[CellType, str, Any]]:
-    """Yield the variables of enclosing functions that a function uses, with their names and values."""
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield cell, name, cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
+    for name in names_of(function.__code__, function.__module__ or "").variables:
+        if name in space:
+            yield space[name]
+    for cell in function.__closure__ or ():
+        value = cell_value(cell)
+        if value is not MISSING:
+            yield value
 
 
 def is_pure(op: Op) -> bool:
-    """Whether `forward` depends on its arrays and on what never changes, and changes nothing."""
-    return is_ours(type(op)) or reached(op) is not None
+    """Whether `forward` depends on its arrays and on what never changes, and changes nothing.
 
-
-def reached(op: Op) -> list[FunctionType] | None:
-    """Return the functions that `forward` of a user's operation may run, itself included.
-
-    None if it may reach what changes, or is not sure not to: a generator, a list, an object, a write.
+    Not so if it may reach what changes, or is not sure not to: a generator, a list, an object, a write.
     """
+    if is_ours(type(op)):
+        return True
     classes = [vars(c) for c in type(op).__mro__ if not is_ours(c)]
     functions: list[FunctionType] = []
     names, seen = ["forward"], {"backward"}
@@ -67,10 +55,10 @@ def reached(op: Op) -> list[FunctionType] | None:
             for member in (space[name] for space in classes if name in space):
                 function = getattr(member, "fget", getattr(member, "__func__", member))
                 if not _is_fixed(function, functions):
-                    return None
+                    return False
                 if isinstance(function, FunctionType):
                     names += [i.argval for i in instructions(function.__code__) if isinstance(i.argval, str)]
-    return functions if all(_is_fixed(x, functions) for x in vars(op).values()) else None
+    return all(_is_fixed(x, functions) for x in vars(op).values())
 
 
 def _is_fixed(x: Any, functions: list[FunctionType]) -> bool:
@@ -92,6 +80,5 @@ def _is_fixed(x: Any, functions: list[FunctionType]) -> bool:
     for i in instructions(x.__code__):
         if i.opname in WRITES or i.argval in LOOSE or (i.opname == "STORE_DEREF" and i.argval in outer):
             return False
-    values = [value for _, _, value in globals_of(x)] + [value for _, _, value in cells_of(x)]
-    values += [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
+    values = [*outer_values(x), *(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
     return all(_is_fixed(value, functions) for value in values)

@@ -14,27 +14,22 @@ import array
 import collections
 import contextvars
 import ctypes
-import dis
 import functools
 import gc
-import inspect
 import logging
 import numbers
 import operator
 import os
-import pickle
 import random
 import re
 import sys
-import sysconfig
 import threading
 import types
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
@@ -45,9 +40,12 @@ from ..errors import CompileError
 from ..op import Op
 from ..tensors import Tensor
 from .abstract import Unknown
+from .bytecode import FAMILIAR, LIBRARY, Names, names_of
+from .generators import GENERATORS, shared_generators, state_of
+from .places import MISSING, Read, cell_value, content, members
+from .program import is_ours
 from .purity import is_pure
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
 FIXED = (bool, int, float, complex, str, bytes, type(None), type(...), np.dtype, np.generic, np.ufunc, range, slice)
 BUILTIN = (
     types.BuiltinFunctionType,
@@ -61,7 +59,6 @@ BUILTIN = (
 GETTERS = (operator.attrgetter, operator.methodcaller, operator.itemgetter)
 BUFFERS = (bytearray, memoryview, array.array)
 CTYPES = (ctypes._SimpleCData, ctypes.Array, ctypes.Structure, ctypes.Union)
-GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 FACTS = ("name", "role", "requires_grad", "shape", "dtype", "ndim", "size", "is_leaf", "backend")  # of a tensor
 SEEN = (
     *(*FIXED, *BUILTIN, *GETTERS, *BUFFERS, *GENERATORS, type, ModuleType, FunctionType, np.ndarray, Tensor),
@@ -69,18 +66,9 @@ SEEN = (
     *(contextvars.ContextVar, functools._lru_cache_wrapper, types.SimpleNamespace),
     *(date, timedelta, numbers.Number, contextvars.Context),
 )  # of which it is known what their methods, written in C, read
-WHOLE = {  # names whose use may read any attribute, or any global name
-    *("getattr", "hasattr", "vars", "dir", "__dict__", "__getattribute__", "getattr_static", "getmembers"),
-    *("asdict", "astuple", "fields", "replace", "copy", "deepcopy", "pickle", "eval", "exec", "globals", "locals"),
-}
-NUMBERS_OF = {"float", "int", "bool", "complex", "len", "sum", "min", "max", "list", "tuple", "any", "all", "sorted"}
-DEPTHS = {"BINARY_SLICE": 3, "BINARY_SUBSCR": 2, "BINARY_OP": 2}  # how deep what is looked into stands on the stack
 CLOCKS = "time", "datetime"
 SYSTEM = "posix", "nt", "_io", "io", "_thread", "_socket", "_uuid"
 HARMLESS = {"fspath", "getpid", "register_at_fork", "get_ident", "allocate_lock", "RLock", "_set_sentinel", "strptime"}
-STANDARD = tuple(os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib"))
-LIBRARY = __name__.partition(".")[0]
-FAMILIAR = {"", "builtins", "numpy", "scipy", LIBRARY, *sys.stdlib_module_names}  # whose functions in C read no more
 ON_PURPOSE = {"_lr", "_rates"}  # attributes of the library's objects whose values a plan reads elsewhere
 SKIPPED = {  # parts of the library whose functions are not looked at
     *("plan", "mode", "structure", "watchers", "tensors", "leaves", "operators", "operand_checks", "op", "ops"),
@@ -88,310 +76,16 @@ SKIPPED = {  # parts of the library whose functions are not looked at
 }
 
 
-@dataclass(slots=True, eq=False)
-class Read:
-    """A place that a function may read, and what was there before the function ran.
-
-    Attributes
-    ----------
-    kind : {"item", "class", "attribute", "cell", "members", "content", "state"}
-        "item": of a namespace; "class": of the namespace of a class; "members": all of a container; "content": of an
-        array or buffer; "state": what the function `key` gives.
-    holder : object
-        What holds it.
-    key : str or callable or None
-    value : object
-        `MISSING` where there was nothing.
-    name : str
-        What an error calls it.
-    """
-
-    kind: str
-    holder: Any
-    key: Any
-    value: Any
-    name: str
-
-    def now(self) -> Any:
-        """Return what is there now."""
-        if self.kind == "item":
-            return self.holder.get(self.key, MISSING)
-        if self.kind == "class":
-            return vars(self.holder).get(self.key, MISSING)
-        if self.kind == "attribute":
-            return getattr(self.holder, self.key, MISSING)
-        if self.kind == "cell":
-            return cell_value(self.holder)
-        if self.kind == "members":
-            return members(self.holder)
-        if self.kind == "content":
-            return content(self.holder)
-        return self.key(self.holder)
-
-    def changed(self) -> bool:
-        """Whether it is no longer what it was."""
-        return not same(self.now(), self.value)
-
-    def restore(self) -> None:
-        """Put back what was there, as far as this is possible."""
-        holder, key, value = self.holder, self.key, self.value
-        if self.kind == "item":
-            if value is MISSING:
-                holder.pop(key, None)
-            else:
-                holder[key] = value
-        elif self.kind in ("class", "attribute"):
-            if value is MISSING:
-                delattr(holder, key)
-            else:
-                setattr(holder, key, value)
-        elif self.kind == "cell" and value is not MISSING:
-            holder.cell_contents = value
-        elif self.kind == "members":
-            _refill(holder, value)
-        elif self.kind == "content" and isinstance(holder, np.ndarray) and holder.shape == value.shape:
-            holder[...] = value
-        elif isinstance(holder, contextvars.ContextVar):
-            holder.set(value)
-        elif isinstance(holder, GENERATORS):
-            _set_state(holder, value)
+def _nothing() -> None:
+    """Have a code that names nothing."""
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two values are one object, or numbers, texts or tuples that cannot be told apart."""
-    if a is b:
-        return True
-    kind = type(a)
-    if kind is not type(b):
-        return False
-    if kind is float:
-        return bool(a.hex() == b.hex())
-    if kind in (int, bool, str, bytes, np.dtype):
-        return bool(a == b)
-    if kind is frozenset:  # 1, 1.0 and True are equal
-        return {(type(x), x) for x in a} == {(type(x), x) for x in b}
-    if kind is complex:
-        return repr(a) == repr(b)
-    if kind is tuple:
-        return len(a) == len(b) and all(map(same, a, b))
-    if kind is types.MethodType:
-        return a.__func__ is b.__func__ and a.__self__ is b.__self__
-    if isinstance(a, np.generic):
-        return bool(a.dtype == b.dtype and a.tobytes() == b.tobytes())
-    if isinstance(a, np.ndarray):  # a content
-        return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
-    return False
-
-
-def cell_value(cell: types.CellType) -> Any:
-    """Return what a cell holds."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return MISSING
-
-
-def members(x: Any) -> tuple[Any, ...]:
-    """Return what is in a container, of dicts keys and values."""
-    if isinstance(x, dict | types.MappingProxyType):
-        if isinstance(x, dict) and not isinstance(x, collections.OrderedDict):  # which has an order of its own
-            return (*dict.keys(x), *dict.values(x))
-        return (*x.keys(), *x.values())
-    if isinstance(x, set | frozenset):
-        return (frozenset(x),)
-    return tuple(list.__iter__(x)) if isinstance(x, list) else tuple(x)
-
-
-def content(x: Any) -> Any:
-    """Return a copy of what is in an array or a buffer."""
-    return np.array(x, subok=False) if isinstance(x, np.ndarray) else bytes(x)
-
-
-def _refill(x: Any, old: tuple[Any, ...]) -> None:
-    if isinstance(x, dict):
-        half = len(old) // 2
-        dict.clear(x)
-        dict.update(x, zip(old[:half], old[half:], strict=True))
-    elif isinstance(x, set):
-        x.clear()
-        x.update(*old)
-    elif isinstance(x, list):
-        list.__setitem__(x, slice(None), old)
-    elif isinstance(x, collections.deque):
-        x.clear()
-        x.extend(old)
-
-
-def state_of(generator: Any) -> bytes:
-    """Return the state of a generator of random numbers; the system's has none."""
-    try:
-        return pickle.dumps(generator)
-    except NotImplementedError:
-        return b""
-
-
-def _set_state(generator: Any, state: bytes) -> None:
-    before = pickle.loads(state)  # written by `state_of` in this process
-    if isinstance(generator, random.Random):
-        generator.setstate(before.getstate())
-    elif isinstance(generator, np.random.RandomState):
-        generator.set_state(before.get_state())
-    else:
-        bits, old = (getattr(g, "bit_generator", g) for g in (generator, before))
-        bits.state = old.state
-
-
-def _cache_state(function: Any) -> tuple[Any, ...]:
-    info = function.cache_info()
-    return info.misses, info.currsize
-
-
-@dataclass(frozen=True, eq=False)
-class Names:
-    """What a code and the codes inside it name.
-
-    Attributes
-    ----------
-    code : CodeType
-    attributes : frozenset of str
-        Attributes, and texts where attributes may be named by a text.
-    variables : frozenset of str
-        Global names.
-    whole : bool
-        Whether any attribute and any global name may be read.
-    catches : bool
-        Whether errors are caught, so that it matters what is missing.
-    values : frozenset of str
-        Variables and attributes that are looked into: subscripted, iterated over, made a number.
-    imported : frozenset of str
-        Modules that are imported.
-    stored : frozenset of str
-        Attributes that are set.
-    looks : bool
-        Whether something without a name of its own is looked into.
-    bases : bool
-        Whether what a class hides of its bases may be read.
-    ours : bool
-        Whether it is the library's.
-    standard : bool
-        Whether it is Python's own library, or a package's.
-    """
-
-    code: CodeType
-    attributes: frozenset[str]
-    variables: frozenset[str]
-    whole: bool
-    catches: bool
-    values: frozenset[str]
-    imported: frozenset[str]
-    stored: frozenset[str]
-    looks: bool
-    bases: bool
-    ours: bool
-    standard: bool
-
-
-@lru_cache(maxsize=4096)
-def names_of(code: CodeType, module: str, caught: bool = False) -> Names:
-    """Return what a code of a module names; `caught`: whether its callers catch errors."""
-    attributes, variables, texts, values, imported, stored, formats = (set() for _ in range(7))
-    looks, catches = False, caught
-    for one in _codes(code):
-        instructions = list(dis.get_instructions(one))
-        catches |= bool(one.co_exceptiontable)
-        texts |= {x for x in one.co_consts if isinstance(x, str) and x.isidentifier()}
-        formats |= {x for x in one.co_consts if isinstance(x, str) and "{" in x}
-        for n, i in enumerate(instructions):
-            if i.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
-                variables.add(i.argval)
-            elif i.opname == "IMPORT_NAME":
-                imported.add(i.argval)
-            elif "ATTR" in i.opname or "METHOD" in i.opname or i.opname == "IMPORT_FROM":
-                attributes.add(i.argval)
-                stored |= {i.argval} if i.opname == "STORE_ATTR" else set()
-            elif i.opname in ("BINARY_SUBSCR", "BINARY_SLICE", "GET_ITER", "UNPACK_SEQUENCE") or (
-                i.opname == "BINARY_OP" and i.argrepr == "[]"
-            ):
-                name = _operand(instructions, n, DEPTHS.get(i.opname, 1))
-                values |= {name} if name else set()
-                looks |= name is None
-            elif n and i.opname.startswith("LOAD_") and instructions[n - 1].argval in NUMBERS_OF:
-                values.add(i.argval)
-    attributes = {name for name in attributes if isinstance(name, str)}
-    whole = bool(WHOLE & (attributes | variables)) or "attrgetter" in variables | attributes
-    if whole:
-        attributes |= texts
-    if "format" in attributes:
-        attributes |= {name for text in formats for name in re.findall(r"[.\[](\w+)", text)}
-    ours = module.partition(".")[0] == LIBRARY
-    path = os.path.realpath(code.co_filename)
-    standard = not ours and (path.startswith(STANDARD) or code.co_filename.startswith("<frozen "))
-    standard = standard and not _builds_on_us(module.partition(".")[0])
-    return Names(
-        code,
-        frozenset(attributes),
-        frozenset(variables),
-        whole,
-        catches,
-        frozenset(v for v in values if isinstance(v, str)),
-        frozenset(imported),
-        frozenset(stored),
-        looks,
-        "super" in variables or bool({"__mro__", "__bases__", "mro"} & attributes),
-        ours,
-        standard,
-    )
-
-
-@lru_cache(maxsize=4096)
-def _builds_on_us(package: str) -> bool:
-    """Whether a package that is not Python's own uses the library, as a project does that is installed."""
-    if package in FAMILIAR:
-        return False
-    modules = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == package]
-    held = (x for m in modules if isinstance(m, ModuleType) for x in list(vars(m).values()))
-    return any(
-        (x.__name__ if isinstance(x, ModuleType) else str(x.__module__)).partition(".")[0] == LIBRARY
-        for x in held
-        if isinstance(x, ModuleType | FunctionType | type)
-    )
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    stack = [code]
-    while stack:
-        one = stack.pop()
-        yield one
-        stack.extend(x for x in one.co_consts if isinstance(x, CodeType))
-
-
-def _operand(instructions: list[dis.Instruction], n: int, depth: int) -> str | None:
-    """Return the variable or attribute that an operand of an instruction was loaded from, `depth` from the top."""
-    k = n - 1
-    while k >= 0:
-        i = instructions[k]
-        if "JUMP" in i.opname or i.is_jump_target:
-            return None
-        try:
-            effect = dis.stack_effect(i.opcode, i.arg)
-        except ValueError:
-            return None
-        if i.opname == "LOAD_GLOBAL" and i.arg is not None and i.arg & 1:
-            effect -= 1  # the empty place of a method's object
-        if effect > 0 and depth <= effect:
-            return i.argval if i.opname.startswith("LOAD_") and isinstance(i.argval, str) else None
-        if effect == 0 and depth == 1 and i.opname == "LOAD_ATTR":
-            return i.argval if isinstance(i.argval, str) else None
-        depth -= effect
-        k -= 1
-    return None
-
-
-AT_BACKEND = names_of(re.purge.__code__, "")  # stands for the names of a code where a backend begins
+NAMELESS = names_of(_nothing.__code__, "")
+AT_BACKEND = replace(NAMELESS)  # stands for the names of a code where a backend or a logger begins
 
 
 class Reads:
-    """Sees what a function and all that it calls read and change, from `start` to `stop`.
+    """Sees what a function and all that it calls read and change, inside a ``with`` block.
 
     Parameters
     ----------
@@ -408,6 +102,7 @@ class Reads:
 
     def __init__(self, roots: Iterable[tuple[Any, str]], unguarded: type) -> None:
         self.reads: dict[tuple[int, str, Any], Read] = {}
+        self._generators: list[Read] = []  # of random numbers, which are in `reads` too
         self.refusals: list[str] = []
         self.unseen: list[str] = []
         self.looked_into: set[int] = set()  # arrays of which elements may be read as numbers
@@ -417,9 +112,10 @@ class Reads:
         self._strangers: list[tuple[weakref.ref[Any], Names]] = []
         self._seen: set[tuple[Any, ...]] = set()
         self._attributes: set[str] = set()  # that the user's functions name
+        self._getters: frozenset[str] = frozenset()  # attributes that `operator.attrgetter` and the like read
         self._imported: list[str] = []  # modules found by a name that is made up
         self._homes: set[str | None] = set()  # modules of the functions that lead on
-        self._paused = 0
+        self._paused = False
         self._names: dict[CodeType, Names | None] = {}
         self._catches = False  # whether the user's functions catch errors, their own or those of what they call
         self._inside: FrameType | None = None
@@ -428,8 +124,7 @@ class Reads:
         self._before: Any = None
         for x, name in roots:
             self._follow(x, None, name)
-        shared: tuple[Any, Any] = np.random.random, random.random  # methods of the generators behind the modules
-        for x, name in ((shared[0].__self__, "numpy.random"), (shared[1].__self__, "random")):
+        for name, x in shared_generators().items():
             self._note("state", x, state_of, state_of(x), name)
 
     # -- seeing -----------------------------------------------------------------------------------------
@@ -446,9 +141,14 @@ class Reads:
         elif hasattr(self._before, "enable"):  # Python's own profiler
             self._before.enable()
 
-    def paused(self) -> Any:
-        """Return a ``with`` block in which nothing is seen."""
-        return _Pause(self)
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """See nothing inside a ``with`` block."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
         """See a call or a return; the interpreter calls this for each, so what is not looked at is left at once."""
@@ -493,12 +193,10 @@ class Reads:
                 if n is not None and n is not AT_BACKEND and not n.ours:
                     self._names[known] = replace(n, catches=True)
             self._seen.clear()
-        count = code.co_argcount + code.co_kwonlyargcount
-        count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
-        local = frame.f_locals if count or code.co_freevars else {}
+        local = frame.f_locals if names.given else {}
         if module == "importlib" and code.co_name == "import_module":
             self._imported.append(str(local.get("name")))
-        given = [local[name] for name in (*code.co_varnames[:count], *code.co_freevars) if name in local]
+        given = [local[name] for name in names.given if name in local]
         key = (code, id(space), *map(id, given))
         if key in self._seen:
             return
@@ -569,16 +267,16 @@ class Reads:
         return next((r.name for r in self.reads.values() if r.holder is x), otherwise)
 
     def _refuse(self, text: str, remedy: str) -> None:
-        self.refusals.append(
-            f"compile: the function {text}; its value would be baked into the compiled function: {remedy}"
-        )
+        self.refusals.append(_refusal(text, remedy))
 
     # -- following --------------------------------------------------------------------------------------
 
     def _note(self, kind: str, holder: Any, key: Any, value: Any, name: str) -> None:
         place = id(holder), kind, key
         if place not in self.reads:
-            self.reads[place] = Read(kind, holder, key, value, name)
+            self.reads[place] = read = Read(kind, holder, key, value, name)
+            if key is state_of:
+                self._generators.append(read)
 
     def _look_at_globals(self, space: dict[str, Any], names: Names) -> None:
         place = id(space), names.code
@@ -656,7 +354,7 @@ class Reads:
         if isinstance(x, ModuleType):
             if names is None or names.ours or names.standard:
                 return []
-            return self._look_in_space(vars(x), names, f"{x.__name__}.", attributes=True)
+            return self._look_in_module(x, names)
         if isinstance(x, type):
             return self._look_at_class(x, names)
         if isinstance(x, Backend | self._unguarded) or (isinstance(x, Op) and not is_pure(x)):
@@ -694,7 +392,9 @@ class Reads:
             self._note("state", x, _cache_state, _cache_state(x), f"the cache of {name}")
             return [(x.__wrapped__, name)]
         if isinstance(x, GETTERS):
-            return self._look_at_object(x, names, name)
+            texts = (text for text in x.__reduce__()[1] if isinstance(text, str))
+            self._getters |= {part for text in texts for part in text.split(".")}
+            return []
         if type(x).__module__ in ("_thread", "threading") and hasattr(type(x), "locked"):
             self._note("state", x, _is_locked, _is_locked(x), f"lock {name}")
             return []
@@ -714,7 +414,7 @@ class Reads:
         return below + self._look_at_object(x, names, name)
 
     def _look_at_function(self, f: FunctionType, names: Names | None, name: str) -> list[tuple[Any, str]]:
-        if f.__module__ and f.__module__.partition(".")[0] == LIBRARY:
+        if is_ours(f):
             return [(cell_value(cell), repr(f.__name__)) for cell in f.__closure__ or ()]
         self._homes.add(f.__module__)
         below: list[tuple[Any, str]] = []
@@ -741,15 +441,13 @@ class Reads:
                 below.append((value, key))
         return below
 
-    def _look_in_space(
-        self, space: dict[str, Any], names: Names, prefix: str, attributes: bool
-    ) -> list[tuple[Any, str]]:
+    def _look_in_module(self, x: ModuleType, names: Names) -> list[tuple[Any, str]]:
         below = []
-        for key in names.attributes if attributes else names.variables:
-            value = space.get(key, MISSING)
+        for key in names.attributes:
+            value, name = vars(x).get(key, MISSING), f"{x.__name__}.{key}"
             if value is not MISSING or names.catches:
-                self._note("item", space, key, value, f"{prefix}{key}")
-                below.append((value, f"{prefix}{key}"))
+                self._note("item", vars(x), key, value, name)
+                below.append((value, name))
         return below
 
     def _look_at_class(self, kind: type, names: Names | None) -> list[tuple[Any, str]]:
@@ -772,7 +470,7 @@ class Reads:
     def _look_at_size(self, kind: type) -> None:
         """Note how many attributes a class has: operators look for methods that no code names."""
         for one in kind.__mro__:
-            if _written_in_python(one) and not (_is_ours(one) or one.__module__ in sys.stdlib_module_names):
+            if _written_in_python(one) and not (is_ours(one) or one.__module__ in sys.stdlib_module_names):
                 if (id(one), None) not in self._visited:
                     self._visited.add((id(one), None))
                     self._note("state", vars(one), len, len(vars(one)), f"the attributes of class {one.__name__}")
@@ -787,13 +485,13 @@ class Reads:
         found: list[tuple[Any, str]] = []
         for one in kind.__mro__:
             value = vars(one).get(key, MISSING)
-            own = _written_in_python(one) and (not _is_ours(one) or (names is None and key == "forward"))
-            if own and (value is not MISSING or not (_is_ours(one) or one.__module__ in sys.stdlib_module_names)):
+            own = _written_in_python(one) and (not is_ours(one) or (names is None and key == "forward"))
+            if own and (value is not MISSING or not (is_ours(one) or one.__module__ in sys.stdlib_module_names)):
                 self._note("class", one, key, value, f"attribute {key!r} of class {one.__name__}")
             if value is not MISSING:
-                if _written_in_python(kind) and not _is_ours(kind):
+                if _written_in_python(kind) and not is_ours(kind):
                     self._note("attribute", kind, "__mro__", kind.__mro__, f"the bases of class {kind.__name__}")
-                method = _is_ours(one) and isinstance(value, FunctionType | property) and names is not None
+                method = is_ours(one) and isinstance(value, FunctionType | property)
                 if not (method and names is not None and names.ours):
                     found.append((value, f"{kind.__name__}.{key}"))
                 if names is None or names.ours or not names.bases:
@@ -806,11 +504,6 @@ class Reads:
         self._homes.add(kind.__module__)
         self._look_at_size(kind)
         below: list[tuple[Any, str]] = []
-        if isinstance(x, GETTERS):
-            below, wanted = [], frozenset(str(a) for a in x.__reduce__()[1] if isinstance(a, str))
-            parts = frozenset(part for a in wanted for part in a.split("."))
-            self._getters = getattr(self, "_getters", frozenset()) | parts
-            return below
         space = _space_of(x)
         if names is None:
             if space is not None or _written_in_python(kind):
@@ -818,9 +511,9 @@ class Reads:
             if space is not None and "__wrapped__" in space:
                 below.append((space["__wrapped__"], name))
             return below
-        wanted = names.attributes | getattr(self, "_getters", frozenset())
+        wanted = names.attributes | self._getters
         module = _is_module(x)
-        ours = _is_ours(kind)
+        ours = is_ours(kind)
         if names.ours and not module:
             wanted = wanted - ON_PURPOSE
         if space is None and not _written_in_python(kind):
@@ -859,20 +552,15 @@ class Reads:
 
     def check_draws(self) -> None:
         """Raise an error if random numbers were drawn."""
-        for read in self._states():
+        for read in self._generators:
             if read.changed():
-                name = read.name
                 read.restore()
-                self._refuse(f"draws from {name}", DRAW)
-                raise CompileError(self.refusals[-1])
+                raise CompileError(_refusal(f"draws from {read.name}", DRAW))
 
     def renew_draws(self) -> None:
         """Take the generators' states as they are: what an operation draws it draws in every replay."""
-        for read in self._states():
+        for read in self._generators:
             read.value = read.now()
-
-    def _states(self) -> list[Read]:
-        return [r for r in self.reads.values() if r.kind == "state" and isinstance(r.holder, GENERATORS)]
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -897,7 +585,7 @@ class Reads:
             x = reference()
             if x is not None and id(x) not in self._known and not _holds_results(x):
                 self._follow(x, names, _words(x))
-        everywhere = replace(names_of(_nothing.__code__, ""), attributes=frozenset(self._attributes))
+        everywhere = replace(NAMELESS, attributes=frozenset(self._attributes))
         for name in self._imported:
             self._follow(sys.modules.get(name, MISSING), everywhere, name)
         for x in list(self._known.values()):  # what one function finds another may look into
@@ -911,9 +599,8 @@ class Reads:
             raise CompileError(self.refusals[0])
         if changed:
             name = changed[0].name
-            if changed[0].kind == "state" and isinstance(changed[0].holder, GENERATORS):
-                self._refuse(f"draws from {name}", DRAW)
-                raise CompileError(self.refusals[0])
+            if changed[0].key is state_of:
+                raise CompileError(_refusal(f"draws from {name}", DRAW))
             raise CompileError(
                 f"compile: the function changes {name}, which a replay would not: return the new value and set it "
                 "outside, or keep it in a tensor and use assign_"
@@ -928,19 +615,12 @@ class Reads:
         return kept
 
 
-class _Pause:
-    def __init__(self, reads: Reads) -> None:
-        self.reads = reads
-
-    def __enter__(self) -> None:
-        self.reads._paused += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self.reads._paused -= 1
-
-
 DRAW = "draw outside and pass it as an argument, or draw with tg.bernoulli"
 PASS_IT = "read it outside and pass it as an argument"
+
+
+def _refusal(text: str, remedy: str) -> str:
+    return f"compile: the function {text}; its value would be baked into the compiled function: {remedy}"
 
 
 def _holds_results(x: Any) -> bool:
@@ -966,8 +646,9 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
-def _nothing() -> None:
-    """Have a code that names nothing."""
+def _cache_state(function: Any) -> tuple[Any, ...]:
+    info = function.cache_info()
+    return info.misses, info.currsize
 
 
 def _keys(space: dict[str, Any]) -> tuple[str, ...]:
@@ -1021,11 +702,6 @@ def _space_of(x: Any) -> dict[str, Any] | None:
     except (AttributeError, TypeError):
         return None
     return space if isinstance(space, dict) else None
-
-
-def _is_ours(kind: type) -> bool:
-    """Whether a class is the library's."""
-    return kind.__module__.partition(".")[0] == LIBRARY
 
 
 def _is_module(x: Any) -> bool:

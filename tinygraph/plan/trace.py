@@ -6,7 +6,6 @@ import inspect
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +25,9 @@ from .aliases import overlap, owner
 from .arguments import Arguments, check_unchanged
 from .guards import Unguarded
 from .number_inputs import NumberInput
+from .places import Read
 from .program import Instruction, Program, Value, is_ours
-from .purity import is_pure
-from .reads import Read, Reads
+from .reads import Reads
 from .trees import LEAF, Tree
 
 
@@ -105,7 +104,6 @@ class Trace(Watcher):
         self.number_values: dict[tuple[int, np.dtype[Any]], tuple[NumberInput, Value]] = {}
         self.bind: set[int] = set()  # positions of arguments that the function also reaches or changes as leaves
         self.reached: list[Tensor] = []  # the leaves that live on, all of those that share memory
-        self.modules: dict[Any, None] = {}
         self.backend: Backend | None = None
         self._reads: Reads
         self.unseen: list[str] = []
@@ -242,12 +240,10 @@ class Trace(Watcher):
         values = tuple([self.value(t) for t in inputs])
         scope = mode.scope.path if mode.scope is not None else ""
         ours = is_ours(type(op))
-        if ours:
-            instruction = evaluate(op, values, inputs[0].backend, scope)
-        else:
+        if not ours:
             self._reads.check_draws()
-            with self._reads.paused() if not is_pure(op) else nullcontext():  # it is run in every replay
-                instruction = evaluate(op, values, inputs[0].backend, scope)
+        instruction = evaluate(op, values, inputs[0].backend, scope, self._reads.paused)
+        if not ours:
             self._reads.renew_draws()
         self.instructions.append(instruction)
         output = instruction.output
@@ -402,11 +398,7 @@ class Trace(Watcher):
             self.grads[t] = GradAccess(t._grad, read_first=False)
 
     def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Note a module, and give it plain arguments as it would make them itself."""
-        scope: Any = mode.scope
-        while scope is not None and scope.module not in self.modules:
-            self.modules[scope.module] = None
-            scope = scope.parent
+        """Give a module plain arguments as it would make them itself."""
         like = next(iter(module.parameters()), None)
         return inputs if like is None else tuple(self._like(x, like) for x in inputs)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
@@ -13,8 +12,9 @@ import numpy as np
 from ..backend import Backend
 from ..errors import CompileError
 from ..op import Op
+from .generators import GENERATORS, set_state, shared_generators, state_of
 from .program import Value, is_ours
-from .purity import cells_of, globals_of
+from .purity import outer_values
 
 
 def shape_and_dtype(op: Op, inputs: Sequence[Value], backend: Backend) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -45,7 +45,7 @@ def _put_back(op: Op) -> Iterator[None]:
     """Put back what is set of an operation and its classes, and the generators of random numbers that it knows."""
     classes = [c for c in type(op).__mro__ if not is_ours(c)]
     before = [(owner, dict(vars(owner))) for owner in (op, *classes)]
-    restore = [back for x in _known(before) if (back := _generator_as_it_is(x)) is not None]
+    states = [(x, state_of(x)) for x in _known(before) if isinstance(x, GENERATORS)]
     try:
         yield
     finally:
@@ -57,8 +57,8 @@ def _put_back(op: Op) -> Iterator[None]:
             for name, value in values.items():
                 if name not in now or now[name] is not value:
                     set_(owner, name, value)
-        for back in restore:
-            back()
+        for generator, state in states:
+            set_state(generator, state)
 
 
 _OF_INSTANCES: tuple[Any, Any] = (object.__setattr__, object.__delattr__)  # a frozen dataclass has others
@@ -66,25 +66,9 @@ _OF_INSTANCES: tuple[Any, Any] = (object.__setattr__, object.__delattr__)  # a f
 
 def _known(spaces: list[tuple[Any, dict[str, Any]]]) -> Iterator[Any]:
     """Yield what operations hold, and what their functions reach by name."""
-    shared: tuple[Any, Any] = np.random.random, random.random  # methods of the generators behind the modules
-    yield from (method.__self__ for method in shared)
+    yield from shared_generators().values()
     for _, space in spaces:
         for x in space.values():
             yield x
             if isinstance(x, FunctionType):
-                yield from (value for _, _, value in (*globals_of(x), *cells_of(x)))
-
-
-def _generator_as_it_is(x: Any) -> Callable[[], None] | None:
-    """Return a function that puts a generator of random numbers back to where it is now; None for anything else."""
-    if isinstance(x, np.random.Generator):
-        bits: Any = x.bit_generator
-        state = bits.state
-        return lambda: setattr(bits, "state", state)
-    if isinstance(x, np.random.RandomState):
-        legacy = x.get_state()
-        return lambda: x.set_state(legacy)
-    if isinstance(x, random.Random):
-        python = x.getstate()
-        return lambda: x.setstate(python)
-    return None
+                yield from outer_values(x)

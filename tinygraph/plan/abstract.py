@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from functools import partial, partialmethod
 from typing import Any
 
@@ -23,7 +22,8 @@ from ..ops.products import MatMul
 from ..ops.reduce import BroadcastTo, Max, Min, Sum
 from ..ops.shape import Concatenate, Reshape, Transpose
 from .primitives import PRIMITIVES
-from .program import Builder, Instruction, Value, axes_of, broadcast, constant
+from .profile_hook import Unprofiled
+from .program import Builder, Instruction, Value, axes_of, broadcast, constant, is_ours
 from .purity import is_pure
 from .trial import shape_and_dtype
 
@@ -36,19 +36,10 @@ KEPT = ("matmul", "reshape", "transpose", "broadcast_to", "index", "cast", "conc
 
 
 class _Shaped:
-    """What is known of a value's array before it is computed."""
+    """What is known of a value's array before it is computed: the length of every axis, and the elements' type."""
 
-    value: Value
-
-    @property
-    def shape(self) -> Shape:
-        """The length of every axis."""
-        return self.value.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The elements' type."""
-        return self.value.dtype
+    def __init__(self, value: Value) -> None:
+        self.value, self.shape, self.dtype = value, value.shape, value.dtype
 
     @property
     def size(self) -> int:
@@ -65,7 +56,8 @@ class Unknown(_Shaped):
     """Stands for the array of a tensor while a function is recorded: only shape and dtype are known."""
 
     def __init__(self, value: Value, owner: Any) -> None:
-        self.value, self.owner = value, owner  # the recording it belongs to
+        super().__init__(value)
+        self.owner = owner  # the recording it belongs to
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise CompileError(
@@ -76,34 +68,51 @@ class Unknown(_Shaped):
     __array__ = __array_ufunc__ = __array_function__ = __getattr__ = _refuse
 
 
-def evaluate(
-    op: Op,
-    inputs: tuple[Value, ...],
-    backend: Backend,
-    scope: str,
-    trial: Callable[[], AbstractContextManager[None]],
-) -> Instruction:
-    """Return an operation applied to values, with its parts, and its output of the right shape and dtype.
+class Evaluation:
+    """Applies operations to values, with their parts and an output of the right shape and dtype.
 
     Parts there are unless `forward` does what no primitive is, looks at values, or depends on more than its arrays
-    and fixed numbers. Then it is run on arrays of zeros, for the shape, inside ``with trial()``: what it reads there it
-    reads in every replay too.
+    and fixed numbers. Then it is run on arrays of zeros, for the shape, unseen: what it reads there it reads in every
+    replay too.
     """
-    if not op.random and is_pure(op):
-        build = Builder(backend, scope)
-        try:
-            y: Any = op.forward(Namespace(build), *(AbstractArray(build, v) for v in inputs))
-        except Exception:  # whatever a stranger's code raises where it finds no content
-            y = None
-        if isinstance(y, AbstractArray):
-            output, parts = y.value, tuple(build.instructions)
-            instruction = Instruction(op, inputs, output, parts)
-            if any(part.output is output for part in parts):
-                return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
-            return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
-    with trial():
-        shape, dtype = shape_and_dtype(op, inputs, backend)
-    return Instruction(op, inputs, Value(shape, dtype, scope=scope))
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Instruction] = {}  # what operations of the library are made of
+
+    def __call__(self, op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) -> Instruction:
+        """Return an operation applied to values."""
+        if op.random or not is_ours(type(op)) or not _is_plain(fields := tuple(vars(op).values())):
+            return self._found(op, inputs, backend, scope)
+        key = type(op), repr(fields), *[(v.shape, v.dtype) for v in inputs]
+        known = self._known.get(key)
+        if known is None:
+            stand_ins = tuple([Value(v.shape, v.dtype) for v in inputs])
+            known = self._known[key] = self._found(op, stand_ins, backend, "")
+        return known.applied(inputs, scope)
+
+    def _found(self, op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) -> Instruction:
+        if not op.random and is_pure(op):
+            build = Builder(backend, scope)
+            try:
+                y: Any = op.forward(Namespace(build), *(AbstractArray(build, v) for v in inputs))
+            except Exception:  # whatever a stranger's code raises where it finds no content
+                y = None
+            if isinstance(y, AbstractArray):
+                output, parts = y.value, tuple(build.instructions)
+                instruction = Instruction(op, inputs, output, parts)
+                if any(part.output is output for part in parts):
+                    return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
+                return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
+        with Unprofiled():
+            shape, dtype = shape_and_dtype(op, inputs, backend)
+        return Instruction(op, inputs, Value(shape, dtype, scope=scope))
+
+
+def _is_plain(x: Any) -> bool:
+    """Whether the text of a value says all of it."""
+    if type(x) is tuple:
+        return all(map(_is_plain, x))
+    return x is None or type(x) in (int, float, bool, str)
 
 
 class AbstractArray(_Shaped):
@@ -121,7 +130,8 @@ class AbstractArray(_Shaped):
     __array_ufunc__ = None  # an operator of NumPy's arrays gives way to those here
 
     def __init__(self, build: Builder, value: Value, shared: bool = True) -> None:
-        self.build, self.value, self.shared = build, value, shared
+        super().__init__(value)
+        self.build, self.shared = build, shared
 
     @property
     def T(self) -> AbstractArray:

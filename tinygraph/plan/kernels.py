@@ -10,6 +10,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from keyword import iskeyword
 from typing import Any
 
@@ -28,6 +29,19 @@ def product_of(i: Instruction) -> Affine | None:
     return op if isinstance(op, Affine) else None
 
 
+@lru_cache(maxsize=1024)
+def _as_identifier(text: str) -> str:
+    """Return a text as a name that begins with a letter."""
+    clean = re.sub(r"\W", "_", text, flags=re.ASCII)
+    return clean if clean[:1].isalpha() and not iskeyword(clean) else f"v{clean}"
+
+
+@lru_cache(maxsize=1024)
+def _takes_out(forward: Callable[..., Any]) -> bool:
+    """Whether an operation's `forward` takes the array to write to."""
+    return "out" in inspect.signature(forward).parameters
+
+
 class Names:
     """Names for the objects that generated code uses; the same object has one name.
 
@@ -42,9 +56,7 @@ class Names:
         """Return the name of an object, chosen after `hint`."""
         name = self._names.get(id(thing))
         if name is None:
-            clean = re.sub(r"\W", "_", hint, flags=re.ASCII)
-            clean = clean if clean[:1].isalpha() and not iskeyword(clean) else f"v{clean}"
-            name = clean
+            name = clean = _as_identifier(hint)
             while name in self.objects:
                 name = f"{clean}_{len(self.objects)}"
             self._names[id(thing)] = name
@@ -122,8 +134,7 @@ class CodeGenerator:
     def function(self, head: str, body: list[str], **more: Any) -> dict[str, Any]:
         """Return the namespace in which the lines `body` have been defined as a function."""
         space = {**self.names.objects, **more}
-        arguments = ", ".join(f"{name}={name}" for name in space)
-        text = head.replace("()", f"({arguments})") + "\n" + "\n".join(f"    {line}" for line in body or ["pass"])
+        text = head + "\n" + "\n".join(f"    {line}" for line in body or ["pass"])
         exec(compile(text, "<plan>", "exec"), space)
         return space
 
@@ -217,7 +228,7 @@ class CodeGenerator:
         """Return a function that computes an operation by its own `forward`, and writes it to its last argument."""
         xp, forward = self.backend.xp, op.forward
         chooses = isinstance(op, Elementwise) and op.function == "where"
-        takes_out = not chooses and "out" in inspect.signature(forward).parameters
+        takes_out = not chooses and _takes_out(type(op).forward)
 
         def run(*arrays: Array) -> None:
             *inputs, out = arrays

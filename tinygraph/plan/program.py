@@ -98,6 +98,20 @@ class Instruction:
         """Return the instruction with other inputs."""
         return Instruction(self.op, inputs, self.output)
 
+    def applied(self, inputs: tuple[Value, ...], scope: str) -> Instruction:
+        """Return the operation and its parts applied to other values, of the same shapes and dtypes."""
+        now = dict(zip(self.inputs, inputs, strict=True))
+        parts = tuple([part._moved(now, scope) for part in self.parts])
+        return self._moved(now, scope, parts)
+
+    def _moved(self, now: dict[Value, Value], scope: str, parts: tuple[Instruction, ...] = ()) -> Instruction:
+        """Return the instruction with the values that are now in the places of its own; a new one for its output."""
+        inputs = tuple([now.get(v, v) for v in self.inputs])
+        output = now.get(self.output)
+        if output is None:
+            output = now[self.output] = Value(self.output.shape, self.output.dtype, scope=scope)
+        return Instruction(self.op, inputs, output, parts)
+
 
 def is_ours(x: Any) -> bool:
     """Whether a class or a function belongs to the library."""

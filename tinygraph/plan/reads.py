@@ -26,8 +26,8 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -57,6 +57,7 @@ BUILTIN = (
     types.MemberDescriptorType,
 )
 GETTERS = (operator.attrgetter, operator.methodcaller, operator.itemgetter)
+CONTAINERS = (tuple, list, dict, set, frozenset)
 BUFFERS = (bytearray, memoryview, array.array)
 CTYPES = (ctypes._SimpleCData, ctypes.Array, ctypes.Structure, ctypes.Union)
 FACTS = ("name", "role", "requires_grad", "shape", "dtype", "ndim", "size", "is_leaf", "backend")  # of a tensor
@@ -85,7 +86,7 @@ AT_BACKEND = replace(NAMELESS)  # stands for the names of a code where a backend
 
 
 class Reads:
-    """Sees what a function and all that it calls read and change, inside a ``with`` block.
+    """What a function and all that it calls read and change, as a profile function `sees` it.
 
     Parameters
     ----------
@@ -109,19 +110,18 @@ class Reads:
         self._unguarded = unguarded
         self._known: dict[int, Any] = {}  # objects from before, kept so that no other takes their place
         self._visited: set[tuple[int, Any]] = set()
+        self._settled: set[tuple[int, bool]] = set()  # what is known to code of the library, and if it reads roles
         self._strangers: list[tuple[weakref.ref[Any], Names]] = []
         self._seen: set[tuple[Any, ...]] = set()
         self._attributes: set[str] = set()  # that the user's functions name
         self._getters: frozenset[str] = frozenset()  # attributes that `operator.attrgetter` and the like read
         self._imported: list[str] = []  # modules found by a name that is made up
         self._homes: set[str | None] = set()  # modules of the functions that lead on
-        self._paused = False
         self._names: dict[CodeType, Names | None] = {}
         self._catches = False  # whether the user's functions catch errors, their own or those of what they call
         self._inside: FrameType | None = None
         arrays = str(current().array_type.__module__).partition(".")[0]
         self._arrays = "numpy" if arrays == LIBRARY else arrays  # the package whose functions are not looked at
-        self._before: Any = None
         for x, name in roots:
             self._follow(x, None, name)
         for name, x in shared_generators().items():
@@ -129,31 +129,10 @@ class Reads:
 
     # -- seeing -----------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Reads:
-        self._before = sys.getprofile()
-        sys.setprofile(self._profile)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        sys.setprofile(None)
-        if callable(self._before):
-            sys.setprofile(self._before)
-        elif hasattr(self._before, "enable"):  # Python's own profiler
-            self._before.enable()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """See nothing inside a ``with`` block."""
-        self._paused = True
-        try:
-            yield
-        finally:
-            self._paused = False
-
-    def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
+    def sees(self, frame: FrameType, event: str, argument: Any) -> None:
         """See a call or a return; the interpreter calls this for each, so what is not looked at is left at once."""
         if event == "call":
-            if self._inside is None and not self._paused:
+            if self._inside is None:
                 try:
                     names = self._names[frame.f_code]
                 except KeyError:
@@ -165,7 +144,7 @@ class Reads:
                 elif names is not None:
                     self._enters(frame, names)
         elif event == "c_call":
-            if self._inside is None and not self._paused:
+            if self._inside is None:
                 names = self._names.get(frame.f_code)
                 if names is not None and names is not AT_BACKEND and not names.ours:
                     self._calls(frame, argument)
@@ -313,7 +292,15 @@ class Reads:
             self._note("item", space, code.co_name, MISSING, f"attribute {code.co_name!r} of {_words(first)}")
 
     def _follow(self, x: Any, names: Names | None, name: str) -> None:
-        """Note all places that `names` lead to from an object."""
+        """Note all places that `names` lead to from an object.
+
+        To code of the library an object of which all is the library's looks the same, whatever that code names.
+        """
+        role = names is not None and "role" in names.attributes
+        if (id(x), role) in self._settled and names is not None and names.ours:
+            return
+        passed: set[tuple[int, bool]] = set()
+        settled = names is not None and names.ours
         stack = [(x, name)]
         while stack:
             x, name = stack.pop()
@@ -327,10 +314,16 @@ class Reads:
                 continue
             place = id(x), None if names is None else (names.code, names.catches)
             if place in self._visited:
+                settled = settled and ((id(x), role) in passed or (id(x), role) in self._settled)
                 continue
             self._visited.add(place)
             self._known[id(x)] = x
+            if settled:
+                passed.add((id(x), role))
+                settled = type(x) in CONTAINERS or isinstance(x, Tensor) or _is_part_of_ours(x)
             stack.extend(self._look(x, names, name))
+        if settled:
+            self._settled |= passed
 
     def _look(self, x: Any, names: Names | None, name: str) -> list[tuple[Any, str]]:
         """Note what may be read of one object; return what this leads to, with names for errors."""
@@ -707,6 +700,11 @@ def _space_of(x: Any) -> dict[str, Any] | None:
 def _is_module(x: Any) -> bool:
     """Whether an object is a module of a network."""
     return hasattr(type(x), "named_tensors")
+
+
+def _is_part_of_ours(x: Any) -> bool:
+    """Whether an object is a module or a function of the library."""
+    return is_ours(x) if isinstance(x, FunctionType) else _is_module(x) and is_ours(type(x))
 
 
 def _written_in_python(kind: type) -> bool:

@@ -20,12 +20,13 @@ from ..ops.elementwise import Cast, astype
 from ..ops.reduce import BroadcastTo
 from ..tensors import CONSTANT, Tensor, describe
 from ..watchers import Watcher, watching
-from .abstract import Unknown, evaluate
+from .abstract import Evaluation, Unknown
 from .aliases import overlap, owner
 from .arguments import Arguments, check_unchanged
 from .guards import Unguarded
 from .number_inputs import NumberInput
 from .places import Read
+from .profile_hook import Profiled, Unprofiled
 from .program import Instruction, Program, Value, is_ours
 from .reads import Reads
 from .trees import LEAF, Tree
@@ -106,6 +107,7 @@ class Trace(Watcher):
         self.reached: list[Tensor] = []  # the leaves that live on, all of those that share memory
         self.backend: Backend | None = None
         self._reads: Reads
+        self._evaluate = Evaluation()
         self.unseen: list[str] = []
         self.known: list[Tensor] = []  # tensors that the function could reach
         self.guarded: list[Read] = []  # what must be as it was for a replay
@@ -160,7 +162,7 @@ class Trace(Watcher):
         given, named = arguments.split(roots)
         objects = [(x, "an argument") for x in tree.fixed()]
         self._reads = Reads([(function, getattr(function, "__name__", "the function")), *objects], Unguarded)
-        with watching(self), self._reads:
+        with watching(self), Profiled(self._reads.sees):
             result = function(*given, **named)
         check_unchanged(before, Tree(roots), names)
         if inspect.isgenerator(result) or inspect.iscoroutine(result) or inspect.isasyncgen(result):
@@ -232,6 +234,15 @@ class Trace(Watcher):
 
     def computes(self, op: Op, inputs: tuple[Tensor, ...]) -> Unknown:
         """Record one operation; return what stands for the array of its result."""
+        if is_ours(type(op)):
+            with Unprofiled():
+                return self._record(op, inputs)
+        self._reads.check_draws()
+        data = self._record(op, inputs)
+        self._reads.renew_draws()
+        return data
+
+    def _record(self, op: Op, inputs: tuple[Tensor, ...]) -> Unknown:
         if op.name in ("index", "index_add") and any(t.dtype.kind == "b" for t in inputs[1:]):
             raise CompileError(
                 f"compile: {op.label} picks as many elements as a mask has ones, which may differ from call to call; "
@@ -239,12 +250,7 @@ class Trace(Watcher):
             )
         values = tuple([self.value(t) for t in inputs])
         scope = mode.scope.path if mode.scope is not None else ""
-        ours = is_ours(type(op))
-        if not ours:
-            self._reads.check_draws()
-        instruction = evaluate(op, values, inputs[0].backend, scope, self._reads.paused)
-        if not ours:
-            self._reads.renew_draws()
+        instruction = self._evaluate(op, values, inputs[0].backend, scope)
         self.instructions.append(instruction)
         output = instruction.output
         if op.view:
@@ -399,12 +405,17 @@ class Trace(Watcher):
 
     def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Give a module plain arguments as it would make them itself."""
-        like = next(iter(module.parameters()), None)
-        return inputs if like is None else tuple(self._like(x, like) for x in inputs)
+        plain = [self._is_plain(x) for x in inputs]
+        like = next(iter(module.parameters()), None) if any(plain) else None
+        if like is None:
+            return inputs
+        return tuple(self._like(x, like) if is_plain else x for x, is_plain in zip(inputs, plain, strict=True))
 
-    def _like(self, x: Any, like: Tensor) -> Any:
-        if not isinstance(x, Tensor) or x.data.__class__ is not Unknown or x.data.value not in self.weak_dtype:
-            return x
+    def _is_plain(self, x: Any) -> bool:
+        """Whether an input of a module is an array among the arguments as it was given."""
+        return isinstance(x, Tensor) and x.data.__class__ is Unknown and x.data.value in self.weak_dtype
+
+    def _like(self, x: Tensor, like: Tensor) -> Tensor:
         if x.backend is not like.backend:
             if not self.instructions:
                 self.backend = None

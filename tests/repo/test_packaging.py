@@ -105,6 +105,13 @@ def test_the_lock_has_a_version_within_the_bounds_of_every_dependency():
             assert all(requirement.specifier.contains(v) for v in versions), f"{requirement} against {versions}"
 
 
+def test_every_dependency_has_a_lowest_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [Requirement(r) for r in sum(project["optional-dependencies"].values(), project["dependencies"])]
+    without = [str(r) for r in wanted if r.name != "tinygraph" and [s.operator for s in r.specifier] != [">="]]
+    assert without == []  # the lowest are installed and tested by .ci/run
+
+
 def test_the_lock_has_hashes_and_names_no_host():
     lock = (ROOT / "requirements.lock").read_text()
     assert "://" not in lock

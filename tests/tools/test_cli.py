@@ -149,7 +149,7 @@ def test_no_arguments_show_the_commands(tinygraph):
         (["train", "--resume"], "say with --out which folder"),
         (["train", "--resume", "--out", "absent"], "absent holds no run"),
         (["train", "--out", "/dev/null/x"], "cannot make the folder /dev/null/x: Not a directory"),
-        (["train", "--nonsense"], "No such option: --nonsense"),
+        (["train", "--nonsense"], "No such option:? .?--nonsense"),
         (["trian"], "No such command 'trian'"),
         (["predict", "absent", "in.csv"], "absent holds no run"),
         (["render", "-o", "net.gif"], r"the name must end in \.svg, \.png, \.pdf"),

@@ -48,6 +48,45 @@ def test_a_list_that_holds_itself_is_looked_through_once():
     assert [name for name, _ in Held(parts).named_parameters()] == ["parts.0.W", "parts.0.theta"]
 
 
+def in_doubles():
+    return nn.Dense(2, 2, seed=2, dtype=np.float64)
+
+
+CHANGES = {
+    "an attribute is replaced": lambda net: setattr(net, "first", in_doubles()),
+    "an attribute is deleted": lambda net: delattr(net, "first"),
+    "a list is extended in front": lambda net: (delattr(net, "first"), net.parts.insert(0, in_doubles())),
+    "an item of a list is replaced": lambda net: (delattr(net, "first"), net.parts.__setitem__(0, in_doubles())),
+    "a dict inside is filled": lambda net: (delattr(net, "first"), net.parts.__setitem__(0, {"new": in_doubles()})),
+    "a parameter is replaced": lambda net: setattr(net.first, "W", in_doubles().W),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_module_holds_is_what_it_holds_at_the_call(change):
+    class Net(nn.Module):
+        def __init__(self):
+            self.first, self.parts = dense(), [dense(1), in_doubles()]
+
+        def forward(self, x):
+            return x
+
+    net = Net()
+    assert net(np.ones((1, 2), np.float32)).dtype == np.float32
+    CHANGES[change](net)
+    found, stack = [], [net]  # an oracle of plain loops
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tg.Tensor):
+            found.append(item)
+        else:
+            held = vars(item) if isinstance(item, nn.Module) else item
+            inner = list(held.values() if isinstance(held, dict) else held)
+            stack += [x for x in reversed(inner) if isinstance(x, nn.Module | tg.Tensor | list | dict)]
+    assert [id(p) for p in net.parameters()] == [id(p) for p in found]
+    assert net(np.ones((1, 2), np.float32)).dtype == found[0].dtype
+
+
 def test_bare_parameters_in_nested_lists_are_saved_and_loaded():
     net, other = (Held([[tg.parameter([v]), tg.tensor([v + 1])]]) for v in (1.0, 5.0))
     other.load_state_dict(net.state_dict())

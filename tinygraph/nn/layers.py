@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -303,9 +303,9 @@ class Sequential(Module):
             self.output = output
             self._output()
 
-    def _parts(self) -> Iterator[tuple[str, Module | Tensor]]:
-        """Yield the modules with their names, "0", "1", ...; and what a subclass has for attributes."""
-        return ((label.removeprefix("steps."), part) for label, part in super()._parts())
+    def _parts(self) -> list[tuple[str, Module | Tensor]]:
+        """Return the modules with their names, "0", "1", ...; and what a subclass has for attributes."""
+        return [(label.removeprefix("steps."), part) for label, part in super()._parts()]
 
     def forward(self, x: Any) -> Any:
         """Return the last module's output."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -74,7 +74,7 @@ class Module:
                 f"{type(self).__name__}: .{name} is a tensor, and a {type(value).__name__} in its place would not be "
                 f"trained, saved or moved; write into it by .{name}.assign_(value), or set a tinygraph.parameter"
             )
-        for label, child in _members(name, value):
+        for label, child in _members([(name, value)]):
             if isinstance(child, Module):
                 child.__dict__.setdefault("_label", label)
             elif child.role is not None and child.name is None:
@@ -105,19 +105,18 @@ class Module:
             mode.scope = outer
 
     def _as_tensors(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        like = next(iter(self.parameters()), None)
-        return tuple(_as_input(x, like) if isinstance(x, np.ndarray | list | float | int) else x for x in inputs)
+        like = next((t for _, t in self.named_parameters()), None)
+        return tuple([_as_input(x, like) if isinstance(x, np.ndarray | list | float | int) else x for x in inputs])
 
     # -- what it holds --------------------------------------------------------------------------------
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield the modules among the attributes with their names, in order of assignment."""
-        return ((label, part) for label, part in self._parts() if isinstance(part, Module))
+        return iter([(label, part) for label, part in self._parts() if isinstance(part, Module)])
 
-    def _parts(self) -> Iterator[tuple[str, Module | Tensor]]:
-        """Yield modules and tensors among the attributes with their names, in order of assignment."""
-        for name, value in list(vars(self).items()):
-            yield from _members(name, value)
+    def _parts(self) -> list[tuple[str, Module | Tensor]]:
+        """Return modules and tensors among the attributes with their names, in order of assignment."""
+        return _members(vars(self).items())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield this module ("") and all below it with their dotted paths; a shared one once."""
@@ -333,17 +332,22 @@ def _label_within(outer: Any, module: Module) -> str | None:
     return next((label for label, child in outer.children() if child is module), None)
 
 
-def _members(name: str, value: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, Module | Tensor]]:
-    """Yield the modules and tensors in an attribute, with labels: ``layer1``, ``layers.0``, ``blocks.0.left``.
+def _members(
+    items: Iterable[tuple[object, Any]], prefix: str = "", around: tuple[int, ...] = ()
+) -> list[tuple[str, Module | Tensor]]:
+    """Return the modules and tensors among `items` with labels: ``layer1``, ``layers.0``, ``blocks.0.left``.
 
-    Lists, tuples and dicts are looked through to any depth; `around` are those that `value` lies in.
+    Lists, tuples and dicts are looked through to any depth; `around` are the ids of those that `items` lie in. No
+    generator: an eager step asks for the first parameter.
     """
-    if isinstance(value, Module | Tensor):
-        yield name, value
-    elif isinstance(value, list | tuple | dict) and not any(value is outer for outer in around):
-        for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
-            if isinstance(item, Module | Tensor | list | tuple | dict):
-                yield from _members(f"{name}.{key}", item, (*around, value))
+    found: list[tuple[str, Module | Tensor]] = []
+    for key, item in list(items):
+        if isinstance(item, (Module, Tensor)):
+            found.append((f"{prefix}{key}", item))
+        elif isinstance(item, (list, tuple, dict)) and id(item) not in around:
+            inner = item.items() if isinstance(item, dict) else enumerate(item)
+            found += _members(inner, f"{prefix}{key}.", (*around, id(item)))
+    return found
 
 
 def _as_input(value: Any, like: Tensor | None) -> Tensor:

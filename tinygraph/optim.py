@@ -46,6 +46,7 @@ class Optimizer:
         self.params = list(dict.fromkeys(params))
         self._rates: dict[tuple[Backend, Any], Tensor] = {}
         self._slots: dict[str, list[Tensor]] = {}
+        self._epoch = 0
         self.lr = lr
 
     @property
@@ -58,6 +59,15 @@ class Optimizer:
         self._lr = positive(f"{type(self).__name__}: lr", value)
         for rate in self._rates.values():
             rate.assign_(self._lr)
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that `fit` trains next, from 0: it decides the order of the data; it can be set."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = whole_number(f"{type(self).__name__}: epoch", epoch, 0)
 
     def rate(self, p: Tensor) -> Tensor:
         """Return the learning rate as a tensor of the dtype and on the backend of `p`."""
@@ -113,11 +123,11 @@ class Optimizer:
         return {f"{name}.{i}": t for name, ts in self.state().items() for i, t in enumerate(ts)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the state: the learning rate, and the arrays of `named_state`."""
-        return {"lr": self.lr, **{name: t.numpy() for name, t in self.named_state().items()}}
+        """Return a copy of the state: the learning rate, the next epoch, and the arrays of `named_state`."""
+        return {"lr": self.lr, "epoch": self.epoch, **{name: t.numpy() for name, t in self.named_state().items()}}
 
     def load_state_dict(self, state: Mapping[str, Operand]) -> None:
-        """Write a state that `state_dict` returned, in place.
+        """Write a state that `state_dict` returned, in place; without "epoch", that stays as it is.
 
         Raises
         ------
@@ -127,12 +137,11 @@ class Optimizer:
             If a value does not fit.
         """
         tensors = self.named_state()
-        if set(state) != {"lr", *tensors}:
-            wrong = ", ".join(sorted(set(state) ^ {"lr", *tensors}))
+        if wrong := ", ".join(sorted((set(state) - {"epoch"}) ^ {"lr", *tensors})):
             raise ArgumentError(f"{type(self).__name__}: the state is another optimiser's; names that differ: {wrong}")
         for name, t in tensors.items():
             t.assign_(np.asarray(state[name]))
-        self.lr = float(state["lr"])
+        self.lr, self.epoch = float(state["lr"]), state.get("epoch", self.epoch)
 
 
 class SGD(Optimizer):

@@ -181,8 +181,8 @@ def test_facts_of_a_wrong_type_are_told(begun, name, value):
 def test_other_formats_and_other_files_are_told(begun):
     arrays, facts = read_arrays(begun)
     for changed, text in (
-        ({k: v for k, v in facts.items() if k != "format"}, "format unknown, expected 2"),
-        (facts | {"format": 3}, "format 3, expected 2"),
+        ({k: v for k, v in facts.items() if k != "format"}, "format unknown, expected 3"),
+        (facts | {"format": 2}, "format 2, expected 3"),
         ({}, "weights only, which tg.load reads"),
     ):
         write_arrays(begun, arrays, changed)

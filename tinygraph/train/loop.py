@@ -66,6 +66,8 @@ def fit(
         something that yields ``(x, y)`` every time it is iterated over. On a device, the pair is moved there once
         if it takes no more than half of the free memory; batches travel otherwise.
     optimizer : Optimizer
+        It counts the epochs: another call with it goes on in the order of the data, so that n calls of one epoch
+        train as one call of n does. ``optimizer.epoch = 0`` starts over, as a new optimiser does.
     epochs : int, optional
         The largest number of epochs, passes over the data; by default 10, or any number with `max_iterations`.
     batch_size : int
@@ -105,14 +107,14 @@ def fit(
         as if it had never stopped; a run that a stopping rule has ended stays ended. It is refused if anything that
         shapes the run differs: the network with its settings, dtypes and frozen parameters, loss, optimiser, data,
         batches and stopping rules; limits and the backend may change. Of batches of one's own only their class and
-        number are compared; a `set_epoch` of theirs is called before each epoch, with its number from 0.
+        number are compared; a `set_epoch` of theirs is called before each epoch, with its number from 0 on.
     allow_changes : collection of str
         What may differ from the checkpoint on purpose, by the names that the error gives: ``["optimizer.lr"]``. What
         is given here holds from now on.
     progress : bool
         Show a bar, if standard error is a terminal.
     seed : int
-        Decides the order of the samples in each epoch, or which are drawn.
+        Decides, with the number of the epoch, the order of the samples in each, or which are drawn.
     freeze_sleeping : bool
         Keep `l2` and `l1` from changing the weights from and to nodes that dropout has put to sleep, as the text
         of (65.124) says; exact for gradient descent without momentum, and refused for other optimisers.
@@ -221,15 +223,17 @@ def _train_epoch(
     Afterwards ``run.done`` is 0 if the epoch went to its end.
     """
     history, epoch = run.history, len(run.history)
+    number = run.optimizer.epoch - (run.done > 0)  # of an epoch that was cut short, the rest
     set_epoch = getattr(batches, "set_epoch", None)
     if callable(set_epoch):
-        set_epoch(epoch)
+        set_epoch(number)
+    run.optimizer.epoch = number + 1
     if not run.done:
         step.tally.reset()
     trained, checked, reason = run.done, time.perf_counter(), ""
     run.done = 0
-    for number, (x, y) in enumerate(batches):
-        if number < trained:
+    for place, (x, y) in enumerate(batches):
+        if place < trained:
             continue
         if history.iterations == max_iterations:
             run.done = trained

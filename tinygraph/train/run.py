@@ -21,11 +21,12 @@ from .objective import Objective
 from .stopping import Pocket
 from .tally import Tally
 
-FORMAT = 2  # of checkpoints; another number is refused
+FORMAT = 3  # of checkpoints; another number is refused
 NUMBER = (int, float)
 FACTS: dict[str, tuple[type, ...]] = {  # what a checkpoint says besides its arrays
     "settings": (dict,),
     "lr": NUMBER,
+    "epoch": (int,),
     "rows": (list,),
     "stop_reason": (str,),
     "iterations": (int,),
@@ -69,7 +70,7 @@ class Run:
         """Write everything to one file."""
         optimizer, history, pocket = self.optimizer.state_dict(), self.history, self.pocket
         arrays = {f"net.{name}": t.numpy() for name, t in self.net.state_dict().items()}
-        arrays |= {f"optimizer.{name}": value for name, value in optimizer.items() if name != "lr"}
+        arrays |= {f"optimizer.{name}": value for name, value in optimizer.items() if name not in ("lr", "epoch")}
         if pocket is not None:
             arrays |= {f"pocket.{name}": as_tensor(t).numpy() for name, t in pocket.variables.items()}
         if self.backend is not None:
@@ -78,6 +79,7 @@ class Run:
             "format": FORMAT,
             "settings": self.settings,
             "lr": optimizer["lr"],
+            "epoch": optimizer["epoch"],
             "rows": history.rows,
             "stop_reason": history.stop_reason,
             "iterations": history.iterations,
@@ -118,7 +120,7 @@ class Run:
             set_stream_state(self.backend, key)
         lr = self.optimizer.lr if "optimizer.lr" in allow_changes else facts["lr"]
         self.net.load_state_dict(net)
-        self.optimizer.load_state_dict({"lr": lr, **optimizer})
+        self.optimizer.load_state_dict({"lr": lr, "epoch": facts["epoch"], **optimizer})
         if self.pocket is not None:
             self.pocket.variables, self.pocket.epoch = pocket, facts["best_epoch"]
             self.pocket.smallest = math.inf if facts["best"] is None else facts["best"]
@@ -146,6 +148,7 @@ def _check_facts(path: PathLike, facts: Mapping[str, Any]) -> None:
     wrong = [name for name, values in numbers.items() if not all(isinstance(x, NUMBER) for x in values)]
     wrong += ["rows"] * (not all(isinstance(row, dict) and _is_row(row) for row in facts["rows"]))
     wrong += [name for name in ("iterations", "done", "best_epoch") if facts[name] < 0]
+    wrong += ["epoch"] * (facts["epoch"] < len(facts["rows"]) + bool(facts["done"]))
     wrong += ["tally"] * (bool(facts["done"]) and len(facts["tally"]) != Tally.LENGTH)
     wrong += ["lr"] * (not 0 < facts["lr"] < math.inf)
     if wrong:

@@ -16,7 +16,7 @@ from .op import Op
 from .operators import Operand, offers
 from .ops.elementwise import add
 from .ops.reduce import sum_to
-from .tensors import Tensor, describe
+from .tensors import Tensor, describe, read_grads, write_grads
 
 __all__ = ["grad"]
 
@@ -28,19 +28,19 @@ def _pull_back(y: Tensor, dy: Tensor, wanted: set[Tensor] | None, keep: set[Tens
     so its gradient is complete when its turn comes. It is dropped as soon as it has been passed on.
     """
     gradients = {y: dy}
-    queue = [(-y.index, y)]  # a heap: the last created comes first
+    queue = [] if y.op is None else [(-y.index, y, y.op)]  # a heap: the last created comes first; no leaves
     scope = mode.scope
     try:
         while queue:
-            y = heappop(queue)[1]
-            if y.op is not None:
-                dy = gradients[y] if y in keep else gradients.pop(y)
-                for x, dx in _apply_rule(y.op, dy, y, wanted):
-                    if x in gradients:
-                        gradients[x] = add(gradients[x], dx)
-                    else:
-                        gradients[x] = dx
-                        heappush(queue, (-x.index, x))
+            _, y, op = heappop(queue)
+            dy = gradients[y] if y in keep else gradients.pop(y)
+            for x, dx in _apply_rule(op, dy, y, wanted):
+                if x in gradients:
+                    gradients[x] = add(gradients[x], dx)
+                else:
+                    gradients[x] = dx
+                    if x.op is not None:
+                        heappush(queue, (-x.index, x, x.op))
     finally:
         mode.scope = scope
     return gradients
@@ -149,8 +149,10 @@ def backward(y: Tensor, dy: Operand = None) -> None:
             "tg.parameter or requires_grad=True, and compute outside of no_grad"
         )
     with no_grad():
-        for leaf, gradient in _pull_back(y, seed, None, set()).items():
-            leaf.grad = gradient if leaf.grad is None else add(leaf.grad, gradient)
+        gradients = _pull_back(y, seed, None, set())
+        before = read_grads(gradients)
+        sums = [new if old is None else add(old, new) for old, new in zip(before, gradients.values(), strict=True)]
+        write_grads(gradients, sums)
 
 
 def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from .backend import Array
@@ -48,20 +49,24 @@ def check_result(op: Labelled, inputs: tuple[Tensor, ...], data: Array) -> None:
 def check_broadcast(op: Labelled, inputs: tuple[Tensor, ...]) -> None:
     """Raise an error if the shapes of the inputs do not broadcast (see NumPy's rules)."""
     shapes = [t.data.shape for t in inputs]
-    rank = max(map(len, shapes))
-    for axis in range(1, rank + 1):
-        lengths = {s[-axis] for s in shapes if len(s) >= axis} - {1}
-        if len(lengths) > 1:
-            different = " and ".join(map(str, sorted(lengths)))
-            raise ShapeError(
-                f"{op.label}: shapes do not broadcast: {' and '.join(map(str, shapes))}; "
-                f"axis {-axis} has {different}, but lengths must be equal or 1"
-            )
+    for axis, lengths in enumerate(zip_longest(*map(reversed, shapes), fillvalue=1), 1):
+        length = 1
+        for n in lengths:
+            if n not in (1, length):
+                if length != 1:
+                    different = " and ".join(map(str, sorted({*lengths} - {1})))
+                    raise ShapeError(
+                        f"{op.label}: shapes do not broadcast: {' and '.join(map(str, shapes))}; "
+                        f"axis {-axis} has {different}, but lengths must be equal or 1"
+                    )
+                length = n
 
 
 def check_floating(op: Labelled, inputs: tuple[Tensor, ...]) -> None:
     """Raise an error if no input is floating."""
-    if not any(t.data.dtype.kind == "f" for t in inputs):
-        raise DTypeError(
-            f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
-        )
+    for t in inputs:
+        if t.data.dtype.kind == "f":
+            return
+    raise DTypeError(
+        f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
+    )

@@ -17,10 +17,11 @@ from .errors import ArgumentError
 from .leaves import filled_like
 from .mode import no_grad
 from .operators import Operand
-from .ops.elementwise import clip, maximum, sqrt, square, subtract_scaled
+from .ops.elementwise import add, clip, maximum, sqrt, square, subtract_scaled
 from .ops.reduce import norm
 from .ops.shape import concatenate, reshape
-from .tensors import Tensor
+from .ops.state import update_
+from .tensors import Tensor, read_grads, write_grads
 
 
 class Optimizer:
@@ -79,17 +80,17 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         with no_grad():
-            for i, p in enumerate(self.params):
-                if p.grad is not None and p.requires_grad:
-                    self._follow(i, p)
-                    self.update(i, p, p.grad)
+            self._follow()
+            for i, (p, g) in enumerate(zip(self.params, read_grads(self.params), strict=True)):
+                if g is not None and p.requires_grad:
+                    self.update(i, p, g)
 
-    def _follow(self, i: int, p: Tensor) -> None:
-        """Move the state of parameter number `i` to the backend that `p` was moved to since it was made."""
+    def _follow(self) -> None:
+        """Move the state to the backends that parameters were moved to since it was made."""
         for tensors in self._slots.values():
-            t = tensors[i]
-            if t.backend is not p.backend:
-                t.data, t.backend = p.backend.asarray(t.backend.to_host(t.data)), p.backend
+            for t, p in zip(tensors, self.params, strict=True):
+                if t.backend is not p.backend:
+                    t.data, t.backend = p.backend.asarray(t.backend.to_host(t.data)), p.backend
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`, `p`, whose gradient is `g`."""
@@ -97,8 +98,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set the gradients to None, so that the next `backward` starts from zero."""
-        for p in self.params:
-            p.grad = None
+        write_grads(self.params, [None] * len(self.params))
 
     def slot(self, name: str, symbol: str, initial: np.ndarray | None = None) -> list[Tensor]:
         """Add to the state, under `name`, one tensor per parameter that updates change, and return these.
@@ -171,9 +171,10 @@ class SGD(Optimizer):
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         if self.momentum:
-            v = self._velocities[i].assign_(self.momentum * self._velocities[i] + g)
+            v = self._velocities[i]
+            update_(v, add, self.momentum * v, g)
             g = g + self.momentum * v if self.nesterov else v
-        p.assign_(subtract_scaled(p, self.rate(p), g))
+        update_(p, subtract_scaled, p, self.rate(p), g)
 
 
 class Adam(Optimizer):
@@ -220,11 +221,12 @@ class Adam(Optimizer):
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         b1, b2 = self.bias_betas if p.role == "bias" else self.betas
-        m = self._first[i].assign_(b1 * self._first[i] + (1 - b1) * g)
-        s = self._second[i].assign_(b2 * self._second[i] + (1 - b2) * square(g))
+        m, s = self._first[i], self._second[i]
+        update_(m, add, b1 * m, (1 - b1) * g)
+        update_(s, add, b2 * s, (1 - b2) * square(g))
         power1, power2 = (power.assign_(power * b) for power, b in zip(self._powers[i], (b1, b2), strict=True))
         correction = sqrt(1.0 - power2) / (1.0 - power1)
-        p.assign_(subtract_scaled(p, self.rate(p) * correction, m / (sqrt(s) + self.eps)))
+        update_(p, subtract_scaled, p, self.rate(p) * correction, m / (sqrt(s) + self.eps))
 
 
 class AdamW(Adam):
@@ -253,7 +255,7 @@ class AdamW(Adam):
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         if self.decay and p.role == "weight":
-            p.assign_(subtract_scaled(p, self.rate(p) * self.decay, p))
+            update_(p, subtract_scaled, p, self.rate(p) * self.decay, p)
         super().update(i, p, g)
 
 
@@ -279,8 +281,9 @@ class RMSProp(Optimizer):
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
-        s = self._second[i].assign_(self.smoothing * self._second[i] + (1 - self.smoothing) * square(g))
-        p.assign_(subtract_scaled(p, self.rate(p), g / (sqrt(s) + self.eps)))
+        s = self._second[i]
+        update_(s, add, self.smoothing * s, (1 - self.smoothing) * square(g))
+        update_(p, subtract_scaled, p, self.rate(p), g / (sqrt(s) + self.eps))
 
 
 class Schedule:

@@ -8,7 +8,7 @@ which is also an order of evaluation, since inputs exist before what is made fro
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -215,6 +215,23 @@ class Tensor(Operators):
             return self
         data = target.asarray(self._host("to()"))
         return Tensor(data, target, requires_grad=self.requires_grad, name=self.name, role=self.role)
+
+
+def read_grads(tensors: Collection[Tensor]) -> list[Tensor | None]:
+    """Return `grad` of every tensor; where nobody watches, without a call of the property for each."""
+    if mode.watchers:
+        return [t.grad for t in tensors]
+    return [grad if (grad := t._grad) is None or grad.__class__ is Tensor else t.grad for t in tensors]
+
+
+def write_grads(tensors: Collection[Tensor], values: Collection[Tensor | None]) -> None:
+    """Set `grad` of every tensor to the value at its place."""
+    if mode.watchers:
+        for t, value in zip(tensors, values, strict=True):
+            t.grad = value
+    else:
+        for t, value in zip(tensors, values, strict=True):
+            t._grad = value
 
 
 def describe(t: Tensor) -> str:

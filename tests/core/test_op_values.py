@@ -1,5 +1,6 @@
 """Every operation's value against NumPy or a formula in plain Python, over random shapes and dtypes."""
 
+import itertools
 import math
 
 import hypothesis.strategies as st
@@ -9,6 +10,8 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 import tinygraph as tg
+from tinygraph.errors import ShapeError
+from tinygraph.operand_checks import check_broadcast
 
 dtypes = st.sampled_from([np.float32, np.float64])
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, max_side=4)
@@ -256,6 +259,29 @@ def test_operators_take_numbers_and_arrays_on_either_side():
         assert isinstance(ours, tg.Tensor)
         assert ours.dtype == np.float32
         np.testing.assert_array_equal(ours.numpy(), np.float32(theirs))
+
+
+@pytest.mark.host
+def test_shapes_are_refused_where_numpy_refuses_them_and_the_axis_is_named():
+    shapes = [s for rank in range(3) for s in itertools.product((0, 1, 2, 3), repeat=rank)]
+    tensors = {s: tg.tensor(np.ones(s, np.float32)) for s in shapes}
+    refused = 0
+    for three in itertools.product(shapes, repeat=3):
+        inputs = tuple(tensors[s] for s in three)
+        try:
+            np.broadcast_shapes(*three)
+        except ValueError:
+            refused += 1
+            axis, lengths = next(
+                (a, sorted(n)) for a in (-1, -2) if len(n := {s[a] for s in three if len(s) >= -a} - {1}) > 1
+            )
+            told = f"add: shapes do not broadcast: {' and '.join(map(str, three))}; axis {axis} has "
+            with pytest.raises(ShapeError) as error:
+                check_broadcast(tg.add.op, inputs)
+            assert str(error.value) == f"{told}{' and '.join(map(str, lengths))}, but lengths must be equal or 1"
+        else:
+            check_broadcast(tg.add.op, inputs)
+    assert 0 < refused < len(shapes) ** 3
 
 
 def test_power_two_sided_zero_of_negative_zero_keeps_its_sign():

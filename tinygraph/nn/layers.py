@@ -147,7 +147,7 @@ class Layer(Module):
         y: Tensor = self.activation(z)
         if y is z:
             return z
-        if y.shape != z.shape:
+        if y.data.shape != z.data.shape:
             raise ShapeError(f"{type(self).__name__}: the activation changed the shape from {z.shape} to {y.shape}")
         y.name = "y"
         return y

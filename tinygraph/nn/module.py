@@ -342,7 +342,7 @@ def _members(
     """
     found: list[tuple[str, Module | Tensor]] = []
     for key, item in list(items):
-        if isinstance(item, (Module, Tensor)):
+        if item.__class__ is Tensor or isinstance(item, Module):
             found.append((f"{prefix}{key}", item))
         elif isinstance(item, (list, tuple, dict)) and id(item) not in around:
             inner = item.items() if isinstance(item, dict) else enumerate(item)

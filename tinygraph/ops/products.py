@@ -34,12 +34,14 @@ class MatMul(Op):
     transpose_b: bool = False
 
     def check(self, *inputs: Tensor) -> None:
-        check_dtypes(self, inputs)
-        a, b = inputs[0].data.shape, inputs[1].data.shape
+        left, right = inputs[0].data, inputs[1].data
+        if left.dtype is not right.dtype:
+            check_dtypes(self, inputs)
+        a, b = left.shape, right.shape
         rows, columns = a[-2 if self.transpose_a else -1], b[-1 if self.transpose_b else -2]
         if rows != columns:
-            left, right = ("'" if t else "" for t in (self.transpose_a, self.transpose_b))
-            raise ShapeError(f"matmul: inner sizes differ: {a}{left} @ {b}{right}; {rows} != {columns}")
+            marks = ["'" if t else "" for t in (self.transpose_a, self.transpose_b)]
+            raise ShapeError(f"matmul: inner sizes differ: {a}{marks[0]} @ {b}{marks[1]}; {rows} != {columns}")
         if len(a) > 2 or len(b) > 2:
             for i, j in zip(reversed(a[:-2]), reversed(b[:-2]), strict=False):
                 if i != j and 1 not in (i, j):
@@ -82,9 +84,9 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     DTypeError
         If the floating dtypes differ.
     """
-    if not isinstance(a, Tensor):
+    if a.__class__ is not Tensor:
         a = as_tensor(a, b if isinstance(b, Tensor) else None)
-    if not isinstance(b, Tensor):
+    if b.__class__ is not Tensor:
         b = as_tensor(b, a)
     if len(a.data.shape) > 1 and len(b.data.shape) > 1:
         return _product(a, b)
@@ -95,7 +97,8 @@ def matmul(a: Operand, b: Operand) -> Tensor:
 
 
 def _one_per_column(op: Op, *inputs: Tensor) -> None:
-    check_dtypes(op, inputs)
+    if inputs[0].data.dtype is not inputs[1].data.dtype:
+        check_dtypes(op, inputs)
     z, theta = inputs[0].data.shape, inputs[1].data.shape
     if not z or theta != z[-1:]:
         fits = f"theta of shape ({z[-1]},)" if z else "z with at least one axis"

@@ -1,14 +1,41 @@
-"""State that is left as it was: running averages, the keys of masks."""
+"""State: leaves that are updated in place, and what is left as it was, running averages and the keys of masks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ..mode import no_grad
-from ..tensors import Tensor
+from ..mode import mode, no_grad
+from ..tensors import Tensor, next_index
 from ..watchers import Watcher, watching
+from .declare import Function
 from .elementwise import Cast
+
+
+def update_(t: Tensor, function: Function[...], *operands: Tensor) -> Tensor:
+    """Do ``t.assign_(function(*operands))`` for an elementwise operation, and return the leaf `t`.
+
+    Where nothing is recorded, nobody watches and the operands fit `t` as they are, the operation writes into the memory
+    of `t`, with the same bits; everything else, errors included, is left to the operation and `assign_`.
+    """
+    data, backend = t.data, t.backend
+    dtype, shape = data.dtype, data.shape
+    arrays = []
+    for x in operands:
+        if x.__class__ is not Tensor or x.backend is not backend:
+            break
+        array = x.data
+        if array.dtype is not dtype or (array.shape != shape and array.shape):
+            break
+        arrays.append(array)
+    else:
+        if not (mode.recording or mode.watchers) and t.op is None and t.modified >= 0:
+            t.modified = next_index()  # before: what raises a floating-point error has written
+            result = function.op.forward(backend.xp, *arrays, out=data)
+            if result is not data:
+                backend.xp.copyto(data, result)
+            return t
+    return t.assign_(function(*operands))
 
 
 class _Keeper(Watcher):

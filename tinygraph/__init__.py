@@ -14,6 +14,7 @@ from . import losses as losses
 from . import metrics as metrics
 from . import nn as nn
 from . import optim as optim
+from .allocation import *
 from .anomaly import *
 from .autodiff import *
 from .backend import backends as backends

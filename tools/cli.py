@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tinygraph import __version__
+from tinygraph import __version__, reuse_memory
 from tinygraph.errors import TinygraphError
 from tinygraph.tools.signals import Stopped, stopped_by_signals
 
@@ -44,6 +44,7 @@ def everywhere(
     ] = False,
 ) -> None:
     """Build, train and see feedforward networks as computational graphs."""
+    reuse_memory()  # this process is ours
 
 
 @app.command()

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"tinygraph.errors"},
     {"tinygraph.files", "tinygraph.arguments"},
+    {"tinygraph.allocation"},
     {"tinygraph.backend"},
     {
         "tinygraph.leaves",

@@ -119,6 +119,13 @@ def test_info_names_versions_backends_and_renderer(tinygraph):
         assert text in out
 
 
+def test_a_command_keeps_freed_memory(tinygraph, monkeypatch):
+    asked = []
+    monkeypatch.setattr("tinygraph.tools.cli.reuse_memory", lambda: asked.append(True))
+    assert tinygraph("info")[0] == 0
+    assert len(asked) == 1
+
+
 def test_the_version_is_printed(tinygraph):
     assert tinygraph("--version") == (0, f"tinygraph {tg.__version__}\n", "")
 

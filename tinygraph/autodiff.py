@@ -14,9 +14,9 @@ from .leaves import filled_like, matching
 from .mode import mode, no_grad
 from .op import Op
 from .operators import Operand, offers
-from .ops.elementwise import add
+from .ops.elementwise import add, copied
 from .ops.reduce import sum_to
-from .tensors import Tensor, describe, read_grads, write_grads
+from .tensors import RESULT, Tensor, describe, read_grads, write_grads
 
 __all__ = ["grad"]
 
@@ -118,7 +118,7 @@ def _seed(y: Tensor, dy: Operand, caller: str) -> Tensor:
     if y.data.dtype.kind != "f":
         raise DTypeError(f"{caller}: only floating tensors have gradients, got {y.dtype}")
     if dy is None:
-        if y.size != 1:
+        if y.data.size != 1:
             raise ShapeError(f"{caller}: expected a tensor with one element, got shape {y.shape}; give dy of its shape")
         return filled_like(y, 1)
     return matching(caller, "dy", dy, y)
@@ -150,8 +150,8 @@ def backward(y: Tensor, dy: Operand = None) -> None:
         )
     with no_grad():
         gradients = _pull_back(y, seed, None, set())
-        before = read_grads(gradients)
-        sums = [new if old is None else add(old, new) for old, new in zip(before, gradients.values(), strict=True)]
+        before, new = read_grads(gradients), _apart(gradients.values(), y, seed)
+        sums = [now if old is None else add(old, now) for old, now in zip(before, new, strict=True)]
         write_grads(gradients, sums)
 
 
@@ -190,4 +190,14 @@ def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> li
                 f"grad: {describe(y)} does not depend on input {position}, {describe(x)} of shape {x.shape}"
             )
     gradients = _pull_back(y, seed, reached, set(targets))
-    return [gradients[x] if x in gradients else filled_like(x, 0) for x in targets]  # 0: no rule passes a gradient on
+    found = [gradients[x] if x in gradients else filled_like(x, 0) for x in targets]  # 0: no rule passes a gradient on
+    return list(_apart(found, y, seed))
+
+
+def _apart(gradients: Iterable[Tensor], y: Tensor, seed: Tensor) -> dict[Tensor, None]:
+    """Return gradients of `y`, each in memory of its own: copies of views, of what is given twice or was there."""
+    apart: dict[Tensor, None] = {seed: None}
+    for g in gradients:
+        apart[g if g.modified in (RESULT, 0) and g.index > y.index and g not in apart else copied(g)] = None
+    del apart[seed]
+    return apart

@@ -12,7 +12,7 @@ from .backend.conversion import constant, find_dtype, host_array
 from .errors import BackendError, DTypeError, GraphError, ShapeError
 from .mode import mode
 from .operators import Operand, offers
-from .tensors import CONSTANT, Role, Tensor, describe, next_index
+from .tensors import CONSTANT, RESULT, Role, Tensor, describe, next_index
 
 __all__ = ["parameter", "tensor"]
 
@@ -102,11 +102,17 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
 
 
 def made_of(source: Any, data: Any, backend: Backend) -> Tensor:
-    """Return a leaf that holds `data`, which is `source` as an array of the backend; watchers are shown an array."""
+    """Return a leaf that holds `data`, which is `source` as an array of the backend; watchers are shown an array.
+
+    What lies in the memory of `source` is copied, so that the leaf keeps its value, whatever happens to that.
+    """
     leaf = Tensor(data, backend)
+    followed = False
     if isinstance(source, np.ndarray | backend.array_type):
         for watcher in mode.watchers:
-            watcher.shares(source, leaf)
+            followed = watcher.shares(source, leaf) or followed
+    if not followed and (data is source or getattr(data, "base", None) is not None):
+        leaf.data = data.copy()
     return leaf
 
 
@@ -140,7 +146,7 @@ def matching(caller: str, argument: str, value: Operand, t: Tensor, or_number: b
 
 def filled_like(t: Tensor, number: float) -> Tensor:
     """Return a leaf of the shape, dtype and backend of `t` that holds a number everywhere."""
-    return Tensor(t.backend.xp.full(t.shape, number, t.dtype), t.backend)
+    return Tensor(t.backend.xp.full(t.data.shape, number, t.data.dtype), t.backend)
 
 
 def mixed_backends(caller: str, a: Tensor, b: Tensor) -> BackendError:
@@ -163,6 +169,13 @@ def assign_(t: Tensor, value: Operand) -> Tensor:
         if watcher.assigns(t, source):
             break
     else:
-        t.backend.xp.copyto(t.data, source.data)
-    t.modified = next_index()
+        xp = t.backend.xp
+        if t.modified <= RESULT:
+            t.data, t._sharing = xp.empty_like(t.data), None
+        elif t._sharing is not None:
+            t.keep_views()
+        xp.copyto(t.data, source.data)
+    t.modified = place = next_index()
+    if t._sharing is not None:
+        t.mark_modified(place)
     return t

@@ -13,7 +13,7 @@ from .leaves import as_tensors, mixed_backends
 from .mode import mode
 from .operand_checks import check_dtypes, check_result
 from .operators import Operand
-from .tensors import Tensor, next_index
+from .tensors import RESULT, VIEW, Tensor, next_index
 
 __all__ = ["Op"]
 
@@ -118,8 +118,8 @@ class Op:
         y: Tensor = _new(Tensor)  # its own ``__init__`` would cost a call
         y.data = data
         y.backend = backend
-        y.name = y.role = y._grad = None
-        y.modified = 0
+        y.name = y.role = y._grad = y._sharing = None
+        y.modified = RESULT
         y.index = next_index()
         y.scope = mode.scope
         if mode.recording:
@@ -130,6 +130,11 @@ class Op:
             y.op = None
             y.inputs = ()
             y.requires_grad = False
+        if self.view:
+            y.modified = VIEW
+            x = inputs[0]
+            if x.modified >= 0 or x._sharing is not None:
+                x.share(y)
         for watcher in watchers:
             watcher.made(self, inputs, y)
         return y

@@ -1,8 +1,12 @@
 """`Tensor`: a value, the operation that made it, and that operation's inputs.
 
 Tensors form the graph: following `Tensor.inputs` leads back to the leaves. A tensor's value never changes,
-except that a leaf's may, through `Tensor.assign_`. Every tensor carries its place in the order of creation,
-which is also an order of evaluation, since inputs exist before what is made from them.
+except that a leaf's may, through `Tensor.assign_`, and with it that of its twins, made by `Tensor.detach`. Every
+tensor carries its place in the order of creation, which is also an order of evaluation, since inputs exist before
+what is made from them.
+
+Views and twins lie in the memory of the leaf they were made of, which knows them. Before the leaf is assigned, its
+views get memory of their own.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import ref
 
 import numpy as np
 
@@ -28,8 +33,42 @@ __all__ = ["Tensor"]
 
 Role = Literal["weight", "bias", "scale"]
 
-CONSTANT = -1  # `Tensor.modified` of a number made a tensor beside another one; its memory is shared
+# `Tensor.modified` of what is not written to:
+CONSTANT = -1  # a number made a tensor beside another one; its memory is shared
+RESULT = -2  # the result of an operation; one that is a leaf gets memory of its own when it is assigned
+VIEW = -3  # a result in the memory of another tensor
 next_index = itertools.count(1).__next__  # places in the order of creation
+
+
+class Sharing:
+    """Who lies in the memory of a leaf.
+
+    Attributes
+    ----------
+    twins : set of weak references to Tensor
+        The leaf and those detached from it: what is assigned to one of them is assigned to all.
+    views : set of weak references to Tensor
+        Results in this memory, which keep their values.
+    """
+
+    __slots__ = ("twins", "views")
+
+    def __init__(self, leaf: Tensor) -> None:
+        self.twins: set[ref[Tensor]] = set()
+        self.views: set[ref[Tensor]] = set()
+        self.add(leaf, self.twins)
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # a tensor that is sent lies in memory of its own
+
+    def add(self, t: Tensor, among: set[ref[Tensor]]) -> None:
+        """Note a tensor that was made, until it is gone."""
+        t._sharing = self
+        among.add(ref(t, among.discard))
+
+    def alive(self, among: set[ref[Tensor]]) -> list[Tensor]:
+        """Return those that are there, and lie in this memory still."""
+        return [t for t in [reference() for reference in list(among)] if t is not None and t._sharing is self]
 
 
 @dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
@@ -40,7 +79,7 @@ class Tensor(Operators):
     """
 
     data: Array
-    """The value, an array of its backend's; not to be written to, see `assign_`."""
+    """The value, an array of its backend's; not to be written to: `assign_` does, and nobody would notice."""
     backend: Backend
     """Where `data` lives."""
     _: KW_ONLY
@@ -59,8 +98,9 @@ class Tensor(Operators):
     index: int = field(default_factory=next_index, init=False)
     """Its place in the order of creation."""
     modified: int = field(default=0, init=False)
-    """The place of its last assignment in that order, 0 before; `CONSTANT` for a number, which has no other value."""
+    """The place of its last assignment in that order, 0 before; below 0 for what is not written to."""
     _grad: Tensor | GraphError | None = field(default=None, init=False)  # the error says why it cannot be read
+    _sharing: Sharing | None = field(default=None, init=False)  # None: nobody else lies in its memory, as far as known
 
     # -- what it is -----------------------------------------------------------------------------------
 
@@ -186,11 +226,47 @@ class Tensor(Operators):
     # -- as a leaf ------------------------------------------------------------------------------------
 
     def detach(self) -> Tensor:
-        """Return a leaf with the same data that knows nothing of how it was made."""
+        """Return a leaf with the same value that knows nothing of how it was made.
+
+        That of a leaf is its twin: they share their memory, and what is assigned to one is assigned to both.
+        """
         leaf = Tensor(self.data, self.backend, name=self.name)
+        leaf.modified = self.modified
+        if self.modified >= 0 or self._sharing is not None:
+            self.share(leaf)
         for watcher in mode.watchers:
             watcher.shares(self, leaf)
         return leaf
+
+    def share(self, other: Tensor) -> None:
+        """Note a tensor made in the memory of this one: its twin if it is a leaf that is written to, or a view."""
+        sharing = self._sharing or Sharing(self)
+        sharing.add(other, sharing.views if other.modified < 0 else sharing.twins)
+
+    def keep_views(self) -> None:
+        """Give the views of this leaf memory of their own, since it is about to be written to."""
+        if self._sharing is not None:
+            for view in self._sharing.alive(self._sharing.views):
+                if isinstance(view.data, view.backend.array_type):  # not one of a recording
+                    view.own()
+
+    def own(self) -> None:
+        """Take memory of its own, which the same value is copied to."""
+        self.data, self._sharing = self.data.copy(), None
+
+    def mark_modified(self, place: int) -> None:
+        """Note that this leaf, and with it its twins, was last assigned at a place in the order of creation."""
+        self.modified = place
+        if self._sharing is not None:
+            for twin in self._sharing.alive(self._sharing.twins):
+                twin.modified = place
+
+    def __copy__(self) -> Tensor:
+        """Return a tensor that came about as this one did, in the same memory: the twin of a leaf."""
+        copy = self.detach()
+        for name in ("requires_grad", "role", "op", "inputs", "scope", "_grad"):
+            setattr(copy, name, getattr(self, name))
+        return copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         """Return a leaf of its own with a copy of the data, for ``copy.deepcopy`` of a network."""

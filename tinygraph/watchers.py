@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from .backend import Array
 from .mode import mode
@@ -34,14 +36,21 @@ class Watcher:
     def reads(self, t: Tensor, how: str) -> None:
         """Called when the value of `t` is read on the host by the method `how`."""
 
+    def requires(self, t: Tensor, check: Callable[[np.ndarray], None]) -> None:
+        """Called where `check` is to raise an error if the content of `t` does not fit, and cannot read it now."""
+
     def takes(self, number: Any, like: Tensor) -> Tensor | None:
         """Called with a number that stands beside the tensor `like`; return the tensor to take for it, or None."""
 
     def copies(self) -> None:
         """Called when `tensor` or `parameter` is to make a leaf of a copy of numbers."""
 
-    def shares(self, source: Tensor | Array, leaf: Tensor) -> None:
-        """Called with a leaf that shares the memory of a tensor it was detached from, or of an array given for it."""
+    def shares(self, source: Tensor | Array, leaf: Tensor) -> bool:
+        """Called with a leaf that shares the memory of a tensor it was detached from, or of an array given for it.
+
+        Return whether what happens to that array is followed; the leaf is given a copy if nobody does.
+        """
+        return False
 
     def reads_grad(self, t: Tensor) -> None:
         """Called when the attribute `grad` of `t` is read."""

@@ -43,7 +43,7 @@ def test_the_check_command_covers_every_differentiable_op():
             yield from ops_below(sub)
 
     # Applied by rules, optimisers and recordings only:
-    inner = {"SoftmaxCrossEntropySlope", "IndexAdd", "Cast", "SubtractScaled", "EdgeProduct", "MadeOutside"}
+    inner = {"SoftmaxCrossEntropySlope", "IndexAdd", "Cast", "SubtractScaled", "EdgeProduct", "MadeOutside", "Copied"}
     assert {op.__name__ for op in ops_below(tg.Op)} - {op.__name__ for op in used} == inner
 
 

@@ -1,7 +1,7 @@
 """Arithmetic, functions of one variable, and comparisons, element by element.
 
-Conventions where no derivative exists: that of `sqrt` and `abs` at 0 is 0, and so are those of ``0 ** 0``. Division by
-zero and the logarithm of zero stay infinite.
+Conventions where no derivative exists: that of `sqrt` and `abs` at 0 is 0, and so are those of ``0 ** 0``, of every
+order. Division by zero, the logarithm of zero and what a negative exponent makes of zero stay infinite.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from .declare import ElementwiseOp, FloatingOp, applies, operation
 __all__ = ["abs", "add", "astype", "clip", "divide", "divide_or_zero", "equal", "erf", "exp", "gate", "greater"]
 __all__ += ["greater_equal", "less", "less_equal", "log", "maximum", "minimum", "multiply", "negative", "not_equal"]
 __all__ += ["power", "sign", "sqrt", "square", "subtract", "where"]
+
+# from where on 1 / x is finite
+SAFE = {name: 4.0 / float(np.finfo(name).max) for name in ("float16", "float32", "float64")}
 
 # -- arithmetic -----------------------------------------------------------------------------------------
 
@@ -62,7 +65,12 @@ def divide(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
 
 
 def _quotient_or_zero(xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-    return xp.multiply(a, xp.where(b == 0, 0, xp.divide(1, xp.where(b == 0, 1, b))).astype(b.dtype), out=out)
+    if a.dtype.kind != "f":
+        a = a.astype(b.dtype)
+    if b.dtype.kind != "f":
+        b = b.astype(a.dtype)
+    none = b == 0
+    return xp.where(none, 0, a / xp.where(none, 1, b))
 
 
 @operation("da = dy / b, db = -dy y / b, both 0 where b = 0", FloatingOp, forward=_quotient_or_zero)
@@ -73,10 +81,17 @@ def divide_or_zero(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
 
 @operation("da = dy b a**(b - 1), db = dy y log(a)", FloatingOp)
 def _power(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    return (
-        lambda: dy * b * where(equal(b, 0), 1.0, a) ** where(equal(b, 0), 0.0, b - 1.0),
-        lambda: dy * y * log(where(equal(a, 0), 1.0, a)),
-    )
+    def da() -> Tensor:
+        # b a**(b - 1) with b = 0 is 0, and its derivative in b is 1 / a; both are 0 where 1 / a may be infinite
+        singular = where(equal(b, 0), less(abs(a), SAFE[a.dtype.name]), False)
+        return dy * where(singular, 0.0, b * where(singular, 1.0, a) ** (b - 1.0))
+
+    def db() -> Tensor:
+        # 0**b is 0 for all b > 0, and infinite for b < 0, with an infinite slope
+        flat = where(equal(a, 0), greater_equal(b, 0), False)
+        return dy * y * log(where(flat, 1.0, a))
+
+    return da, db
 
 
 @applies(_power.op)
@@ -152,6 +167,16 @@ def square(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
 def erf(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     """Return the error function of every element (what (65.192) means, normalised so that erf(inf) = 1)."""
     return (dy * (2.0 / math.sqrt(math.pi)) * exp(-square(x)),)
+
+
+def _same_elements(xp: Any, x: Array, out: Array | None = None) -> Array:
+    return xp.multiply(x, 1, out=out)
+
+
+@operation("dx = dy", FloatingOp, forward=_same_elements)
+def copied(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the same elements in memory of their own."""
+    return (dy,)
 
 
 @dataclass(frozen=True)

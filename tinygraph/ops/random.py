@@ -68,7 +68,7 @@ def _stream(backend: Backend) -> _Stream:
     elif stream.generation != generation:
         # written at once, inside a compiled function too: this is not what the function does at every call
         backend.xp.copyto(stream.key.data, backend.asarray(np.array([seed, 0], np.uint64)))
-        stream.key.modified = next_index()
+        stream.key.mark_modified(next_index())
         stream.generation = generation
     return stream
 

@@ -29,7 +29,7 @@ def update_(t: Tensor, function: Function[...], *operands: Tensor) -> Tensor:
             break
         arrays.append(array)
     else:
-        if not (mode.recording or mode.watchers) and t.op is None and t.modified >= 0:
+        if not (mode.recording or mode.watchers) and t.op is None and t.modified >= 0 and t._sharing is None:
             t.modified = next_index()  # before: what raises a floating-point error has written
             result = function.op.forward(backend.xp, *arrays, out=data)
             if result is not data:
@@ -62,4 +62,4 @@ def preserved(leaves: Iterable[Tensor] | None = None) -> Iterator[None]:
     finally:
         for t, (value, modified) in keeper.before.items():
             t.assign_(value)
-            t.modified = modified
+            t.mark_modified(modified)

@@ -18,7 +18,7 @@ from ..errors import CompileError
 from ..op import Op
 from ..ops.elementwise import astype
 from ..ops.random import preserved_streams
-from ..tensors import Tensor, describe
+from ..tensors import Tensor, describe, next_index
 from ..watchers import Watcher, watching
 from .arguments import Arguments
 from .entry import CacheEntry
@@ -41,6 +41,7 @@ class _Journal(Watcher):
 
     def __init__(self, noise: np.random.Generator | None = None) -> None:
         self.noise = noise
+        self.start = next_index()  # leaves made later are the function's own
         self.arrays: set[Tensor] = set()  # what the function is given for plain arrays
         self.values: dict[Tensor, tuple[Array, int]] = {}
         self.grads: dict[Tensor, Any] = {}
@@ -56,7 +57,7 @@ class _Journal(Watcher):
         return backend.asarray(np.asarray(backend.to_host(y) * (1 + off), y.dtype))
 
     def assigns(self, t: Tensor, source: Tensor) -> bool:
-        if t not in self.values:
+        if t not in self.values and t.index < self.start:
             self.values[t] = t.data.copy(), t.modified
         return False
 
@@ -77,7 +78,7 @@ class _Journal(Watcher):
         """Put back what there was."""
         for t, (data, modified) in self.values.items():
             t.backend.xp.copyto(t.data, data)
-            t.modified = modified
+            t.mark_modified(modified)
         for t, grad in self.grads.items():
             t._grad = grad
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..backend import Array, current
 from ..errors import GraphError
 from ..mode import mode
-from ..tensors import Tensor, describe, next_index
+from ..tensors import RESULT, VIEW, Tensor, describe, next_index
 from .aliases import overlap, owner
 from .arenas import Arenas
 from .arguments import Arguments, array_of
@@ -90,6 +90,7 @@ class CacheEntry:
             for t in trace.grads
             if t not in handed_out
         ]
+        self.checks = trace.checks
         self.number_values = list(trace.number_values.values())
         program = trace.program()
         self.guards = Guards(trace.guarded)
@@ -177,6 +178,8 @@ class CacheEntry:
             if type(x) is Tensor:
                 if x in self._own:
                     return False
+                if x.modified <= RESULT:
+                    continue
                 x = x.data
             if self._owners and id(owner(x)) in self._owners and any(overlap(x, leaf.data) for leaf in self.assigned):
                 return False
@@ -192,6 +195,11 @@ class CacheEntry:
         """Compute the results for these arguments."""
         leaves = arguments.tree.leaves
         backend = self.plan.program.backend
+        for position, check in self.checks:
+            x = leaves[position]
+            host = x.data if type(x) is Tensor else x
+            if type(host) is np.ndarray:
+                check(host)
         copyto = backend.xp.copyto
         for position, array in self.copy_in:
             copyto(array, array_of(leaves[position], backend, array.dtype))
@@ -201,10 +209,15 @@ class CacheEntry:
                 copyto(array, backend.asarray(np.array(compute(numbers), array.dtype)))
         for target, array in self.grads_in:
             copyto(array, cast(Tensor, _at(target, leaves)._grad).data)
+        for leaf in self.assigned:
+            if leaf._sharing is not None:
+                leaf.keep_views()
         self.plan.run()
         now = next_index()
         for leaf in self.assigned:
             leaf.modified = now
+            if leaf._sharing is not None:
+                leaf.mark_modified(now)
         for target, array in zip(self.grad_targets, self.grad_results, strict=True):
             _at(target, leaves)._grad = Tensor(array.copy(), backend)
         for target, inside in self.hidden:
@@ -225,10 +238,15 @@ class CacheEntry:
         if type(x) is View and id(x) not in made:
             backend = self.plan.program.backend
             source = self._result(x.source, results, leaves, made)
-            array: Array = array_of(source, backend, source.dtype)
+            given = isinstance(source, Tensor)
+            base = source if given else Tensor(array_of(source, backend, source.dtype).copy(), backend)
+            array: Array = base.data
             for op in x.ops:
                 array = op.forward(backend.xp, array)
-            made[id(x)] = Tensor(array, backend)
+            made[id(x)] = y = Tensor(array, backend)
+            y.modified = VIEW
+            if base.modified >= 0 or base._sharing is not None:
+                base.share(y)
         return made[id(x)] if type(x) is View else x
 
 

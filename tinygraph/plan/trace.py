@@ -18,7 +18,7 @@ from ..mode import mode
 from ..op import Gradients, Op
 from ..ops.elementwise import Cast, astype
 from ..ops.reduce import BroadcastTo
-from ..tensors import CONSTANT, Tensor, describe
+from ..tensors import CONSTANT, RESULT, Tensor, describe
 from ..watchers import Watcher, watching
 from .abstract import Evaluation, Unknown
 from .aliases import overlap, owner
@@ -103,6 +103,7 @@ class Trace(Watcher):
         self.out_tree: Tree  # what the function returned
         self.out_leaves: list[Any] = []  # for each leaf in it an `Output`, a `Given`, a `View`, or a leaf from outside
         self.number_values: dict[tuple[int, np.dtype[Any]], tuple[NumberInput, Value]] = {}
+        self.checks: list[tuple[int, Callable[[np.ndarray], None]]] = []  # of arguments, by their positions
         self.bind: set[int] = set()  # positions of arguments that the function also reaches or changes as leaves
         self.reached: list[Tensor] = []  # the leaves that live on, all of those that share memory
         self.backend: Backend | None = None
@@ -117,10 +118,9 @@ class Trace(Watcher):
         self._sharing: dict[int, list[weakref.ref[Tensor]]] = {}  # the same by their memory, whatever it holds by now
         self._stores: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self._before: dict[int, tuple[Tensor, int]] = {}
-        self._views: dict[Value, tuple[int, int]] = {}  # the memory a value looks into, and when it was made
-        self._seen: dict[Value, tuple[Op, Value | int]] = {}  # views, and what they are of: a value, or leaves' memory
+        # Views: the operation, the value or the leaves' memory that is seen, and what that held.
+        self._seen: dict[Value, tuple[Op, Value | int, Value]] = {}
         self._given: list[Any] = []  # the tensors and arrays in the arguments
-        self._assigned: dict[int, int] = {}
         self._generation = seeding.generation
         self._adopted: list[tuple[weakref.ref[np.ndarray], Value]] = []
         self._made: list[tuple[weakref.ref[Tensor], Value]] = []
@@ -220,13 +220,13 @@ class Trace(Watcher):
                 shares = any(data is t.data for t in stored.get(id(owner(data)), ()))
                 if isinstance(given, Tensor) and (given in reached or shares):
                     self.bind.add(position)
-                else:
+                elif not (isinstance(given, Tensor) and given.modified <= RESULT):
                     _check_apart(data, stored, f"an argument of shape {tuple(given.shape)}", whole=True)
 
     def undo(self) -> None:
         """Put back what the run has set: of leaves, when they were modified, and gradients."""
         for leaf, modified in self._before.values():
-            leaf.modified = modified
+            leaf.mark_modified(modified)
         for leaf, access in self.grads.items():
             leaf._grad = access.before
 
@@ -254,11 +254,8 @@ class Trace(Watcher):
         self.instructions.append(instruction)
         output = instruction.output
         if op.view:
-            base, inside = id(inputs[0].data), inputs[0].data.__class__ is Unknown
-            self._seen[output] = op, values[0] if inside else base
-            if inside and values[0] in self._views:
-                base = self._views[values[0]][0]
-            self._views[output] = base, len(self.instructions)
+            data = inputs[0].data
+            self._seen[output] = op, values[0] if data.__class__ is Unknown else id(data), values[0]
         return Unknown(output, self)
 
     def made(self, op: Op, inputs: tuple[Tensor, ...], y: Tensor) -> None:
@@ -267,6 +264,9 @@ class Trace(Watcher):
 
     def value(self, t: Tensor) -> Value:
         """Return the value that `t` has at this point of the run."""
+        if t.modified <= RESULT and t.data.__class__ is not Unknown and (t.op is None or t._sharing is not None):
+            t.own()  # a replay may write to it, or to the leaf whose memory it is in
+            t.modified = 0 if t.op is None else t.modified
         data = t.data
         value: Value | None
         if data.__class__ is Unknown:
@@ -277,13 +277,6 @@ class Trace(Watcher):
             value = self._first_sight(t)
         elif id(data) in self._sharing:
             self._sharing[id(data)].append(weakref.ref(t))
-        if data.__class__ is Unknown and value in self._views:  # a leaf that took a view has memory of its own
-            base, made = self._views[value]
-            if self._assigned.get(base, -1) >= made:
-                raise CompileError(
-                    f"compile: {describe(t)} is a view of a leaf that has been assigned since; "
-                    "recreate the view after assign_"
-                )
         return value
 
     def _first_sight(self, t: Tensor) -> Value:
@@ -317,6 +310,12 @@ class Trace(Watcher):
             "baked into the compiled function: return the tensor and read it outside, or choose with tg.where"
         )
 
+    def requires(self, t: Tensor, check: Callable[[np.ndarray], None]) -> None:
+        """Note what a replay checks of an argument on the host."""
+        value = self.value(t)
+        if value in self.arguments:
+            self.checks.append((self.positions[self.arguments.index(value)], check))
+
     def takes(self, number: Any, like: Tensor) -> Tensor | None:
         """Give an input of the plan for a number that changes at every call."""
         if type(number) is not NumberInput:
@@ -336,11 +335,11 @@ class Trace(Watcher):
             "make it outside, or pass it as an argument"
         )
 
-    def shares(self, source: Any, leaf: Tensor) -> None:
+    def shares(self, source: Any, leaf: Tensor) -> bool:
         """Note memory that got a leaf more: that of a tensor, or of a host array, which somebody must keep."""
         if isinstance(source, Tensor):
             self.value(source)
-            return
+            return True
         if leaf.data is source or leaf.backend.array_type is not np.ndarray:
             value = self.value(leaf)
         else:  # converted: a replay reads the array and converts it again
@@ -353,6 +352,7 @@ class Trace(Watcher):
             self.instructions.append(Instruction(Cast(leaf.dtype.name), (value,), converted))
             self._remember(leaf.data, converted)
         self._adopted.append((weakref.ref(source), value))
+        return True
 
     def assigns(self, t: Tensor, source: Tensor) -> bool:
         """Record that a leaf takes the value of another tensor."""
@@ -366,11 +366,13 @@ class Trace(Watcher):
                 raise CompileError(f"compile: assign_ of shape {value.shape} to {t.shape}: reshape it first")
             self.instructions.append(Instruction(BroadcastTo(t.shape), (value,), spread))
             value = spread
+        if t.data.__class__ is Unknown and old.kind != "argument":  # made inside, and gone with the run
+            t.data = Unknown(value, self)
+            return True
         if place not in self._before:
             self._before[place] = t, t.modified
         self._values[place] = value
         self._stores[place] = weakref.ref(t), value
-        self._assigned[place] = len(self.instructions)
         return True
 
     def _assigns_argument(self, t: Tensor, position: int) -> None:
@@ -463,9 +465,9 @@ class Trace(Watcher):
             if source is None:
                 source = sources[base] = Output(len(self.outputs))
                 self.outputs.append(base)  # type: ignore[arg-type]
-                results[t] = source if base is value else View(source, self._seen_from(value))
+                results[t] = source if base is value else View(source, self._seen_from(value)[1])
             else:
-                results[t] = View(source, () if base is value else self._seen_from(value))
+                results[t] = View(source, () if base is value else self._seen_from(value)[1])
         self.out_leaves = [results.get(t, t) if isinstance(t, Tensor) else t for t in self.out_tree.leaves]
         self.out_tree.leaves.clear()  # nothing of the run lives on
         for leaf, access in self.grads.items():
@@ -473,20 +475,20 @@ class Trace(Watcher):
                 self.grad_outputs.append((leaf, self.value(leaf._grad)))
 
     def _base(self, value: Value) -> Value | int:
-        """Return what a value is a view of, the value or the leaves' memory; itself if it is none."""
-        base: Value | int = value
-        while isinstance(base, Value) and base in self._seen:
-            base = self._seen[base][1]
-        return base
+        """Return what a value is a view of, a value, or the leaves' memory if that still holds what was seen."""
+        return self._seen_from(value)[0]
 
-    def _seen_from(self, value: Value) -> tuple[Op, ...]:
-        """Return the operations that make a view of its base, the first first."""
+    def _seen_from(self, value: Value) -> tuple[Value | int, tuple[Op, ...]]:
+        """Return what a value is a view of, and the operations that make it a view, the first first."""
         ops: list[Op] = []
         base: Value | int = value
         while isinstance(base, Value) and base in self._seen:
-            op, base = self._seen[base]
+            op, source, seen = self._seen[base]
+            if isinstance(source, int) and self._values.get(source) is not seen:
+                break
             ops.insert(0, op)
-        return tuple(ops)
+            base = source
+        return base, tuple(ops)
 
     def program(self) -> Program:
         """Return the program, once the function's own tensors are gone.

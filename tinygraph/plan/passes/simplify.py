@@ -191,9 +191,9 @@ def neutral(p: Simplifier, i: Instruction) -> Value | None:
     return None
 
 
-@rule("constant folding", "reshape", "broadcast_to")
+@rule("constant folding", "reshape", "broadcast_to", "cast")
 def same_shape(p: Simplifier, i: Instruction) -> Value | None:
-    """Leave a shape that is there already."""
+    """Leave a shape and a dtype that are there already."""
     return i.inputs[0] if i.inputs[0].like(i.output) else None
 
 

@@ -25,6 +25,7 @@ from scipy.special import erf
 
 from tinygraph import backend
 from tinygraph.backend import cupy as ours
+from tinygraph.backend import numpy as host
 from tinygraph.backend.base import ARRAY_FUNCTIONS, DTYPES
 
 limit = 0  # of the memory pool, in bytes
@@ -405,6 +406,7 @@ def modules():
     for name in (*ARRAY_FUNCTIONS, "matmul", "argsort", "ascontiguousarray"):
         run = getattr(np, name)
         setattr(cupy, name, function(name, run) if name not in views else lambda *a, run=run: wrap(run(*unwrap(a))))
+    cupy.sum, cupy.mean = function("sum", host.sum), function("mean", host.mean)  # of half precision, as CuPy's
     cupy.add.at = function("add.at", np.add.at)
     for name in DTYPES:
         setattr(cupy, name, getattr(np, name))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from .data.checks import SUM_TOLERANCE, check_finite, one_hot, task_labels
 from .errors import DataError, ShapeError
 from .leaves import as_tensor
+from .mode import mode
 from .operators import Operand
 from .ops.elementwise import where
 from .ops.shape import reshape, stack
 from .tensors import Tensor
+
+UNSIGNED = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,14 @@ class ClassLabels(Labels):
         if kind not in "iu" or ndim == 2:
             return super().aligned(target, output)
         classes = output.shape[-1]
+        check = partial(self.check_indices, classes=classes, name="cross_entropy")
+        if host is None and type(target.data) is np.ndarray:
+            host = target.data
         if host is not None:
-            self.check_indices(host, classes, "cross_entropy")
+            check(host)
+        else:
+            for watcher in mode.watchers:
+                watcher.requires(target, check)
         indices = as_tensor(target, output)
         if indices.shape != output.shape[:1]:
             raise ShapeError(f"cross_entropy: expected {output.shape[0]} class indices, got shape {indices.shape}")
@@ -135,8 +145,9 @@ class ClassLabels(Labels):
     @staticmethod
     def check_indices(indices: np.ndarray, classes: int, name: str) -> None:
         """Raise an error that names the first of `indices` outside 0 to ``classes - 1``."""
-        wrong = np.flatnonzero((indices < 0) | (indices >= classes))
-        if len(wrong):
+        unsigned = indices.view(UNSIGNED[indices.itemsize])  # a number below 0 is a large one
+        if indices.size and unsigned.item(unsigned.argmax()) >= classes:
+            wrong = np.flatnonzero((indices < 0) | (indices >= classes))
             place = f" in row {wrong[0]}" if len(indices.shape) == 1 else ""
             raise DataError(f"{name}: class {indices.flat[wrong[0]]}{place} is outside 0 to {classes - 1}")
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial, reduce, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec
 
+import numpy as np
+
 from .arguments import check_name, positive
 from .errors import GraphError, ShapeError
 from .labels import BINARY, CLASSES, REAL, SIGNS, TASKS, Labels, number_of_tasks
@@ -160,7 +162,7 @@ def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None
     if valid is not None:
         known = where(known, as_tensor(valid, z) != 0, filled_like(known, 0))
     cost = sigmoid_cross_entropy(z, where(known, t, 0.0))
-    return total(where(known, cost, 0.0)) * (1.0 / z.shape[0])
+    return _batch_mean(where(known, cost, 0.0))
 
 
 @_of_logits(TASKS)
@@ -236,7 +238,7 @@ def _huber(caller: str, output: Operand, target: Operand, delta: float) -> Tenso
     e = reshape(output - target, (output.shape[0], -1))
     size = norm(e, -1)
     cost = where(size <= delta, total(square(e), -1) * (0.5 / delta), size - 0.5 * delta)
-    return total(cost) * (1.0 / e.shape[0])
+    return _batch_mean(cost)
 
 
 @_of_prediction(SIGNS)
@@ -276,7 +278,13 @@ def _logistic(caller: str, scores: Operand, sign: Operand) -> Tensor:
     z = as_tensor(scores)
     labels = SIGNS.aligned(sign, z)
     _check_same_shape(caller, z, labels)
-    return total(softplus(-(labels * z))) * (1.0 / z.shape[0])
+    return _batch_mean(softplus(-(labels * z)))
+
+
+def _batch_mean(cost: Tensor) -> Tensor:
+    """Return the sum of all elements over the length of the first axis; of half precision, summed up in single."""
+    single = cost.astype(np.float32) if cost.dtype.char == "e" else cost
+    return (total(single) * (1.0 / cost.shape[0])).astype(cost.dtype)
 
 
 def _check_same_shape(caller: str, output: Tensor, target: Tensor) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 from .arguments import fraction, positive, whole_number
 from .backend import Backend
 from .errors import ArgumentError
-from .leaves import filled_like
 from .mode import no_grad
 from .operators import Operand
-from .ops.elementwise import add, clip, maximum, sqrt, square, subtract_scaled
+from .ops.elementwise import add, clip, maximum, minimum, sqrt, square, subtract_scaled
 from .ops.reduce import norm
 from .ops.shape import concatenate, reshape
 from .ops.state import update_
@@ -27,14 +26,16 @@ from .tensors import Tensor, read_grads, write_grads
 class Optimizer:
     """What all optimisers share; a subclass writes `update`, and makes each tensor of its state by `slot`.
 
-    The state follows the parameters where `Module.to` moves them.
+    The state follows the parameters where `Module.to` moves them. For a parameter in half precision, which holds no
+    square of a small gradient and no small `eps`, `update` is given single precision, and the state is kept in it; the
+    new parameter is rounded.
 
     Parameters
     ----------
     params : iterable of Tensor
         Leaves that require gradients; one without a gradient is left as it is.
     lr : float
-        The learning rate mu, positive.
+        The learning rate mu, positive; where it is set later, a schedule that decays may come down to 0.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
@@ -48,7 +49,7 @@ class Optimizer:
         self._rates: dict[tuple[Backend, Any], Tensor] = {}
         self._slots: dict[str, list[Tensor]] = {}
         self._epoch = 0
-        self.lr = lr
+        self.lr = positive(f"{type(self).__name__}: lr", lr)
 
     @property
     def lr(self) -> float:
@@ -57,7 +58,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._lr = positive(f"{type(self).__name__}: lr", value)
+        self._lr = positive(f"{type(self).__name__}: lr", value, zero=True)
         for rate in self._rates.values():
             rate.assign_(self._lr)
 
@@ -82,8 +83,15 @@ class Optimizer:
         with no_grad():
             self._follow()
             for i, (p, g) in enumerate(zip(self.params, read_grads(self.params), strict=True)):
-                if g is not None and p.requires_grad:
+                if g is None or not p.requires_grad:
+                    continue
+                if p.data.dtype.char != "e":
                     self.update(i, p, g)
+                else:
+                    single = p.astype(np.float32)
+                    single.name, single.role = p.name, p.role
+                    self.update(i, single, g.astype(np.float32))
+                    p.assign_(single.astype(np.float16))
 
     def _follow(self) -> None:
         """Move the state to the backends that parameters were moved to since it was made."""
@@ -103,12 +111,14 @@ class Optimizer:
     def slot(self, name: str, symbol: str, initial: np.ndarray | None = None) -> list[Tensor]:
         """Add to the state, under `name`, one tensor per parameter that updates change, and return these.
 
-        Each has the dtype and the backend of its parameter and holds `initial`, by default zeros of its shape; in
-        drawings it is called `symbol`.
+        Each is on the backend of its parameter, has its dtype, single precision for half, and holds `initial`, by
+        default zeros of its shape; in drawings it is called `symbol`.
         """
         tensors = []
         for p in self.params:
-            t = filled_like(p, 0) if initial is None else Tensor(p.backend.asarray(initial.astype(p.dtype)), p.backend)
+            dtype = np.result_type(p.dtype, np.float32)
+            data = p.backend.xp.full(p.shape, 0, dtype) if initial is None else p.backend.asarray(initial.astype(dtype))
+            t = Tensor(data, p.backend)
             t.name = f"{symbol} of {p.name}" if p.name else symbol
             tensors.append(t)
         self._slots[name] = tensors
@@ -302,9 +312,24 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__} has no factor")
 
     def step(self) -> None:
-        """Advance n by one: call it after each epoch, or after each step."""
+        """Advance n by one: call it after each epoch, or after each step.
+
+        Raises
+        ------
+        ArgumentError
+            If the rate has grown beyond the largest number.
+        """
         self.n += 1
-        self.optimizer.lr = self.start * self.factor(self.n)
+        try:
+            rate = self.start * self.factor(self.n)
+        except OverflowError:
+            rate = math.inf
+        if not math.isfinite(rate):
+            raise ArgumentError(
+                f"{type(self).__name__}: step {self.n} from the rate {self.start:g} is beyond the largest number; stop "
+                "the schedule earlier, or let it grow less"
+            )
+        self.optimizer.lr = rate
 
 
 class StepDecay(Schedule):
@@ -359,6 +384,8 @@ class CosineDecay(Schedule):
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients so that together they have at most the norm `max_norm`; return the norm they had.
 
+    Infinite elements count as the largest of which all together have a norm: they stay finite, and the others become 0.
+
     Returns
     -------
     tensor of shape ()
@@ -373,12 +400,18 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
     if not with_gradient:
         raise ArgumentError("clip_grad_norm: no parameter has a gradient; call backward first")
     with no_grad():
-        norms = [reshape(norm(p.grad), (1,)) for p in with_gradient if p.grad is not None]
-        size = norm(concatenate(norms))
-        factor = limit / maximum(size, limit)
-        for p in with_gradient:
-            p.grad = p.grad * factor if p.grad is not None else None
+        gradients = [_in_single(p.grad) for p in with_gradient if p.grad is not None]
+        size = norm(concatenate([reshape(norm(g), (1,)) for g in gradients]))
+        longest = float(np.finfo(size.dtype).max) / 2
+        largest = longest / math.sqrt(sum(g.size for g in gradients))
+        factor = limit / minimum(maximum(size, limit), longest)
+        for p, g in zip(with_gradient, gradients, strict=True):
+            p.grad = (clip(g, -largest, largest) * factor).astype(p.dtype)
     return size
+
+
+def _in_single(g: Tensor) -> Tensor:
+    return g.astype(np.float32) if g.dtype.char == "e" else g
 
 
 def clip_grad_value(params: Iterable[Tensor], limit: float) -> None:

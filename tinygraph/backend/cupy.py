@@ -53,7 +53,7 @@ class CupyBackend(Backend):
         self.xp = make_namespace(
             self.cupy,
             matmul=self.matmul,
-            erf=import_module("cupyx.scipy.special").erf,
+            erf=self.erf,
             index_add=self.index_add,
             spmm=self.spmm,
             sddmm=self.sddmm,
@@ -139,6 +139,16 @@ class CupyBackend(Backend):
     def own_kernel(self, name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
         """Return a kernel of this file for a floating dtype."""
         return self.kernel(SOURCE.replace("REAL", C_TYPES[dtype]), name)
+
+    def erf(self, z: Array, out: Array | None = None) -> Array:
+        """Return the error function of every element; that of half precision is computed in single."""
+        function = import_module("cupyx.scipy.special").erf
+        if z.dtype.char != "e":
+            return function(z, out=out)
+        half = function(z.astype(np.float32)).astype(z.dtype)
+        if out is not None:
+            self.cupy.copyto(out, half)
+        return half if out is None else out
 
     def index_add(self, shape: tuple[int, ...], key: Any, values: Array) -> Array:
         """Return zeros of `shape` with `values` added at ``[key]``; elements that `key` repeats add up, in order."""

@@ -82,8 +82,11 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.nd
 
 
 def sum(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
-    """Return the sum over `axis`; NumPy's own function, without its Python wrapper."""
-    return np.add.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
+    """Return the sum over `axis`; half precision is added up in single."""
+    if x.dtype.char != "e":
+        return np.add.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
+    single: Any = np.add.reduce(x, axis, np.float32, None, keepdims)  # type: ignore[call-overload]
+    return _narrowed(single, x.dtype, out)
 
 
 def max(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
@@ -92,18 +95,27 @@ def max(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray
 
 
 def mean(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
-    """Return the mean over `axis`; half precision is added up in single, which NumPy itself does only without `out`."""
-    result: Any = np.mean(x, axis, keepdims=keepdims)
+    """Return the mean over `axis`; half precision is added up in single, single in double."""
+    wider = np.float32 if x.dtype.char == "e" else np.float64
+    wide: Any = np.add.reduce(x, axis, wider, None, keepdims)  # type: ignore[call-overload]
+    return _narrowed(wide / (x.size // wide.size if wide.size else 1), x.dtype, out)
+
+
+def _narrowed(wide: Any, dtype: np.dtype, out: np.ndarray | None) -> Any:
+    """Return what was computed in a wider dtype in `dtype`, written to `out` where it is given."""
     if out is None:
-        return result
-    np.copyto(out, result)
+        return wide.astype(dtype)
+    np.copyto(out, wide, "same_kind")
     return out
 
 
 def erf(z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return the error function of every element."""
+    """Return the error function of every element; that of half precision is computed in single."""
     from scipy.special import erf as scipy_erf
 
+    if z.dtype.char == "e":
+        half: np.ndarray = _narrowed(scipy_erf(z.astype(np.float32)), z.dtype, out)
+        return half
     result: np.ndarray = scipy_erf(z, out=out)
     return result
 

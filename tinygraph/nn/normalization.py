@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import finite_number, fraction, positive, whole_number
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensor, parameter, tensor
 from ..mode import no_grad
 from ..operators import Operand
@@ -88,15 +88,22 @@ class BatchNorm(Module):
         """Return the normalised signals v for `z` of shape (B, n)."""
         if not self.training:
             signals = as_tensor(z, self.a)
+            if signals.shape[-1:] != self.a.shape:
+                n = self.a.shape[0]
+                raise ShapeError(f"batch_norm: expected z (B, {n}), a column for each of the {n}, got {signals.shape}")
             v = (signals - self.mean) * (self.a / sqrt(self.variance + self.eps)) - self.theta
             v.name = "v"
             return v
         v = batch_norm(z, self.a, self.theta, self.eps, self.ddof)
         v.name = "v"
         with no_grad():
-            keep = self.smoothing
-            self.mean.assign_(keep * self.mean + (1 - keep) * mean(z, 0))
-            self.variance.assign_(keep * self.variance + (1 - keep) * var(z, 0, ddof=self.ddof))
+            # A constant column has exactly its mean, also where means are rounded, and the variance 0; what stays the
+            # same is kept to the bit by r + (1 - lambda) (s - r) for lambda r + (1 - lambda) s.
+            signals, new = as_tensor(z, self.a), 1 - self.smoothing
+            first = signals[0]
+            shifted = signals - first
+            self.mean.assign_(self.mean + new * (first + mean(shifted, 0) - self.mean))
+            self.variance.assign_(self.variance + new * (var(shifted, 0, ddof=self.ddof) - self.variance))
         return v
 
     def describe(self) -> str:

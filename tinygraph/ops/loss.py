@@ -17,7 +17,7 @@ from ..tensors import Tensor
 from .activation import log_softmax, sigmoid, softmax
 from .declare import FloatingOp, operation
 from .elementwise import multiply, negative
-from .reduce import sum
+from .reduce import in_single, sum
 
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"]
 
@@ -42,7 +42,10 @@ def _check_logits(op: Op, *inputs: Tensor) -> None:
 
 
 def _squared_error(xp: Any, output: Array, target: Array, out: Array | None = None) -> Array:
-    return xp.sum(xp.square(output - target)) * (1.0 / output.shape[0])
+    difference = output - target
+    if difference.dtype.char == "e":
+        return (xp.sum(xp.square(in_single(difference))) * (1.0 / output.shape[0])).astype(difference.dtype)
+    return xp.sum(xp.square(difference)) * (1.0 / output.shape[0])
 
 
 @operation("doutput = dy 2 (output - target) / B, dtarget = -doutput", Op, forward=_squared_error, check=_check_pair)
@@ -65,6 +68,8 @@ def _softmax_cross_entropy(xp: Any, z: Array, target: Array, out: Array | None =
     log_y = c - xp.log(xp.sum(xp.exp(c), axis=-1, keepdims=True))
     # An impossible class (z = -inf) that is not the target costs nothing: 0 log 0 = 0.
     cost = xp.where(target == 0, xp.zeros_like(target), log_y) * target
+    if cost.dtype.char == "e":
+        return (xp.sum(in_single(cost)) * (-1.0 / z.shape[0])).astype(cost.dtype)
     return xp.sum(cost) * (-1.0 / z.shape[0])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..backend import Array
 from ..errors import ShapeError
 from ..op import Gradients, Op
@@ -13,7 +15,7 @@ from ..operators import Operand
 from ..tensors import Tensor
 from .declare import applies
 from .elementwise import sqrt, square
-from .reduce import mean, sum
+from .reduce import in_single, mean, sum
 
 __all__ = ["batch_norm"]
 
@@ -25,6 +27,9 @@ class BatchNorm(Op):
     The variance divides by B - `ddof`: (65.170b) has ddof = 1, (65.212b) has 0. The rule is the exact gradient for
     both, with the terms by which a sample enters the mean and the variance of the whole batch; for ddof = 0 it is
     that of Problem 65.19.
+
+    Columns are centred on their first elements before their means are taken, so that a constant one becomes 0 exactly.
+    Half precision is normalised in single.
     """
 
     name = "batch_norm"
@@ -49,13 +54,21 @@ class BatchNorm(Op):
             )
 
     def forward(self, xp: Any, z: Array, a: Array, theta: Array, out: Array | None = None) -> Array:
-        centred = z - xp.sum(z, axis=0) * (1.0 / z.shape[0])
+        dtype = z.dtype
+        z = in_single(z)
+        shifted = z - z[:1]
+        centred = shifted - xp.mean(shifted, axis=0)
         variance = xp.sum(xp.square(centred), axis=0) * (1.0 / (z.shape[0] - self.ddof))
-        return xp.subtract(centred * (1 / xp.sqrt(variance + self.eps)) * a, theta, out=out)
+        v = centred * (1 / xp.sqrt(variance + self.eps)) * in_single(a)
+        return xp.subtract(v, theta, out=out) if z.dtype == dtype else xp.subtract(v, in_single(theta)).astype(dtype)
 
     def backward(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor, theta: Tensor) -> Gradients:
+        if z.dtype.char == "e":
+            single = self.backward(*(t.astype(np.float32) for t in (dv, v, z, a, theta)))
+            return tuple(lambda g=g: g().astype(np.float16) for g in single)
         freedom = z.shape[0] - self.ddof
-        centred = z - mean(z, 0)
+        shifted = z - z[:1].detach()  # which changes no derivative
+        centred = shifted - mean(shifted, 0)
         s = 1.0 / sqrt(sum(square(centred), 0) * (1.0 / freedom) + self.eps)
         n = centred * s
 

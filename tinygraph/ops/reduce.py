@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from ..backend import Array
 from ..errors import ShapeError
 from ..leaves import as_tensor
@@ -116,11 +118,19 @@ class Norm(Reduction):
             return xp.sqrt(xp.sum(x, axis=self.axis, keepdims=self.keepdims))
         scale = xp.max(xp.abs(x), axis=self.axis, keepdims=True)
         scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-        root = xp.sqrt(xp.sum(xp.square(x / scale), axis=self.axis, keepdims=True)) * scale
-        return root if self.keepdims else xp.reshape(root, xp.sum(x, axis=self.axis).shape)
+        scale = xp.where(scale < math.inf, scale, xp.ones_like(scale))
+        squares = in_single(xp.square(x / scale))
+        root = (xp.sqrt(xp.sum(squares, axis=self.axis, keepdims=True)) * scale).astype(x.dtype)
+        gone = self.axes(x.shape)
+        return root if self.keepdims else xp.reshape(root, tuple(n for a, n in enumerate(x.shape) if a not in gone))
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
         return (self.expand_like(dy, x) * divide_or_zero(x, self.expand_like(y, x)),)
+
+
+def in_single(x: Array) -> Array:
+    """Return half precision as single precision, which holds its squares and sums of them; else `x` itself."""
+    return x.astype(np.float32) if x.dtype.char == "e" else x
 
 
 def _apply(kind: Callable[..., Op], x: Operand, axis: Any, keepdims: bool) -> Tensor:
@@ -161,6 +171,8 @@ def norm(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def var(x: Operand, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
     """Return the variance over `axis`: squared deviations from the mean, summed and divided by n - `ddof`.
 
+    Of half precision it is computed in single precision.
+
     Raises
     ------
     ShapeError
@@ -171,8 +183,10 @@ def var(x: Operand, axis: Axis = None, keepdims: bool = False, ddof: int = 0) ->
     count: int = math.prod([x.shape[a] for a in normalize_axes("var", axis, x.shape)])
     if count <= ddof:
         raise ShapeError(f"var: {count} elements along axis {axis} of {x.shape}, ddof={ddof} needs more than {ddof}")
+    if x.dtype.char == "e":
+        return var(x.astype(np.float32), axis, keepdims, ddof).astype(x.dtype)
     deviation = x - mean(x, axis, keepdims=True)
-    return sum(square(deviation), axis, keepdims) * (1.0 / (count - ddof))
+    return mean(square(deviation), axis, keepdims) * (count / (count - ddof))
 
 
 @dataclass(frozen=True)

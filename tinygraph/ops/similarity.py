@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..backend import Array
 from ..errors import ShapeError
 from ..leaves import as_tensor
+from ..op import Gradients
 from ..operators import Operand
 from ..tensors import Tensor
+from .declare import FloatingOp, operation
 from .elementwise import divide_or_zero
 from .reduce import norm
 from .reduce import sum as total
 
 __all__ = ["cosine_similarity"]
+
+
+def _limited(xp: Any, c: Array, out: Array | None = None) -> Array:
+    return xp.clip(c, -1, 1, out=out)
+
+
+@operation("dc = dy", FloatingOp, forward=_limited)
+def _at_most_one(dy: Tensor, y: Tensor, c: Operand) -> Gradients:
+    """Return a cosine without what rounding put beyond -1 and 1, which changes no derivative."""
+    return (dy,)
 
 
 def cosine_similarity(u: Operand, v: Operand, axis: int = -1) -> Tensor:
@@ -44,7 +59,7 @@ def cosine_similarity(u: Operand, v: Operand, axis: int = -1) -> Tensor:
         raise ShapeError(
             f"cosine_similarity: expected vectors of one length along axis {axis}, got shapes {u.shape} and {v.shape}"
         )
-    return total(_unit(u, axis) * _unit(v, axis), axis)
+    return _at_most_one(total(_unit(u, axis) * _unit(v, axis), axis))
 
 
 def _unit(u: Tensor, axis: int) -> Tensor:

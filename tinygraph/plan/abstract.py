@@ -19,7 +19,7 @@ from ..op import Op
 from ..ops.elementwise import Cast
 from ..ops.indexing import Index
 from ..ops.products import MatMul
-from ..ops.reduce import BroadcastTo, Max, Min, Sum
+from ..ops.reduce import BroadcastTo, Max, Mean, Min, Sum
 from ..ops.shape import Concatenate, Reshape, Transpose
 from .primitives import PRIMITIVES
 from .profile_hook import Unprofiled
@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 METHODS = ("sum", "mean", "max", "min", "reshape", "transpose", "swapaxes", "squeeze", "clip")  # of arrays
 
 
-REDUCTIONS: dict[str, Any] = {"sum": Sum, "max": Max, "min": Min}
+REDUCTIONS: dict[str, Any] = {"sum": Sum, "mean": Mean, "max": Max, "min": Min}
 KEPT = ("matmul", "reshape", "transpose", "broadcast_to", "index", "cast", "concatenate")  # plans know them as they are
 
 
@@ -249,19 +249,14 @@ class Functions:
         return y if high is None else self.minimum(y, high)
 
     def _reduction(self, op: Any, x: AbstractArray, axis: Any = None, keepdims: bool = False) -> AbstractArray:
+        if op is Mean and x.dtype.kind != "f":
+            raise TypeError("NumPy makes another dtype of it")
         axes = axes_of(axis, x.ndim)
         kept = tuple(n for a, n in enumerate(x.shape) if a not in axes)
         joined = None if len(axes) == x.ndim else axes[0] if len(axes) == 1 else axes
         wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind) if op is Sum else None
         y = self._new(self.build(op(joined), (x.value,), kept, np.dtype(wide) if wide else x.dtype))
         return self.reshape(y, tuple(1 if a in axes else n for a, n in enumerate(x.shape))) if keepdims else y
-
-    def mean(self, x: AbstractArray, axis: Any = None, keepdims: bool = False) -> AbstractArray:
-        if x.dtype.kind != "f":
-            raise TypeError("NumPy makes another dtype of it")
-        wide = x.astype(np.result_type(x.dtype, np.float32))  # as NumPy adds up half precision
-        total = self.sum(wide, axis, keepdims)
-        return self.multiply(total, total.size / x.size).astype(x.dtype)
 
     def reshape(self, x: AbstractArray, *shape: Any) -> AbstractArray:
         lengths = shape[0] if isinstance(shape[0], tuple | list) else shape

@@ -121,6 +121,9 @@ class CudaCodeGenerator(CodeGenerator):
             return []
         if i.kind in COMBINE and out.dtype.kind != "b":
             return self._reduction(i.kind, axes_of(op.axis, inputs[0].ndim), inputs[0], out)
+        if i.kind == "mean" and floating and inputs[0].size:
+            count = c_literal(inputs[0].size // out.size, out.dtype)
+            return self._reduction("sum", axes_of(op.axis, inputs[0].ndim), inputs[0], out, f"({{}}) / {count}")
         product = product_of(i) if floating else None
         if product is not None:
             return self._affine(product, inputs, out)
@@ -145,10 +148,11 @@ class CudaCodeGenerator(CodeGenerator):
             return [*lines, self.line(self.device.spmm, "spmm", *packed, edges, str(op.transposed), out)]
         return None
 
-    def _reduction(self, kind: str, axes: tuple[int, ...], x: Array, out: Array) -> list[str]:
+    def _reduction(self, kind: str, axes: tuple[int, ...], x: Array, out: Array, result: str = "{}") -> list[str]:
         kept = tuple(a for a in range(x.ndim) if a not in axes)
         lengths, joined = (tuple(x.shape[a] for a in some) for some in (kept, axes))
-        return self._reduce(kind, [x.transpose(*kept, *axes)], lengths, joined, out.reshape(lengths))
+        elements = [x.transpose(*kept, *axes)]
+        return self._reduce(kind, elements, lengths, joined, out.reshape(lengths), combine=result.format)
 
     def _affine(self, op: Affine, inputs: list[Array], out: Array) -> list[str]:
         """Return the lines of ``alpha s x + beta t c``: of a reduction, a kernel or a product by cuBLAS."""

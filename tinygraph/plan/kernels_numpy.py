@@ -46,7 +46,9 @@ class NumpyCodeGenerator(CodeGenerator):
         if i.kind in REDUCTIONS:
             ufunc = REDUCTIONS[i.kind]
             reduce, y = self.names(ufunc.reduce, f"{ufunc.__name__}_reduce"), self.names(out, "y")
-            return [f"{reduce}({self.names(inputs[0], 'a')}, {self.literal(op.axis)}, None, {y}, {bool(op.keepdims)})"]
+            half = i.kind == "sum" and out.dtype.char == "e"  # added up in single precision
+            how = f"{self.literal(op.axis)}, {self.names(np.float32, 'float32') if half else None}, {y}"
+            return [f"{reduce}({self.names(inputs[0], 'a')}, {how}, {bool(op.keepdims)})"]
         if i.kind == "bernoulli":
             return [self.line(_masks(op), "bernoulli", *inputs, out)]
         if i.kind == "where" and inputs[0].dtype == bool:

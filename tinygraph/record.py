@@ -226,7 +226,7 @@ def _clusters(tensors: Sequence[Tensor]) -> tuple[list[int | None], list[Cluster
     homes = _homes(tensors)
     calls = dict.fromkeys(call for home in homes for call in reversed(list(_chain(home))))
     outermost = [call for call in calls if call.parent is None]
-    if len(outermost) == 1 and any(call.parent is outermost[0] for call in calls):
+    if len(outermost) == 1 and not outermost[0].path and any(call.parent is outermost[0] for call in calls):
         del calls[outermost[0]]  # the whole network needs no box around it
     places = {call: i for i, call in enumerate(calls)}
     names = {call: _own_name(call) for call in calls}
@@ -245,9 +245,9 @@ def _clusters(tensors: Sequence[Tensor]) -> tuple[list[int | None], list[Cluster
 
 
 def _own_name(call: Scope) -> str:
-    """Return the name of a module inside the one around it; the class of the outermost."""
+    """Return the name of a module inside the one around it; of the outermost its path in a network, or its class."""
     if call.parent is None:
-        return call.kind
+        return call.path or call.kind
     return call.path.removeprefix(f"{call.parent.path}.") if call.parent.path else call.path
 
 

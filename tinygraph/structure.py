@@ -22,7 +22,7 @@ class Scope:
     module: object
     """What was called."""
     path: str
-    """The names of the modules from the outermost inwards, joined by dots; "" for the outermost."""
+    """The names of the modules from the outermost inwards, joined by dots; "" for one that is no part of another."""
     kind: str
     """The class of the module."""
     parent: Scope | None

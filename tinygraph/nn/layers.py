@@ -21,6 +21,7 @@ from ..ops.shape import concatenate
 from ..tensors import Tensor
 from .init import INITIALIZERS
 from .module import Module
+from .paths import place_in
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -296,9 +297,9 @@ class Sequential(Module):
         for i, module in enumerate(modules):
             if not callable(module):
                 raise ArgumentError(f"Sequential: argument {i} must be a module or a function, got {module!r}")
-            if isinstance(module, Module):
-                module.__dict__.setdefault("_label", str(i))
         object.__setattr__(self, "steps", tuple(modules))
+        for label, part in self.children():
+            place_in(self, label, part)
         if output is not None:
             self.output = output
             self._output()

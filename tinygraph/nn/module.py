@@ -18,10 +18,10 @@ from ..op import Op
 from ..operators import Operand
 from ..ops.random import preserved_streams
 from ..ops.state import preserved
-from ..structure import Scope
 from ..tensors import Tensor
 from ..watchers import Watcher, watching
 from .outputs import OUTPUTS, Output
+from .paths import has_place, place_in, scope_of
 from .signals import name_signals
 
 
@@ -76,7 +76,7 @@ class Module:
             )
         for label, child in _members([(name, value)]):
             if isinstance(child, Module):
-                child.__dict__.setdefault("_label", label)
+                place_in(self, label, child)
             elif child.role is not None and child.name is None:
                 child.name = label
         object.__setattr__(self, name, value)
@@ -96,7 +96,7 @@ class Module:
                 inputs = self._as_tensors(inputs)
                 break
         outer = mode.scope
-        mode.scope = _scope(self, outer)
+        mode.scope = scope_of(self, outer)
         try:
             for watcher in mode.watchers:
                 inputs = watcher.enters(self, inputs)
@@ -112,7 +112,11 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield the modules among the attributes with their names, in order of assignment."""
-        return iter([(label, part) for label, part in self._parts() if isinstance(part, Module)])
+        found = [(label, part) for label, part in self._parts() if isinstance(part, Module)]
+        for label, part in found:
+            if not has_place(part):  # put into a list later than this was set, or copied with its network
+                place_in(self, label, part)
+        return iter(found)
 
     def _parts(self) -> list[tuple[str, Module | Tensor]]:
         """Return modules and tensors among the attributes with their names, in order of assignment."""
@@ -315,21 +319,6 @@ class Module:
     def describe(self) -> str:
         """Return the facts shown in brackets by ``repr``."""
         return f"output={self.output!r}" if self.output else ""
-
-
-def _scope(module: Module, outer: Scope | None) -> Scope:
-    """Return the scope of a call of `module` during the call `outer`."""
-    kind = type(module).__name__
-    if outer is None:
-        return Scope(module, "", kind, None, 1, {module: 1})
-    name = module.__dict__.get("_label") or _label_within(outer.module, module) or kind
-    call = outer.calls[module] = outer.calls.get(module, 0) + 1
-    return Scope(module, f"{outer.path}.{name}" if outer.path else name, kind, outer, call, outer.calls)
-
-
-def _label_within(outer: Any, module: Module) -> str | None:
-    """Return the label of a module that was put into a list or dict of `outer` later than this became an attribute."""
-    return next((label for label, child in outer.children() if child is module), None)
 
 
 def _members(

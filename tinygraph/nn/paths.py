@@ -1,0 +1,66 @@
+"""What a module is called: its label in the module that it is a part of, and its path from the outermost one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from weakref import ref
+
+from ..structure import Scope
+
+
+class _Place(NamedTuple):
+    label: str
+    owner: ref[Any]
+    """The module of which it is a part; held weakly, since a part keeps no network alive."""
+    part: ref[Any]
+
+
+_places: dict[int, _Place] = {}  # by the ids of modules that live; a WeakKeyDictionary takes longer at every call
+
+
+def place_in(owner: Any, label: str, part: Any) -> None:
+    """Note that `part` is called `label` in `owner`, unless it has a place already, or is itself around `owner`."""
+    key = id(part)
+    if not has_place(part) and all(module is not part for module in _around(owner)):
+        _places[key] = _Place(label, ref(owner), ref(part, lambda _: _places.pop(key, None)))
+
+
+def has_place(part: Any) -> bool:
+    """Whether a module is known to be a part of another, which lives."""
+    place = _places.get(id(part))
+    return place is not None and place.owner() is not None
+
+
+def scope_of(module: Any, outer: Scope | None) -> Scope:
+    """Return the scope of a call of `module` during the call `outer`."""
+    kind = type(module).__name__
+    if outer is None:
+        return Scope(module, _path(module), kind, None, 1, {module: 1})
+    place = _places.get(id(module))
+    if place is not None and place.owner() is outer.module:
+        name = place.label
+    else:  # called by another than its owner
+        name = _path(module, outer.module) or _label_in(outer.module, module) or (place.label if place else kind)
+    call = outer.calls[module] = outer.calls.get(module, 0) + 1
+    return Scope(module, f"{outer.path}.{name}" if outer.path else name, kind, outer, call, outer.calls)
+
+
+def _around(module: Any) -> Iterator[Any]:
+    """Yield a module and those that it is a part of, the innermost first."""
+    while module is not None:
+        yield module
+        place = _places.get(id(module))
+        module = None if place is None else place.owner()
+
+
+def _path(module: Any, top: Any = None) -> str:
+    """Return the labels from below `top`, by default the outermost, down to a module; "" if it is not in `top`."""
+    chain = list(_around(module))
+    below = next((i for i, around in enumerate(chain) if around is top), 0 if top is not None else len(chain) - 1)
+    return ".".join([_places[id(part)].label for part in reversed(chain[:below])])
+
+
+def _label_in(owner: Any, module: Any) -> str | None:
+    """Return what a module is called among the parts of another, or None."""
+    return next((label for label, child in owner.children() if child is module), None)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 
+from ..arguments import whole_number
 from ..backend import Array
 from ..errors import DataError, ShapeError
 from ..op import Gradients, Op
@@ -21,6 +23,8 @@ from ..tensors import Tensor
 from .declare import applies
 
 __all__ = ["Neighborhoods", "neighborhood_matmul"]
+
+MOST = 2**31 - 1  # nodes: they are kept as int32
 
 
 class Neighborhoods:
@@ -51,47 +55,63 @@ class Neighborhoods:
     """
 
     def __init__(self, lists: Sequence[Iterable[int]], n_in: int | None = None) -> None:
-        rows = [np.asarray(list(nodes), dtype=np.int64).reshape(-1) for nodes in lists]
-        sources = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+        given = list(lists) if isinstance(lists, Iterable) else [lists]
+        for nodes in given:
+            if not isinstance(nodes, Iterable):
+                raise DataError(f"Neighborhoods: expected a list of nodes for each node, got {nodes!r:.40}")
+        rows = [list(nodes) for nodes in given]
+        sources = _whole_numbers(list(chain.from_iterable(rows)), "lists of whole numbers", 1)
         targets = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
         self._set(sources, targets, n_in, len(rows))
 
     @classmethod
     def from_edges(cls, pairs: Any, n_in: int | None = None, n_out: int | None = None) -> Self:
         """Return the neighbourhoods with the edges `pairs`, rows (from, to), in any order."""
-        array = np.asarray(pairs)
+        array = _whole_numbers(pairs, "rows (from, to) of whole numbers", 2)
         if array.size == 0:
             array = array.reshape(0, 2)
-        if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iuf":
-            raise DataError(f"Neighborhoods: expected rows (from, to) of whole numbers, got shape {array.shape}")
-        if (array != np.floor(array)).any():
-            raise DataError("Neighborhoods: expected rows (from, to) of whole numbers, got fractions")
+        if array.shape[1] != 2:
+            remedy = "; pass its transpose" if len(array) == 2 else ""
+            raise DataError(
+                f"Neighborhoods: expected rows (from, to) of whole numbers, got shape {array.shape}{remedy}"
+            )
         result = cls.__new__(cls)
-        result._set(array[:, 0].astype(np.int64), array[:, 1].astype(np.int64), n_in, n_out)
+        result._set(array[:, 0], array[:, 1], n_in, n_out)
         return result
 
     @classmethod
     def from_dense(cls, matrix: Any) -> Self:
         """Return the neighbourhoods of a 0/1 matrix of shape (n_in, n_out), laid out as a weight matrix is."""
-        array = np.asarray(matrix)
-        if array.ndim != 2 or not np.isin(array, (0, 1)).all():
-            raise DataError(f"Neighborhoods: expected a matrix of zeros and ones, got shape {array.shape}")
+        if hasattr(matrix, "tocoo"):
+            return cls.from_scipy(matrix)
+        array = _numbers(matrix, "a matrix of zeros and ones", 2, "biuf")
+        if not np.isin(array, (0, 1)).all():
+            raise DataError("Neighborhoods: expected a matrix of zeros and ones, got other numbers")
         return cls.from_edges(np.argwhere(array), *array.shape)
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> Self:
-        """Return the neighbourhoods of the stored elements of a scipy.sparse matrix of shape (n_in, n_out)."""
+        """Return the neighbourhoods of the stored elements of a scipy.sparse matrix of shape (n_in, n_out).
+
+        What is stored is an edge, whatever its value; parts of one element, which SciPy adds up, are one edge.
+        """
+        if not hasattr(matrix, "tocoo") or len(matrix.shape) != 2:
+            got = f"shape {matrix.shape}" if hasattr(matrix, "tocoo") else f"a {type(matrix).__name__}"
+            raise DataError(f"Neighborhoods: expected a scipy.sparse matrix of shape (n_in, n_out), got {got}")
         triplets = matrix.tocoo()
-        return cls.from_edges(np.stack([triplets.row, triplets.col], axis=1), *matrix.shape)
+        return cls.from_edges(np.unique(np.stack([triplets.row, triplets.col], axis=1), axis=0), *matrix.shape)
 
     @classmethod
     def from_networkx(cls, graph: Any, self_loops: bool = True) -> Self:
         """Return the neighbourhoods of a networkx graph's nodes, numbered in its order of nodes.
 
-        An undirected edge feeds both ways; `self_loops` lets every node feed itself as well.
+        An undirected edge feeds both ways, parallel edges of a multigraph are one, and weights are left out;
+        `self_loops` lets every node feed itself as well.
         """
+        if not all(hasattr(graph, name) for name in ("nodes", "edges", "is_directed")):
+            raise DataError(f"Neighborhoods: expected a networkx graph, got a {type(graph).__name__}")
         number = {node: i for i, node in enumerate(graph.nodes)}
-        pairs = {(number[u], number[v]) for u, v in graph.edges}
+        pairs = {(number[u], number[v]) for u, v in graph.edges()}
         if not graph.is_directed():
             pairs |= {(v, u) for u, v in pairs}
         if self_loops:
@@ -109,11 +129,12 @@ class Neighborhoods:
         radius : int
             A square of ``2 * radius + 1`` points a side, cut off at the border.
         """
-        rows, columns = shape
-        if rows < 1 or columns < 1 or radius < 0:
+        sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+        if len(sizes) != 2 or not all(map(_is_whole, (*sizes, radius))) or min(sizes) < 1 or radius < 0:
             raise DataError(
                 f"Neighborhoods.grid: expected a shape of at least (1, 1), radius >= 0; got {shape}, {radius}"
             )
+        rows, columns = sizes
         r, c = np.divmod(np.arange(rows * columns), columns)
         parts = []
         for dr in range(-radius, radius + 1):
@@ -135,8 +156,8 @@ class Neighborhoods:
         """
         from scipy.spatial import cKDTree
 
-        array = np.asarray(points, np.float64)
-        if array.ndim != 2 or not np.isfinite(array).all() or not 0 <= k < len(array):
+        array = _numbers(points, "finite points (n, d)", 2, "biuf").astype(np.float64)
+        if not np.isfinite(array).all() or not _is_whole(k) or not 0 <= k < len(array):
             raise DataError(
                 f"Neighborhoods.nearest: expected finite points (n, d), 0 <= k < n; got {array.shape}, k={k}"
             )
@@ -145,8 +166,10 @@ class Neighborhoods:
         return cls(lists, len(array))
 
     def _set(self, sources: np.ndarray, targets: np.ndarray, n_in: int | None, n_out: int | None) -> None:
-        n_in = int(sources.max()) + 1 if n_in is None and len(sources) else n_in or 0
-        n_out = int(targets.max()) + 1 if n_out is None and len(targets) else n_out or 0
+        n_in, n_out = (
+            int(nodes.max(initial=-1)) + 1 if n is None else whole_number(f"Neighborhoods: {name}", n, 0, MOST)
+            for name, n, nodes in (("n_in", n_in, sources), ("n_out", n_out, targets))
+        )
         for direction, nodes, size in (("from", sources, n_in), ("to", targets, n_out)):
             wrong = np.flatnonzero((nodes < 0) | (nodes >= size))
             if len(wrong):
@@ -177,6 +200,32 @@ class Neighborhoods:
 
     def __repr__(self) -> str:
         return f"Neighborhoods({self.n_in} -> {self.n_out}, {self.n_edges} edges)"
+
+
+def _numbers(values: Any, expected: str, ndim: int, kinds: str) -> np.ndarray:
+    """Return `values` as an array, or raise an error that says what was expected; nothing at all has any shape."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(f"Neighborhoods: expected {expected}, got parts of different lengths") from None
+    if array.ndim != ndim and (array.size or not array.ndim):
+        raise DataError(f"Neighborhoods: expected {expected}, got shape {array.shape}")
+    if array.size and array.dtype.kind not in kinds:
+        raise DataError(f"Neighborhoods: expected {expected}, got dtype {array.dtype}")
+    return array
+
+
+def _is_whole(n: Any) -> bool:
+    return isinstance(n, int | np.integer) and not isinstance(n, bool)
+
+
+def _whole_numbers(values: Any, expected: str, ndim: int) -> np.ndarray:
+    array = _numbers(values, expected, ndim, "iuf")
+    if (array != np.floor(array)).any():
+        raise DataError(f"Neighborhoods: expected {expected}, got fractions")
+    if array.size and (array.max() >= MOST or array.min() <= -MOST):
+        raise DataError(f"Neighborhoods: expected {expected} below {MOST}, got {array.min()} to {array.max()}")
+    return array.astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class Optimizer:
             raise ArgumentError(f"{type(self).__name__}: the state is another optimiser's; names that differ: {wrong}")
         for name, t in tensors.items():
             t.assign_(np.asarray(state[name]))
-        self.lr, self.epoch = float(state["lr"]), state.get("epoch", self.epoch)
+        self.lr, self.epoch = float(state["lr"]), int(state.get("epoch", self.epoch))
 
 
 class SGD(Optimizer):

@@ -108,7 +108,7 @@ def made_of(source: Any, data: Any, backend: Backend) -> Tensor:
     """
     leaf = Tensor(data, backend)
     followed = False
-    if isinstance(source, np.ndarray | backend.array_type):
+    if mode.watchers and isinstance(source, np.ndarray | backend.array_type):
         for watcher in mode.watchers:
             followed = watcher.shares(source, leaf) or followed
     if not followed and (data is source or getattr(data, "base", None) is not None):

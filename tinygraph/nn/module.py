@@ -21,7 +21,7 @@ from ..ops.state import preserved
 from ..tensors import Tensor
 from ..watchers import Watcher, watching
 from .outputs import OUTPUTS, Output
-from .paths import has_place, place_in, scope_of
+from .paths import place_in, place_parts, scope_of
 from .signals import name_signals
 
 
@@ -113,9 +113,7 @@ class Module:
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield the modules among the attributes with their names, in order of assignment."""
         found = [(label, part) for label, part in self._parts() if isinstance(part, Module)]
-        for label, part in found:
-            if not has_place(part):  # put into a list later than this was set, or copied with its network
-                place_in(self, label, part)
+        place_parts(self, found)  # some may have been put into a list later than this was set, or copied with it
         return iter(found)
 
     def _parts(self) -> list[tuple[str, Module | Tensor]]:

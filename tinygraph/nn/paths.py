@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -21,15 +22,23 @@ _places: dict[int, _Place] = {}  # by the ids of modules that live; a WeakKeyDic
 
 def place_in(owner: Any, label: str, part: Any) -> None:
     """Note that `part` is called `label` in `owner`, unless it has a place already, or is itself around `owner`."""
-    key = id(part)
-    if not has_place(part) and all(module is not part for module in _around(owner)):
-        _places[key] = _Place(label, ref(owner), ref(part, lambda _: _places.pop(key, None)))
+    place_parts(owner, [(label, part)])
 
 
-def has_place(part: Any) -> bool:
-    """Whether a module is known to be a part of another, which lives."""
-    place = _places.get(id(part))
-    return place is not None and place.owner() is not None
+def place_parts(owner: Any, parts: Iterable[tuple[str, Any]]) -> None:
+    """Do the same for several parts, given with what they are called; where all have a place it is one call."""
+    for label, part in parts:
+        key = id(part)
+        place = _places.get(key)
+        if place is not None and place.owner() is not None:
+            continue
+        if all(module is not part for module in _around(owner)):
+            _places[key] = _Place(label, ref(owner), ref(part, partial(_forget, key)))
+
+
+def _forget(key: int, _: ref[Any]) -> None:
+    """Drop the place of a module that is gone."""
+    _places.pop(key, None)
 
 
 def scope_of(module: Any, outer: Scope | None) -> Scope:

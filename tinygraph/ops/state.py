@@ -19,19 +19,16 @@ def update_(t: Tensor, function: Function[...], *operands: Tensor) -> Tensor:
     of `t`, with the same bits; everything else, errors included, is left to the operation and `assign_`.
     """
     data, backend = t.data, t.backend
-    dtype, shape = data.dtype, data.shape
-    arrays = []
+    dtype, shapes = data.dtype, (data.shape, ())
     for x in operands:
         if x.__class__ is not Tensor or x.backend is not backend:
             break
-        array = x.data
-        if array.dtype is not dtype or (array.shape != shape and array.shape):
+        if x.data.dtype is not dtype or x.data.shape not in shapes:
             break
-        arrays.append(array)
     else:
         if not (mode.recording or mode.watchers) and t.op is None and t.modified >= 0 and t._sharing is None:
             t.modified = next_index()  # before: what raises a floating-point error has written
-            result = function.op.forward(backend.xp, *arrays, out=data)
+            result = function.op.forward(backend.xp, *[x.data for x in operands], out=data)
             if result is not data:
                 backend.xp.copyto(data, result)
             return t

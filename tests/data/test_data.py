@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -16,6 +17,7 @@ from data_files import SHARED
 from hypothesis import example, given
 
 from tinygraph import data
+from tinygraph.data import cifar as cifar_module
 from tinygraph.data import digits as digits_module
 from tinygraph.data import files as files_module
 from tinygraph.data.datasets import LOADERS
@@ -459,6 +461,45 @@ def test_the_unpacked_cifar_archive_is_read(tmp_path):
     read = data.load("cifar10", tmp_path / "unpacked")
     np.testing.assert_array_equal(read.train[0], expected.train[0])
     np.testing.assert_array_equal(read.test[1], expected.test[1])
+
+
+@pytest.fixture
+def whole_cifar(tmp_path, monkeypatch):
+    """An unpacked CIFAR-10 of 5 times 10 and 10 images, one of each class in each file."""
+    monkeypatch.setattr(cifar_module, "FACTS", replace(cifar_module.FACTS, sizes=(50, 10)))
+    for k, name in enumerate((*cifar_module.TRAIN, *cifar_module.TEST)):
+        pixels = made_cifar_records(10, seed=k)[2]
+        order = np.random.default_rng(k).permutation(10)
+        (tmp_path / name).write_bytes(b"".join(bytes([y]) + x.tobytes() for y, x in zip(order, pixels, strict=True)))
+    return tmp_path
+
+
+def test_a_whole_unpacked_cifar_is_read(whole_cifar):
+    read = data.load("cifar10", whole_cifar)
+    assert (read.note, len(read.train[0])) == ("", 50)
+
+
+@pytest.mark.parametrize("name", [*cifar_module.TRAIN, *cifar_module.TEST])
+def test_a_damaged_label_of_an_unpacked_cifar_is_told(whole_cifar, name):
+    raw = bytearray((whole_cifar / name).read_bytes())
+    raw[3 * cifar_module.RECORD] ^= 1  # to a class next to it
+    (whole_cifar / name).write_bytes(raw)
+    split, published = ("test", 1) if name in cifar_module.TEST else ("training", 5)
+    text = rf"not the published files: \d+ {split} images of class \d, \w+, published are {published}; get cifar-10-bin"
+    with pytest.raises(DataError, match=text) as error:
+        data.load("cifar10", whole_cifar)
+    assert str(error.value).startswith(str(whole_cifar))
+    assert is_one_line(error)
+
+
+def test_records_that_stand_twice_are_told(whole_cifar):
+    path = whole_cifar / cifar_module.TRAIN[2]
+    raw = path.read_bytes()
+    path.write_bytes(raw[: 5 * cifar_module.RECORD] * 2)  # a half is missing, the other stands in its place
+    with pytest.raises(DataError, match=r"\d training images of class \d"):
+        data.load("cifar10", whole_cifar)
+    path.write_bytes(raw[: 5 * cifar_module.RECORD])  # what does not hold all is a part, and says so
+    assert data.load("cifar10", whole_cifar).note.startswith("a subset: 45 of 50")
 
 
 def test_a_cifar_archive_without_a_batch_is_told(tmp_path):

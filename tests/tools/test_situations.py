@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,37 @@ def test_a_signal_says_how_to_go_on(started, tmp_path, number):
     done = len(json_of_checkpoint(tmp_path / "a run")["rows"]) + 1
     resumed = started(*COMMAND, "train", "--epochs", done, "--hidden", "8", "--resume", "--out", "a run")
     assert ended(resumed)[0] == 0
+
+
+WHILE_IMPORTING = """
+import os, sys
+class Stops:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Stops())
+import tinygraph_command
+sys.argv = ["tinygraph", "--version"]
+tinygraph_command.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["tinygraph", "numpy", "tinygraph.optim", "typer", "tinygraph.tools.cli"])
+def test_a_signal_while_the_command_imports_ends_it_in_one_line(started, name, number):
+    code = WHILE_IMPORTING.format(name=name, number=int(number))
+    assert ended(started(sys.executable, "-c", code)) == (128 + number, "", "tinygraph: stopped\n")
+    without_stderr = started("sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code)
+    assert ended(without_stderr)[0] == 128 + number
+
+
+def test_the_command_begins_where_signals_are_taken(started):
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"tinygraph": "tinygraph_command:main"}
+    said = started(sys.executable, "-c", WHILE_IMPORTING.format(name="absent", number=2))
+    assert ended(said) == (0, f"tinygraph {tg.__version__}\n", "")
+    loaded = "import sys, tinygraph_command; print([m for m in ('numpy', 'tinygraph') if m in sys.modules])"
+    assert ended(started(sys.executable, "-c", loaded))[1] == "[]\n"
 
 
 def test_a_signal_before_the_first_epoch_leaves_the_name_free(started, tmp_path):

@@ -21,7 +21,7 @@ class _Mode(threading.local):
     watchers: tuple[Any, ...] = ()  # each a `watchers.Watcher`, the innermost first
 
     def __init__(self) -> None:  # called in every thread
-        self.outer: list[bool] = []  # what held before each block of `no_grad` or `enable_grad` under way
+        self.blocks: list[tuple[_Recording, bool]] = []  # those under way, with what held before each
 
 
 mode = _Mode()
@@ -34,11 +34,23 @@ class _Recording:
     recording: ClassVar[bool]
 
     def __enter__(self) -> None:
-        mode.outer.append(mode.recording)
+        mode.blocks.append((self, mode.recording))
         mode.recording = self.recording
 
     def __exit__(self, *error: object) -> None:
-        mode.recording = mode.outer.pop()
+        blocks = mode.blocks
+        if blocks and blocks[-1][0] is self:
+            mode.recording = blocks.pop()[1]
+        else:
+            self._leave_early(blocks)
+
+    def _leave_early(self, blocks: list[tuple[_Recording, bool]]) -> None:
+        """Leave a block inside which others still are, or none: that of a generator which is closed elsewhere."""
+        for i in reversed(range(len(blocks))):
+            if blocks[i][0] is self:
+                before = blocks.pop(i)[1]
+                blocks[i] = blocks[i][0], before
+                return
 
     def __call__(self, function: F) -> F:
         """Return `function`, run in such a block; a generator is in it while it runs, not while it waits."""
@@ -74,7 +86,8 @@ class _Recording:
 class no_grad(_Recording):
     """A ``with`` block, or as ``@no_grad()`` a function, in which operations record nothing: values only, no graph.
 
-    A generator that waits inside a ``with`` block leaves its mode to whoever goes on; a decorated one does not.
+    A generator that waits inside a ``with`` block leaves its mode to whoever goes on, until it is closed, in whatever
+    order; a decorated one does not.
     """
 
     __slots__ = ()

@@ -1,9 +1,11 @@
 """Modules, modes, masks and optimisers as people build them: each test is one kind, with many examples."""
 
 import copy
+import itertools
 import pickle
 import sys
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -270,6 +272,71 @@ def test_a_decorated_generator_keeps_its_mode_to_itself():
     h = values()
     next(h)
     h.close()
+    assert recorded()
+
+
+def waiting(block, *inner):
+    """A generator that waits inside blocks, each a class to enter anew or one block to share."""
+    with block() if isinstance(block, type) else block:
+        if inner:
+            yield from waiting(*inner)
+        else:
+            yield
+
+
+KINDS = (tg.no_grad, tg.enable_grad)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_generators_that_wait_in_blocks_are_closed_in_any_order(order, first, shared):
+    """The mode is that of the block entered last of those that are left; at the end all is as before."""
+    kinds = [first, KINDS[0], KINDS[1], KINDS[0]]
+    one = tg.no_grad()
+    generators = [waiting(one if shared and kind is tg.no_grad else kind) for kind in kinds]
+    for g in generators:
+        next(g)
+    left = dict(enumerate(kinds))
+    for i in order:
+        if not shared:
+            assert recorded() == (list(left.values())[-1] is tg.enable_grad)
+        generators[i].close()
+        del left[i]
+    assert recorded()
+    with tg.no_grad():
+        assert not recorded()
+    assert recorded()
+
+
+def test_a_generator_closed_inside_a_block_leaves_that_as_it_is():
+    g = waiting(tg.no_grad, tg.enable_grad, tg.no_grad)
+    next(g)
+    with tg.enable_grad():
+        g.close()
+        assert recorded()
+        with tg.no_grad():
+            assert not recorded()
+        assert recorded()
+    assert recorded()
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_a_generator_closed_by_another_thread_leaves_the_mode_of_that(blocks):
+    g, seen = waiting(tg.enable_grad), []
+    next(g)
+
+    def close():
+        with tg.no_grad() if blocks else nullcontext():
+            g.close()
+            seen.append(recorded())
+        seen.append(recorded())
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join(10)
+    assert seen == [not blocks, True]
     assert recorded()
 
 

@@ -855,3 +855,26 @@ def test_what_an_optimiser_keeps_is_named_after_its_symbol_and_parameter():
     compiled = tg.compile(step)
     compiled(np.ones((4, 3)))
     assert all(name in str(compiled.plan) for name in kept)
+
+
+@pytest.mark.parametrize("starts", [0, 1, 2])
+def test_gradients_add_up_over_calls(starts):
+    """Gradients from before the first call are added to at every call, and cleared ones not."""
+    nets = [fully_connected([3, 2], seed=0) for _ in range(2)]
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+
+    def accumulating(net):
+        return lambda x: tg.sum(net(x) ** 2.0).backward()
+
+    plain, fast = accumulating(nets[0]), tg.compile(accumulating(nets[1]))
+    for _ in range(starts):
+        plain(x)
+        accumulating(nets[1])(x)
+    for call in range(6):
+        if call == 4:
+            for p in (*nets[0].parameters(), *nets[1].parameters()):
+                p.grad = None
+        plain(x)
+        fast(x)
+        for p, q in zip(*(net.parameters() for net in nets), strict=True):
+            np.testing.assert_allclose(q.grad.numpy(), p.grad.numpy(), rtol=1e-5)

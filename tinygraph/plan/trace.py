@@ -264,9 +264,7 @@ class Trace(Watcher):
 
     def value(self, t: Tensor) -> Value:
         """Return the value that `t` has at this point of the run."""
-        if t.modified <= RESULT and t.data.__class__ is not Unknown and (t.op is None or t._sharing is not None):
-            t.own()  # a replay may write to it, or to the leaf whose memory it is in
-            t.modified = 0 if t.op is None else t.modified
+        self._own(t)
         data = t.data
         value: Value | None
         if data.__class__ is Unknown:
@@ -278,6 +276,12 @@ class Trace(Watcher):
         elif id(data) in self._sharing:
             self._sharing[id(data)].append(weakref.ref(t))
         return value
+
+    def _own(self, t: Tensor) -> None:
+        """Give a result from before memory of its own: a replay may write to it, or to the leaf it is a view of."""
+        if t.modified <= RESULT and t.data.__class__ is not Unknown and (t.op is None or t._sharing is not None):
+            t.own()
+            t.modified = 0 if t.op is None else t.modified
 
     def _first_sight(self, t: Tensor) -> Value:
         if t.modified == CONSTANT:
@@ -396,6 +400,7 @@ class Trace(Watcher):
         if isinstance(before, GradientNotMaterialized) and not before.cleared:
             raise CompileError(f"compile: {before}")
         if isinstance(before, Tensor):
+            self._own(before)
             value = Value(before.shape, before.dtype, "gradient", f"grad of {t.name or 'a leaf'}", leaf=t)
             self.grad_values.append((t, value))
             self._remember(before.data, value)

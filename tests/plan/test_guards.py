@@ -133,6 +133,29 @@ def test_a_clock_read_by_a_callback_of_the_collector_is_no_doing_of_the_function
         gc.callbacks.remove(look)
 
 
+collections_seen = 0
+
+
+def test_what_a_callback_of_the_collector_changes_is_no_doing_of_the_function():
+    import gc
+
+    def note(phase, info):
+        global collections_seen
+        collections_seen += 1
+
+    gc.callbacks.append(note)
+    try:
+
+        def work(x):
+            gc.collect()
+            return x * 2.0
+
+        assert tg.compile(work)(X).numpy().tolist() == [2.0, 4.0]
+        assert collections_seen > 0
+    finally:
+        gc.callbacks.remove(note)
+
+
 SAME = [(1, 1), (1.0, 1.0), ("a" * 99, "".join(["a"] * 99)), (float("nan"), float("nan")), ((1, 2.0), (1, 2.0))]
 SAME += [(np.float32(1), np.float32(1)), (frozenset({1}), frozenset({1})), (1j, 1j), (np.zeros(2), np.zeros(2))]
 OTHER = [(1, True), (1, 1.0), (0.0, -0.0), (1, 2), ((1,), (True,)), (np.float32(1), np.float64(1)), (0j, -0j), ([], [])]

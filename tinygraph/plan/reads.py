@@ -152,11 +152,15 @@ class Reads:
             self._inside = None
 
     def _looked_at(self, frame: FrameType) -> Names | None:
-        """Return what a code names; `AT_BACKEND` where a backend or a logger begins, None for what is not looked at."""
+        """Return what a code names; None for what is not looked at.
+
+        `AT_BACKEND` where a backend or a logger begins, or what the collector of garbage calls, whoever runs.
+        """
         module = str(frame.f_globals.get("__name__", ""))
         package, _, part = module.partition(".")
         part = part.partition(".")[0]
-        if (package == LIBRARY and part == "backend") or module == "logging":
+        by_collector = any(getattr(f, "__code__", None) is frame.f_code for f in gc.callbacks)
+        if (package == LIBRARY and part == "backend") or module == "logging" or by_collector:
             return AT_BACKEND
         skipped = package == self._arrays or (package == LIBRARY and part in SKIPPED)
         if skipped or frame.f_code.co_name == "<module>":

@@ -191,13 +191,21 @@ def bench(
     seconds: Annotated[float, typer.Option(help="How long a contender's turns take together, per workload.")] = 1.2,
     threads: Annotated[int | None, typer.Option(help="Threads and processors of each [default: not limited].")] = None,
     device: Annotated[str, typer.Option(help="Where to train: cpu, or cuda for an NVIDIA GPU.")] = "cpu",
+    busy: Annotated[int, typer.Option(help="Other processes that compute all the time meanwhile.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.svg.")] = Path("bench"),
 ) -> None:
     """Measure training steps of tinygraph and of PyTorch, JAX and others, as far as they are installed."""
     from tinygraph.tools.bench.run import run
 
     for line in run(
-        workload or [], peer or [], rounds=rounds, seconds=seconds, threads=threads, out=out, device=device
+        workload or [],
+        peer or [],
+        rounds=rounds,
+        seconds=seconds,
+        threads=threads,
+        out=out,
+        device=device,
+        busy=busy,
     ):
         typer.echo(line)
 

@@ -145,7 +145,7 @@ def main(
     save()
     for result in benchmark(BENCH_SECONDS, typer.echo):
         results.append(result)
-        for line in report.table(result, first_calls=False):
+        for line in report.table(result):
             typer.echo(line)
         save()
     with tg.using("cupy"):

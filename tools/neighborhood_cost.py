@@ -3,7 +3,7 @@
 Run ``python -m tinygraph.tools.neighborhood_cost``. Every node has 16 neighbours. The others are a dense layer
 with a 0/1 mask, as long as its n x n matrix fits, and PyTorch's ``index_add`` over the edges. Times are medians
 of interleaved blocks in one process; memory is the growth of a fresh process's peak over what it holds before the
-work, edges and signals included (Linux).
+work, edges and signals included.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 import tinygraph as tg
+from tinygraph.tools.memory import growth
 
 NEIGHBOURS = 16
 LARGEST_DENSE = 4000
@@ -116,12 +116,6 @@ def megabytes(name: str, n: int, B: int) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def peak() -> float:
-    """Return this process's peak memory so far, in MB (Linux; getrusage would count the parent's as well)."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
 def main() -> None:
     """Print the table."""
     print(f"{'edges':>9} {'B':>3}  {'contender':<13} {'ms':>9} {'MB':>8}  tinygraph / it (time, memory)")
@@ -142,9 +136,9 @@ if __name__ == "__main__":
     if len(sys.argv) == 4:
         CONTENDERS[sys.argv[1]](16, 1)()  # loads what is loaded at first use
         prepared = CONTENDERS[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is held now
-        before = peak()
+        grown = growth()
         prepared()
-        print(peak() - before)
+        taken = grown()
+        print("nan" if taken is None else taken / 2**20)
     else:
         main()

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import statistics
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tinygraph.tools.bench.contenders import CONTENDERS, ON_CPU_ONLY, OWN, Contender
+from tinygraph.tools.bench.processes import Worker, WorkerError, busy_processes
 from tinygraph.tools.bench.workloads import Workload
 
 PAUSE = 0.15  # seconds between turns: threads of OpenBLAS go on spinning for 0.105 after their last product
 SLOWEST = 5.0  # seconds a step, beyond which a contender has no further turn
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 ARE_OURS = (OWN, "eager")
 EVENTS, WALL = "events", "wall clock"
 DEVICES = CPU, GPU = "cpu", "cuda"
@@ -41,9 +35,14 @@ class Result:
     events : dict of str to list of float
         The same between two events of the device, for contenders whose library offers them.
     warm_up : dict of str to dict
-        What each contender's worker said when it was ready.
+        What each contender's worker said when it was ready; ``first_call`` are the seconds of its first step.
+    memory : dict of str to int
+        Bytes at the peak by contender, where they are known: on the CPU what its process took beyond what it had when
+        its library was imported; on a GPU what its library counts.
     left_out : dict of str to str
         Why a contender has no blocks.
+    busy : int
+        How many other processes computed all the time.
     """
 
     workload: Workload
@@ -51,7 +50,9 @@ class Result:
     blocks: dict[str, list[float]] = field(default_factory=dict)
     events: dict[str, list[float]] = field(default_factory=dict)
     warm_up: dict[str, dict[str, Any]] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    busy: int = 0
 
     @property
     def clock(self) -> str:
@@ -92,88 +93,6 @@ class Result:
         return min(peers, key=lambda name: peers[name]) if peers else None
 
 
-class WorkerError(Exception):
-    """A worker that gave an error, or no answer; the text is one line."""
-
-
-class Worker:
-    """The process of one contender, which `close` ends.
-
-    Parameters
-    ----------
-    workload, contender, device : str
-    threads : int, optional
-        How many threads and processors it has; by default as the environment says.
-    patience : float, optional
-        Seconds after which a process that owes an answer is ended; by default it has all the time it takes.
-    """
-
-    def __init__(
-        self, workload: str, contender: str, device: str, threads: int | None, patience: float | None = None
-    ) -> None:
-        self.patience = patience
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
-        environment = os.environ | (dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {})
-        environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # or JAX would take most of a GPU's memory
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tinygraph.tools.bench.worker", workload, contender, device],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=environment,
-        )
-        if threads and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(self._process.pid, sorted(os.sched_getaffinity(0))[:threads])
-
-    def answer(self) -> dict[str, Any]:
-        """Return the next answer.
-
-        Raises
-        ------
-        WorkerError
-            If it is an error, the process has ended, or patience has.
-        """
-        assert self._process.stdout is not None
-        line = ""
-        alarm = threading.Timer(self.patience, self._process.kill) if self.patience is not None else None
-        started = time.monotonic()
-        try:
-            if alarm:
-                alarm.start()
-            line = self._process.stdout.readline()
-        finally:
-            if alarm:
-                alarm.cancel()
-        if not line and self.patience is not None and time.monotonic() - started >= self.patience:
-            raise WorkerError(f"no answer within {self.patience:g} s")
-        if not line:
-            self._errors.seek(0)
-            printed = self._errors.read().split("\n")
-            last = next((text.strip() for text in reversed(printed) if text.strip()), "it printed nothing")
-            raise WorkerError(f"its process ended with status {self._process.wait()}: {last[:300]}")
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            raise WorkerError(reply["error"])
-        return reply
-
-    def timed(self, steps: int) -> dict[str, float]:
-        """Let it do so many steps; return the seconds they took as `tinygraph.tools.bench.worker.timed` does."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(f"{steps}\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the missing answer tells why
-        return self.answer()
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-
-
 def run(
     workload: Workload,
     names: Collection[str],
@@ -184,6 +103,7 @@ def run(
     say: Say,
     device: str = CPU,
     patience: float | None = None,
+    busy: int = 0,
 ) -> Result:
     """Measure the contenders called `names` on a workload.
 
@@ -203,8 +123,33 @@ def run(
         Where they train; contenders that cannot are skipped.
     patience : float, optional
         Seconds a contender may take to get ready, and for a block; one that takes longer is skipped.
+    busy : int
+        How many other processes compute all the time, from before the first contender gets ready.
+
+    Raises
+    ------
+    ArgumentError
+        If so many busy processes cannot be started.
+    TinygraphError
+        If one of them ends by itself.
     """
-    result = Result(workload, device)
+    result = Result(workload, device, busy=busy)
+    with busy_processes(busy):
+        _take_turns(result, names, rounds, seconds, threads, say, patience)
+    return result
+
+
+def _take_turns(
+    result: Result,
+    names: Collection[str],
+    rounds: int,
+    seconds: float,
+    threads: int | None,
+    say: Say,
+    patience: float | None,
+) -> None:
+    """Fill in `result`; the arguments are those of `run`."""
+    workload = result.workload
     workers: dict[str, Worker] = {}
     shuffled = random.Random(0)
     try:
@@ -224,6 +169,7 @@ def run(
                     workers.pop(name).close()
                     continue
                 result.blocks[name].append(took["seconds"] / steps[name])
+                _note_memory(result, name, took)
                 if "events" in took:
                     result.events.setdefault(name, []).append(took["events"] / steps[name])
                 if result.blocks[name][-1] > SLOWEST:
@@ -231,7 +177,12 @@ def run(
     finally:
         for worker in workers.values():
             worker.close()
-    return result
+
+
+def _note_memory(result: Result, name: str, reply: Mapping[str, Any]) -> None:
+    """Take in the peak that a worker's answer tells, if it does."""
+    if reply["memory"] is not None:
+        result.memory[name] = reply["memory"]
 
 
 def _start(
@@ -267,3 +218,4 @@ def _start(
         worker.close()
         raise
     result.warm_up[name], result.blocks[name], workers[name] = reply, [], worker
+    _note_memory(result, name, reply)

@@ -11,7 +11,8 @@ from typing import Any
 
 from tinygraph.backend import get_backend
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN, Contender
-from tinygraph.tools.bench.measure import EVENTS, GPU, THREAD_VARIABLES, Result
+from tinygraph.tools.bench.measure import EVENTS, GPU, Result
+from tinygraph.tools.bench.processes import THREAD_VARIABLES
 from tinygraph.tools.info import versions
 from tinygraph.tools.plot import image
 
@@ -40,22 +41,40 @@ def _three_digits(value: float) -> str:
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
-def table(result: Result, *, first_calls: bool) -> Iterator[str]:
-    """Yield the lines about one workload: medians, ratios, who was left out; on request what first calls took."""
+def size(count: int) -> str:
+    """Return bytes as text with three digits and a unit, of which each is a thousand of the next."""
+    for unit, bytes_of_it in (("GB", 1e9), ("MB", 1e6)):
+        if count >= bytes_of_it:
+            return f"{_three_digits(count / bytes_of_it)} {unit}"
+    return f"{_three_digits(count / 1e3)} kB"
+
+
+def beside(result: Result) -> str:
+    """Return beside how many busy processes it was measured, as the end of a title; nothing if beside none."""
+    return f", beside {result.busy} busy process{'es' * (result.busy > 1)}" if result.busy else ""
+
+
+def table(result: Result) -> Iterator[str]:
+    """Yield the lines about one workload: a row for each contender, and who was left out.
+
+    A row has the median and the spread of a step, the first call with what it compiles, memory at its peak, and the
+    ratio to the median of compiled tinygraph.
+    """
     medians, ratios, spreads = result.medians, result.ratios, result.spreads
     on_gpu = f", on the GPU by {'its events' if result.clock == EVENTS else 'the wall clock'}" * (result.device == GPU)
-    yield f"{result.workload.name}: {result.workload.title}{on_gpu}"
+    yield f"{result.workload.name}: {result.workload.title}{on_gpu}{beside(result)}"
+    if medians:
+        yield f"  {'':<18} {'step':>8}  spread  first call   memory  tinygraph / it"
     for name, seconds in medians.items():
-        line = f"  {CONTENDERS[name].title:<18} {duration(seconds):>8}  spread {100 * spreads[name]:3.0f} %"
+        first = duration(result.warm_up[name]["first_call"])
+        memory = size(result.memory[name]) if name in result.memory else "-"
+        line = f"  {CONTENDERS[name].title:<18} {duration(seconds):>8}  {100 * spreads[name]:4.0f} %"
+        line += f"  {first:>10}  {memory:>7}"
         if name in ratios:
-            line += f"   tinygraph / it {ratios[name]:5.2f}" + "   best peer" * (name == result.best_peer)
+            line += f"  {ratios[name]:14.2f}" + "  best peer" * (name == result.best_peer)
         yield line
     for name, reason in result.left_out.items():
         yield f"  {CONTENDERS[name].title:<18} left out: {reason}"
-    if first_calls and result.warm_up:
-        yield "  first calls, with compiling: " + ", ".join(
-            f"{CONTENDERS[name].title} {duration(timing['first_call'])}" for name, timing in result.warm_up.items()
-        )
 
 
 def environment(contenders: Mapping[str, Contender], device: str) -> dict[str, Any]:
@@ -118,7 +137,7 @@ def picture(results: Sequence[Result]) -> bytes:
     ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if min(low, 0.45) <= t <= max(high, 2.5)]
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("time of a training step, tinygraph compiled = 1")
+    axes.set_xlabel(f"time of a training step, tinygraph compiled = 1{beside(results[0])}")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.25)

@@ -28,6 +28,7 @@ def run(
     out: Path,
     device: str = "cpu",
     patience: float | None = None,
+    busy: int = 0,
 ) -> Iterator[str]:
     """Measure, and yield the lines to print; ``bench.json`` and ``bench.svg`` in `out` grow with every workload.
 
@@ -47,11 +48,13 @@ def run(
         Where to train: on the CPU, or on an NVIDIA GPU.
     patience : float, optional
         Seconds a contender may take to get ready, and for a block; by default as long as it takes.
+    busy : int
+        How many other processes compute all the time, for all contenders alike.
 
     Raises
     ------
     ArgumentError
-        For unknown names and numbers out of range.
+        For unknown names and numbers out of range, and if so many busy processes cannot be started.
     BackendError
         If there is no such device.
     DataError
@@ -61,6 +64,7 @@ def run(
     asked = chosen("workload", WORKLOADS, workloads)
     whole_number("rounds", rounds, 1)
     positive("seconds", seconds)
+    whole_number("busy", busy, 0)
     check_name("device", device, measure.DEVICES)
     if device == measure.GPU:
         get_backend("cupy")  # or what is missing is said now
@@ -71,7 +75,7 @@ def run(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make the folder {out}: {error.strerror}; choose another with --out") from None
-    settings = {"rounds": rounds, "seconds": seconds, "threads": threads, "device": device}
+    settings = {"rounds": rounds, "seconds": seconds, "threads": threads, "device": device, "busy": busy}
     facts = {"environment": report.environment(contenders, device), "settings": settings}
     results: list[measure.Result] = []
     for workload in asked.values():
@@ -85,9 +89,10 @@ def run(
                 say=status.update,
                 device=device,
                 patience=patience,
+                busy=busy,
             )
         results.append(result)
-        yield from report.table(result, first_calls=len(results) == 1)
+        yield from report.table(result)
         write_file(out / "bench.json", report.as_json(results, facts))
         write_file(out / "bench.svg", report.picture(results))
     yield f"wrote {out / 'bench.json'} and {out / 'bench.svg'}"

@@ -2,7 +2,7 @@
 
 It builds the training step and warms it up, then reads numbers of steps from standard input, a line each, and
 answers each with the seconds they took: by the clock on the wall, and where there are events of the device, between
-those as well. What libraries print goes to standard error.
+those as well. Every answer has the memory at its peak so far. What libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_info
 
 from tinygraph.tools.bench.contenders import CONTENDERS, Training, Unsuitable
 from tinygraph.tools.bench.workloads import WORKLOADS
+from tinygraph.tools.memory import growth
 
 LEAST_STEPS, MOST_STEPS = 6, 2000
 LEAST_SECONDS, MOST_SECONDS = 0.4, 3.0
@@ -84,14 +85,17 @@ def serve(workload: str, contender: str, device: str, questions: TextIO, answers
 
     try:
         started = time.perf_counter()
+        CONTENDERS[contender].load()
+        grown = growth()
         training = CONTENDERS[contender].training(WORKLOADS[workload], device)
         build = time.perf_counter() - started
+        memory = grown if device == "cpu" else training.memory
         warm = warm_up(training)
         pools = [{k: v for k, v in pool.items() if k != "filepath"} for pool in threadpool_info()]
-        answer(build=build, **warm, pools=pools)
+        answer(build=build, **warm, memory=memory(), pools=pools)
         done = 0
         for line in questions:
-            answer(**timed(training, int(line), done))
+            answer(**timed(training, int(line), done), memory=memory())
             done += int(line)
     except Unsuitable as reason:
         answer(unsuitable=str(reason))

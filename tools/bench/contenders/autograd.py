@@ -1,4 +1,7 @@
-"""HIPS autograd: a loss written with its NumPy, and gradients of nested lists."""
+"""HIPS autograd: a loss written with its NumPy, and gradients of nested lists.
+
+Neighbourhoods are dense products with a mask: it has no sparse ones.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,23 @@ from autograd.tracer import getval
 
 from tinygraph.tools.bench.contenders.training import Training
 from tinygraph.tools.bench.contenders.updates import Averages, updater
-from tinygraph.tools.bench.workloads import NORM_EPS, SEED, SMOOTHING, Workload, basis_vectors, batches, initial_weights
+from tinygraph.tools.bench.workloads import (
+    NORM_EPS,
+    SEED,
+    SMOOTHING,
+    Workload,
+    basis_vectors,
+    batches,
+    initial_weights,
+    mirrored,
+    neighbors,
+)
+
+ACTIVATIONS = {
+    "relu": lambda z: anp.where(z > 0, z, 0.0),  # the derivative of its maximum is 1/2 at 0, where others have 0
+    "tanh": anp.tanh,
+    "squash": lambda z: z / anp.sqrt(1 + z * z),
+}
 
 
 def traced(workload: Workload) -> Training:
@@ -25,6 +44,9 @@ def traced(workload: Workload) -> Training:
     params = weights, biases, scales
     update = updater(workload, _flat(params))
     rng = np.random.default_rng(SEED)
+    near = neighbors(workload)
+    mask = None if near is None else near.astype(np.float32)
+    activation = ACTIVATIONS[workload.activation]
 
     def normalised(y: Any, i: int, scale: Any, shift: Any) -> Any:
         mean = anp.mean(y, axis=0)
@@ -33,22 +55,38 @@ def traced(workload: Workload) -> Training:
         averages[i].add(getval(mean), getval(variance) * (len(y) / (len(y) - 1)), SMOOTHING)
         return centred / anp.sqrt(variance + NORM_EPS) * scale + shift
 
-    def loss_of(params: Any, x: Any, t: Any) -> Any:
+    def layers(params: Any, x: Any) -> Any:
         weights, biases, scales = params
         y = normalised(x, 0, *scales[0]) if widths else x
         for l, W in enumerate(weights):
             if workload.dropout:
                 awake = 1 - workload.dropout[l]
                 y = y * ((rng.random(y.shape, np.float32) < awake) / np.float32(awake))
-            z = anp.dot(y, W)
+            z = anp.dot(y, W if mask is None or l == hidden else W * mask)
             if l in biases:
                 z = z + biases[l]
             if l < hidden:
                 if widths:
                     z = normalised(z, l + 1, *scales[l + 1])
-                y = anp.maximum(z, 0) if workload.activation == "relu" else anp.tanh(z)
+                y = activation(z)
+        return z
+
+    def branches(params: Any, x: Any) -> Any:
+        weights, biases, _ = params
+
+        def branch(x: Any) -> Any:
+            y = activation(anp.dot(x, weights[0]) + biases[0])
+            return y + activation(anp.dot(y, weights[1]) + biases[1])
+
+        return anp.dot(branch(x) + branch(mirrored(workload, x)), weights[2]) + biases[2]
+
+    network = branches if workload.two_branches else layers
+
+    def loss_of(params: Any, x: Any, t: Any) -> Any:
+        z = network(params, x)
+        size = workload.penalty * anp.mean(z * z) if workload.penalty else 0.0
         z = z - anp.max(z, axis=1, keepdims=True)
-        return anp.mean(anp.log(anp.sum(anp.exp(z), axis=1)) - anp.sum(t * z, axis=1))
+        return anp.mean(anp.log(anp.sum(anp.exp(z), axis=1)) - anp.sum(t * z, axis=1)) + size
 
     slope = value_and_grad(loss_of)
 

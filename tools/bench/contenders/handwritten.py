@@ -1,16 +1,53 @@
-"""NumPy by hand: the formulas of backpropagation written out, as one would for one network."""
+"""NumPy by hand: the formulas of backpropagation written out, as one would for one network.
+
+Neighbourhoods are dense products with weights that are 0 where there is no edge, and gradients with a mask.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from tinygraph.tools.bench.contenders.training import Training
 from tinygraph.tools.bench.contenders.updates import Averages, updater
-from tinygraph.tools.bench.workloads import NORM_EPS, SEED, SMOOTHING, Workload, basis_vectors, batches, initial_weights
+from tinygraph.tools.bench.workloads import (
+    NORM_EPS,
+    SEED,
+    SMOOTHING,
+    Workload,
+    basis_vectors,
+    batches,
+    initial_weights,
+    mirrored,
+    neighbors,
+)
+
+Step = Callable[[np.ndarray, np.ndarray], float]
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+def _slope_of_squash(y: np.ndarray) -> np.ndarray:
+    rest = 1 - y * y  # 1 / (1 + z**2)
+    return np.asarray(rest * np.sqrt(rest))
+
+
+ACTIVATIONS: dict[str, tuple[Function, Function]] = {  # each with its slope as a function of what it returned
+    "relu": (lambda z: np.maximum(z, 0), lambda y: y > 0),
+    "tanh": (np.tanh, lambda y: 1 - y * y),
+    "squash": (lambda z: z / np.sqrt(1 + z * z), _slope_of_squash),
+}
 
 
 def written_out(workload: Workload) -> Training:
     """Return the step."""
+    step = _two_branches(workload) if workload.two_branches else _layers(workload)
+    classes = workload.sizes[-1]
+    return Training(step, [(x, basis_vectors(y, classes)) for x, y in batches(workload)])
+
+
+def _layers(workload: Workload) -> Step:
+    """Return the step of layers one after the other."""
     weights = initial_weights(workload)
     hidden = len(weights) - 1
     normalised = workload.batch_norm
@@ -18,7 +55,8 @@ def written_out(workload: Workload) -> Training:
     norms = [_Norm(n) for n in workload.sizes[:-1]] if normalised else []
     update = updater(workload, [*weights, *biases, *[p for norm in norms for p in (norm.scale, norm.shift)]])
     rng = np.random.default_rng(SEED)
-    relu = workload.activation == "relu"
+    activation, slope = ACTIVATIONS[workload.activation]
+    near = neighbors(workload)
 
     def step(x: np.ndarray, t: np.ndarray) -> float:
         y = norms[0].forward(x) if normalised else x
@@ -36,15 +74,13 @@ def written_out(workload: Workload) -> Training:
             if l < hidden:
                 if normalised:
                     z = norms[l + 1].forward(z)
-                y = np.maximum(z, 0) if relu else np.tanh(z)
-        z -= z.max(axis=1, keepdims=True)
-        e = np.exp(z)
-        total = e.sum(axis=1, keepdims=True)
-        loss = float((np.log(total) - (t * z).sum(axis=1, keepdims=True)).mean())
-        delta = (e / total - t) / len(x)
+                y = activation(z)
+        loss, delta = _loss(z, t, workload.penalty)
         d_weights, d_biases, d_norms = [], [], []
         for l in range(hidden, -1, -1):
             d_weights.append(signals[l].T @ delta)
+            if near is not None and l < hidden:
+                d_weights[-1] *= near
             if l == hidden or not normalised:
                 d_biases.append(delta.sum(axis=0))
             if l or normalised:
@@ -52,16 +88,51 @@ def written_out(workload: Workload) -> Training:
                 if workload.dropout:
                     delta *= masks[l]
             if l:
-                y = outputs[l]
-                delta *= (y > 0) if relu else 1 - y * y
+                delta *= slope(outputs[l])
             if normalised:
                 delta, d_scale, d_shift = norms[l].backward(delta)
                 d_norms.append((d_scale, d_shift))
         update([*d_weights[::-1], *d_biases[::-1], *[d for pair in d_norms[::-1] for d in pair]])
         return loss
 
-    classes = workload.sizes[-1]
-    return Training(step, [(x, basis_vectors(y, classes)) for x, y in batches(workload)])
+    return step
+
+
+def _two_branches(workload: Workload) -> Step:
+    """Return the step of two branches with the same weights: as one, with images and mirror images in one batch."""
+    W1, W2, W3 = weights = initial_weights(workload)
+    b1, b2, b3 = biases = [np.zeros(n, np.float32) for n in workload.sizes[1:]]
+    update = updater(workload, [*weights, *biases])
+    activation, slope = ACTIVATIONS[workload.activation]
+
+    def step(x: np.ndarray, t: np.ndarray) -> float:
+        both = np.concatenate([x, mirrored(workload, x)])
+        first = activation(both @ W1 + b1)
+        second = activation(first @ W2 + b2)
+        upright, reversed_ = np.split(first + second, 2)
+        y = upright + reversed_
+        loss, delta3 = _loss(y @ W3 + b3, t, workload.penalty)
+        d_branch = np.tile(delta3 @ W3.T, (2, 1))
+        delta2 = d_branch * slope(second)
+        delta1 = (d_branch + delta2 @ W2.T) * slope(first)
+        d_weights = [both.T @ delta1, first.T @ delta2, y.T @ delta3]
+        update([*d_weights, *[delta.sum(axis=0) for delta in (delta1, delta2, delta3)]])
+        return loss
+
+    return step
+
+
+def _loss(z: np.ndarray, t: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
+    """Return the loss of the signals `z`, and its gradient."""
+    shifted = z - z.max(axis=1, keepdims=True)
+    e = np.exp(shifted)
+    total = e.sum(axis=1, keepdims=True)
+    loss = float((np.log(total) - (t * shifted).sum(axis=1, keepdims=True)).mean())
+    delta = (e / total - t) / len(z)
+    if penalty:
+        loss += penalty * float((z * z).mean())
+        delta += (2 * penalty / z.size) * z
+    return loss, delta
 
 
 class _Norm:

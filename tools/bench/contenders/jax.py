@@ -12,45 +12,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from tinygraph.tools.bench.contenders.jax_networks import initial, network
 from tinygraph.tools.bench.contenders.training import Training, Unsuitable
-from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, NORM_EPS, SMOOTHING, Workload, batches, initial_weights
+from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, Workload, batches
 
 
 def jitted(workload: Workload, device: str = "cpu") -> Training:
     """Return the step."""
     _use(device)
-    act = {"relu": jax.nn.relu, "tanh": jnp.tanh}[workload.activation]
-    hidden = len(workload.sizes) - 2
-
-    def normalised(y: Any, scale: Any, running: Any) -> tuple[Any, Any]:
-        mean, var = jnp.mean(y, 0), jnp.var(y, 0)
-        unbiased = var * (y.shape[0] / (y.shape[0] - 1))
-        running = {
-            "mean": SMOOTHING * running["mean"] + (1 - SMOOTHING) * mean,
-            "var": SMOOTHING * running["var"] + (1 - SMOOTHING) * unbiased,
-        }
-        return (y - mean) * jax.lax.rsqrt(var + NORM_EPS) * scale["a"] + scale["b"], running
+    apply = network(workload)
 
     def loss_of(params: Any, running: Any, key: Any, x: Any, labels: Any) -> tuple[Any, Any]:
-        y, averages = x, []
-        if workload.batch_norm:
-            y, latest = normalised(y, params["norms"][0], running[0])
-            averages.append(latest)
-        for l, layer in enumerate(params["layers"]):
-            if workload.dropout:
-                awake = 1 - workload.dropout[l]
-                key, mask_key = jax.random.split(key)
-                y = jnp.where(jax.random.bernoulli(mask_key, awake, y.shape), y / awake, 0.0)
-            y = y @ layer["W"]
-            if "b" in layer:
-                y = y + layer["b"]
-            if l < hidden:
-                if workload.batch_norm:
-                    y, latest = normalised(y, params["norms"][l + 1], running[l + 1])
-                    averages.append(latest)
-                y = act(y)
-        logs = jax.nn.log_softmax(y)
-        return -jnp.mean(jnp.take_along_axis(logs, labels[:, None], axis=1)), averages
+        z, averages = apply(params, running, key, x)
+        loss = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), labels[:, None], axis=1))
+        return loss + workload.penalty * jnp.mean(z * z) if workload.penalty else loss, averages
 
     @partial(jax.jit, donate_argnums=0)
     def update(state: Any, x: Any, labels: Any) -> tuple[Any, Any]:
@@ -85,7 +60,11 @@ def jitted(workload: Workload, device: str = "cpu") -> Training:
         jax.block_until_ready(state)
         return float(loss)
 
-    return Training(step, [(jnp.asarray(x), jnp.asarray(y)) for x, y in batches(workload)], value)
+    def memory() -> int | None:
+        counted = jax.tree.leaves(state["params"])[0].devices().pop().memory_stats()
+        return int(counted["peak_bytes_in_use"]) if counted else None
+
+    return Training(step, [(jnp.asarray(x), jnp.asarray(y)) for x, y in batches(workload)], value, memory=memory)
 
 
 def _use(device: str) -> None:
@@ -101,15 +80,7 @@ def _use(device: str) -> None:
 
 def _initial(workload: Workload) -> dict[str, Any]:
     """Return parameters, running averages, the moments of Adam and the key."""
-    weights = initial_weights(workload)
-    layers: list[dict[str, Any]] = []
-    for l, W in enumerate(weights):
-        layers.append({"W": jnp.asarray(W)})
-        if not workload.batch_norm or l == len(weights) - 1:
-            layers[-1]["b"] = jnp.zeros(W.shape[1])
-    widths = workload.sizes[:-1] if workload.batch_norm else ()
-    params = {"layers": layers, "norms": [{"a": jnp.ones(n), "b": jnp.zeros(n)} for n in widths]}
-    running = [{"mean": jnp.zeros(n), "var": jnp.ones(n)} for n in widths]
+    params, running = initial(workload)
     state = {"params": params, "running": running, "key": jax.random.key(0)}
     if workload.optimizer == "adam":
         state |= {"n": jnp.zeros((), jnp.int32)} | {k: jax.tree.map(jnp.zeros_like, params) for k in ("m", "s")}

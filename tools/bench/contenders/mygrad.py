@@ -1,4 +1,7 @@
-"""MyGrad, with its guard of memory off, as its documentation advises for speed."""
+"""MyGrad, with its guard of memory off, as its documentation advises for speed.
+
+Neighbourhoods are dense products with a mask: it has no sparse ones.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,18 @@ from mygrad.nnet.losses import softmax_crossentropy
 
 from tinygraph.tools.bench.contenders.training import Training
 from tinygraph.tools.bench.contenders.updates import Averages, updater
-from tinygraph.tools.bench.workloads import NORM_EPS, SEED, SMOOTHING, Workload, batches, initial_weights
+from tinygraph.tools.bench.workloads import (
+    NORM_EPS,
+    SEED,
+    SMOOTHING,
+    Workload,
+    batches,
+    initial_weights,
+    mirrored,
+    neighbors,
+)
+
+ACTIVATIONS = {"relu": relu, "tanh": mg.tanh, "squash": lambda z: z / mg.sqrt(1 + z * z)}
 
 
 def traced(workload: Workload) -> Training:
@@ -28,25 +42,42 @@ def traced(workload: Workload) -> Training:
     params = [*weights, *biases.values(), *[p for pair in scales for p in pair]]
     update = updater(workload, [p.data for p in params])
     rng = np.random.default_rng(SEED)
-    activation = {"relu": relu, "tanh": mg.tanh}[workload.activation]
+    near = neighbors(workload)
+    mask = None if near is None else near.astype(np.float32)
+    activation = ACTIVATIONS[workload.activation]
 
     def normalised(y: Any, i: int) -> Any:
         signals = np.asarray(y)
         averages[i].add(signals.mean(axis=0), signals.var(axis=0, ddof=1), SMOOTHING)
         return batchnorm(y, gamma=scales[i][0], beta=scales[i][1], eps=NORM_EPS)
 
-    def step(x: np.ndarray, labels: np.ndarray) -> Any:
+    def layers(x: np.ndarray) -> Any:
         y = normalised(x, 0) if widths else x
         for l, W in enumerate(weights):
             if workload.dropout:
                 awake = 1 - workload.dropout[l]
                 y = y * ((rng.random(y.shape, np.float32) < awake) / np.float32(awake))
-            z = mg.matmul(y, W)
+            z = mg.matmul(y, W if mask is None or l == hidden else W * mask)
             if l in biases:
                 z = z + biases[l]
             if l < hidden:
                 y = activation(normalised(z, l + 1) if widths else z)
+        return z
+
+    def branches(x: np.ndarray) -> Any:
+        def branch(x: np.ndarray) -> Any:
+            y = activation(mg.matmul(x, weights[0]) + biases[0])
+            return y + activation(mg.matmul(y, weights[1]) + biases[1])
+
+        return mg.matmul(branch(x) + branch(mirrored(workload, x)), weights[2]) + biases[2]
+
+    network = branches if workload.two_branches else layers
+
+    def step(x: np.ndarray, labels: np.ndarray) -> Any:
+        z = network(x)
         loss = softmax_crossentropy(z, labels)
+        if workload.penalty:
+            loss = loss + workload.penalty * mg.mean(z * z)
         loss.backward()
         update([p.grad for p in params])
         return loss

@@ -12,18 +12,20 @@ from typing import Any
 
 import torch
 
+from tinygraph.tools.bench.contenders.pytorch_networks import network
 from tinygraph.tools.bench.contenders.training import Events, Training, Unsuitable
-from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, NORM_EPS, SMOOTHING, Workload, batches
+from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, Workload, batches
 
 
 def eager(workload: Workload, device: str = "cpu") -> Training:
     """Return the step, operation by operation."""
     net = _net(workload, device)
     optimizer = _optimizer(workload, net, fused=True)
+    loss_of = _loss(workload, net)
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(net(x), y)
+        loss = loss_of(x, y)
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -36,7 +38,7 @@ def compiled(workload: Workload, device: str = "cpu") -> Training:
     net = _net(workload, device)
     optimizer = _optimizer(workload, net, fused=False)
     mode = "reduce-overhead" if device == "cuda" else None
-    loss_of = torch.compile(lambda x, y: torch.nn.functional.cross_entropy(net(x), y), mode=mode)
+    loss_of = torch.compile(_loss(workload, net), mode=mode)
     update = torch.compile(optimizer.step, mode=mode)
 
     def step(x: Any, y: Any) -> Any:
@@ -56,23 +58,19 @@ def _net(workload: Workload, device: str) -> Any:
         raise Unsuitable(f"PyTorch {torch.__version__} finds no CUDA device")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.manual_seed(0)
-    activation = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[workload.activation]
-    hidden = len(workload.sizes) - 2
-    modules: list[Any] = [_norm(workload.sizes[0])] if workload.batch_norm else []
-    for l, (n_in, n_out) in enumerate(workload.layers):
-        if workload.dropout:
-            modules.append(torch.nn.Dropout(workload.dropout[l]))
-        normalised = workload.batch_norm and l < hidden
-        modules.append(torch.nn.Linear(n_in, n_out, bias=not normalised))
-        if normalised:
-            modules.append(_norm(n_out))
-        if l < hidden:
-            modules.append(activation())
-    return torch.nn.Sequential(*modules).to(device)
+    return network(workload).to(device)
 
 
-def _norm(n: int) -> Any:
-    return torch.nn.BatchNorm1d(n, eps=NORM_EPS, momentum=1 - SMOOTHING)
+def _loss(workload: Workload, net: Any) -> Callable[[Any, Any], Any]:
+    """Return the loss as a function of inputs and labels."""
+    penalty = workload.penalty
+
+    def loss_of(x: Any, y: Any) -> Any:
+        z = net(x)
+        loss = torch.nn.functional.cross_entropy(z, y)
+        return loss + penalty * (z * z).mean() if penalty else loss
+
+    return loss_of
 
 
 def _optimizer(workload: Workload, net: Any, *, fused: bool) -> Any:
@@ -103,4 +101,4 @@ def _training(step: Callable[[Any, Any], Any], workload: Workload, device: str) 
         last.synchronize()
         return float(first.elapsed_time(last)) / 1e3  # it gives milliseconds
 
-    return Training(step, ready, value, Events(mark, seconds))
+    return Training(step, ready, value, Events(mark, seconds), torch.cuda.max_memory_allocated)

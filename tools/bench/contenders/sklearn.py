@@ -15,6 +15,8 @@ def classifier(workload: Workload) -> Training:
     """Return the step; its loss contains the regulariser."""
     if workload.batch_norm or workload.dropout:
         raise Unsuitable("it has neither batch normalisation nor dropout")
+    if workload.radius is not None or workload.two_branches or workload.activation == "squash" or workload.penalty:
+        raise Unsuitable("it has fully-connected layers, activations and a loss of its own only")
     if workload.sizes[-1] == 2:
         raise Unsuitable("for two classes it has one logistic output, not a softmax of two")
     model = MLPClassifier(

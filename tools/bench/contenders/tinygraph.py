@@ -7,11 +7,11 @@ from importlib import import_module
 from typing import Any
 
 import tinygraph as tg
-from tinygraph import losses, nn, optim
+from tinygraph import losses, optim
 from tinygraph.errors import BackendError
-from tinygraph.models import fully_connected
+from tinygraph.tools.bench.contenders.tinygraph_networks import network, weights
 from tinygraph.tools.bench.contenders.training import Events, Training, Unsuitable
-from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, NORM_EPS, SMOOTHING, Workload, basis_vectors, batches
+from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, Workload, basis_vectors, batches
 
 ON_GPU = "cupy"  # the backend there; on the CPU it is the default one
 
@@ -23,36 +23,25 @@ def eager(workload: Workload, device: str = "cpu") -> Training:
             tg.use(ON_GPU)
         except BackendError as error:
             raise Unsuitable(str(error)) from None
-    net: nn.Module = fully_connected(
-        workload.sizes,
-        workload.activation,
-        dropout=workload.dropout or None,
-        batch_norm="hidden" if workload.batch_norm else None,
-        seed=0,
-    )
-    if workload.batch_norm:
-        net = nn.Sequential(nn.BatchNorm(workload.sizes[0]), net)
-    for _, module in net.named_modules():
-        if isinstance(module, nn.Dropout):
-            module.shared = False
-        if isinstance(module, nn.BatchNorm):
-            module.smoothing, module.eps = SMOOTHING, NORM_EPS
-    net.train()
-    weights = [p for p in net.parameters() if p.role == "weight"]
+    net = network(workload)
+    decayed = weights(net) if workload.rho else []
     optimizer: optim.Optimizer
     if workload.optimizer == "adam":
         optimizer = optim.Adam(net.parameters(), workload.lr, BETAS, eps=ADAM_EPS)
     else:
         optimizer = optim.SGD(net.parameters(), workload.lr)
-    rho = workload.rho
+    rho, penalty = workload.rho, workload.penalty
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         optimizer.zero_grad()
-        loss = losses.cross_entropy(net(x), y)
+        z = net(x)
+        loss = losses.cross_entropy(z, y)
+        if penalty:
+            loss = loss + penalty * (z * z).mean()
         loss.backward()
-        if rho:
+        if decayed:
             with tg.no_grad():
-                for W in weights:
+                for W in decayed:
                     if W.grad is not None:
                         W.grad = W.grad + (2 * rho) * W
         optimizer.step()
@@ -66,7 +55,10 @@ def eager(workload: Workload, device: str = "cpu") -> Training:
 
     classes = workload.sizes[-1]
     ready = [(tg.tensor(x), tg.tensor(basis_vectors(y, classes))) for x, y in batches(workload)]
-    return Training(step, ready, value, _events() if backend.name == "cupy" else None)
+    if backend.name != ON_GPU:
+        return Training(step, ready, value)
+    pool = import_module(ON_GPU).get_default_memory_pool()  # keeps what it was given, so this is the most
+    return Training(step, ready, value, _events(), lambda: int(pool.total_bytes()))
 
 
 def compiled(workload: Workload, device: str = "cpu") -> Training:

@@ -37,12 +37,15 @@ class Training:
         Takes what `step` returned, waits until the update is done and returns the loss as a number.
     events : Events, optional
         Where the library offers them on the device it works on.
+    memory : callable
+        Returns the bytes of the device that the library has counted at the peak; None where it counts none.
     """
 
     step: Callable[[Any, Any], Any]
     batches: list[tuple[Any, Any]]
     value: Callable[[Any], float] = float
     events: Events | None = None
+    memory: Callable[[], int | None] = lambda: None
 
 
 Make = Callable[..., Training]  # takes a workload, and where the contender can use a GPU, the device

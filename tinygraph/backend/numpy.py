@@ -96,9 +96,13 @@ def max(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray
 
 def mean(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
     """Return the mean over `axis`; half precision is added up in single, single in double."""
-    wider = np.float32 if x.dtype.char == "e" else np.float64
-    wide: Any = np.add.reduce(x, axis, wider, None, keepdims)  # type: ignore[call-overload]
+    wide: Any = np.add.reduce(x, axis, mean_dtype(x.dtype), None, keepdims)  # type: ignore[call-overload]
     return _narrowed(wide / (x.size // wide.size if wide.size else 1), x.dtype, out)
+
+
+def mean_dtype(dtype: np.dtype) -> Any:
+    """Return the dtype in which a mean of elements of a dtype is computed."""
+    return np.float32 if dtype.char == "e" else np.float64
 
 
 def _narrowed(wide: Any, dtype: np.dtype, out: np.ndarray | None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
+from ..backend.numpy import mean_dtype
 from ..backend.random import mask_bits
 from .kernels import CodeGenerator, product_of
 from .operations import Affine, ColumnSums, Dot, Gemm
@@ -44,11 +45,13 @@ class NumpyCodeGenerator(CodeGenerator):
             if product is not None:
                 return _Blas(self, product, inputs, out).lines
         if i.kind in REDUCTIONS:
-            ufunc = REDUCTIONS[i.kind]
-            reduce, y = self.names(ufunc.reduce, f"{ufunc.__name__}_reduce"), self.names(out, "y")
             half = i.kind == "sum" and out.dtype.char == "e"  # added up in single precision
-            how = f"{self.literal(op.axis)}, {self.names(np.float32, 'float32') if half else None}, {y}"
-            return [f"{reduce}({self.names(inputs[0], 'a')}, {how}, {bool(op.keepdims)})"]
+            return [self._reduce(REDUCTIONS[i.kind], op, inputs[0], out, np.float32 if half else None)]
+        if i.kind == "mean" and out.size:
+            wide = np.empty(out.shape, mean_dtype(out.dtype))
+            count = self.literal(inputs[0].size // out.size)
+            divide = self.line(np.divide, "divide", wide, count, f"out={self.names(out, 'y')}", "casting='same_kind'")
+            return [self._reduce(np.add, op, inputs[0], wide, wide.dtype), divide]
         if i.kind == "bernoulli":
             return [self.line(_masks(op), "bernoulli", *inputs, out)]
         if i.kind == "where" and inputs[0].dtype == bool:
@@ -61,6 +64,13 @@ class NumpyCodeGenerator(CodeGenerator):
             arrays = "".join(f"{self.names(a, 'a')}, " for a in inputs)
             return [self.line(np.concatenate, "concatenate", f"({arrays})", self.literal(op.axis), out)]
         return None
+
+    def _reduce(self, ufunc: np.ufunc, op: Any, x: Array, out: np.ndarray, dtype: Any) -> str:
+        """Return the line that joins elements along the axes of an operation, in a dtype, by default that of `x`."""
+        reduce = self.names(ufunc.reduce, f"{ufunc.__name__}_reduce")
+        how = None if dtype is None else self.names(dtype, "dtype")
+        arguments = self.names(x, "a"), self.literal(op.axis), how, self.names(out, "y"), bool(op.keepdims)
+        return f"{reduce}({', '.join(map(str, arguments))})"
 
 
 class _Blas:

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import partial, reduce, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec
 
-import numpy as np
-
 from .arguments import check_name, positive
 from .errors import GraphError, ShapeError
 from .labels import BINARY, CLASSES, REAL, SIGNS, TASKS, Labels, number_of_tasks
@@ -24,7 +22,7 @@ from .ops.elementwise import abs as absolute
 from .ops.elementwise import add, equal, square, where
 from .ops.loss import sigmoid_cross_entropy, softmax_cross_entropy
 from .ops.loss import squared_error as squared_error_op
-from .ops.reduce import norm
+from .ops.reduce import in_single, norm
 from .ops.reduce import sum as total
 from .ops.shape import reshape
 from .tensors import Tensor
@@ -283,8 +281,7 @@ def _logistic(caller: str, scores: Operand, sign: Operand) -> Tensor:
 
 def _batch_mean(cost: Tensor) -> Tensor:
     """Return the sum of all elements over the length of the first axis; of half precision, summed up in single."""
-    single = cost.astype(np.float32) if cost.dtype.char == "e" else cost
-    return (total(single) * (1.0 / cost.shape[0])).astype(cost.dtype)
+    return (total(in_single(cost)) * (1.0 / cost.shape[0])).astype(cost.dtype)
 
 
 def _check_same_shape(caller: str, output: Tensor, target: Tensor) -> None:

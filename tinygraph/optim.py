@@ -17,7 +17,7 @@ from .errors import ArgumentError
 from .mode import no_grad
 from .operators import Operand
 from .ops.elementwise import add, clip, maximum, minimum, sqrt, square, subtract_scaled
-from .ops.reduce import norm
+from .ops.reduce import in_single, norm
 from .ops.shape import concatenate, reshape
 from .ops.state import update_
 from .tensors import Tensor, read_grads, write_grads
@@ -400,7 +400,7 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
     if not with_gradient:
         raise ArgumentError("clip_grad_norm: no parameter has a gradient; call backward first")
     with no_grad():
-        gradients = [_in_single(p.grad) for p in with_gradient if p.grad is not None]
+        gradients = [in_single(p.grad) for p in with_gradient if p.grad is not None]
         size = norm(concatenate([reshape(norm(g), (1,)) for g in gradients]))
         longest = float(np.finfo(size.dtype).max) / 2
         largest = longest / math.sqrt(sum(g.size for g in gradients))
@@ -408,10 +408,6 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
         for p, g in zip(with_gradient, gradients, strict=True):
             p.grad = (clip(g, -largest, largest) * factor).astype(p.dtype)
     return size
-
-
-def _in_single(g: Tensor) -> Tensor:
-    return g.astype(np.float32) if g.dtype.char == "e" else g
 
 
 def clip_grad_value(params: Iterable[Tensor], limit: float) -> None:

@@ -41,11 +41,15 @@ def _check_logits(op: Op, *inputs: Tensor) -> None:
         raise ShapeError(f"{op.name}: expected logits of shape (B, classes), got {inputs[0].shape}")
 
 
+def _total(xp: Any, cost: Array, factor: float, dtype: Any) -> Array:
+    """Return the sum of all elements times a number, in a dtype; that of half precision is computed in single."""
+    total = xp.sum(in_single(cost)) * factor
+    return total if total.dtype == dtype else total.astype(dtype)
+
+
 def _squared_error(xp: Any, output: Array, target: Array, out: Array | None = None) -> Array:
     difference = output - target
-    if difference.dtype.char == "e":
-        return (xp.sum(xp.square(in_single(difference))) * (1.0 / output.shape[0])).astype(difference.dtype)
-    return xp.sum(xp.square(difference)) * (1.0 / output.shape[0])
+    return _total(xp, xp.square(in_single(difference)), 1.0 / output.shape[0], difference.dtype)
 
 
 @operation("doutput = dy 2 (output - target) / B, dtarget = -doutput", Op, forward=_squared_error, check=_check_pair)
@@ -68,9 +72,7 @@ def _softmax_cross_entropy(xp: Any, z: Array, target: Array, out: Array | None =
     log_y = c - xp.log(xp.sum(xp.exp(c), axis=-1, keepdims=True))
     # An impossible class (z = -inf) that is not the target costs nothing: 0 log 0 = 0.
     cost = xp.where(target == 0, xp.zeros_like(target), log_y) * target
-    if cost.dtype.char == "e":
-        return (xp.sum(in_single(cost)) * (-1.0 / z.shape[0])).astype(cost.dtype)
-    return xp.sum(cost) * (-1.0 / z.shape[0])
+    return _total(xp, cost, -1.0 / z.shape[0], cost.dtype)
 
 
 @operation("dz = dy (softmax(z) sum(target) - target) / B", Op, forward=_softmax_cross_entropy, check=_check_logits)

@@ -129,7 +129,7 @@ class Norm(Reduction):
 
 
 def in_single(x: Array) -> Array:
-    """Return half precision as single precision, which holds its squares and sums of them; else `x` itself."""
+    """Return an array or a tensor of half precision in single, which holds its squares and their sums; else `x`."""
     return x.astype(np.float32) if x.dtype.char == "e" else x
 
 

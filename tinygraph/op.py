@@ -132,9 +132,7 @@ class Op:
             y.requires_grad = False
         if self.view:
             y.modified = VIEW
-            x = inputs[0]
-            if x.modified >= 0 or x._sharing is not None:
-                x.share(y)
+            inputs[0].share(y)
         for watcher in watchers:
             watcher.made(self, inputs, y)
         return y

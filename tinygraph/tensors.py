@@ -232,16 +232,16 @@ class Tensor(Operators):
         """
         leaf = Tensor(self.data, self.backend, name=self.name)
         leaf.modified = self.modified
-        if self.modified >= 0 or self._sharing is not None:
-            self.share(leaf)
+        self.share(leaf)
         for watcher in mode.watchers:
             watcher.shares(self, leaf)
         return leaf
 
     def share(self, other: Tensor) -> None:
-        """Note a tensor made in the memory of this one: its twin if it is a leaf that is written to, or a view."""
-        sharing = self._sharing or Sharing(self)
-        sharing.add(other, sharing.views if other.modified < 0 else sharing.twins)
+        """Note a tensor made in the memory of this one, if that is written to: its twin if it is a leaf, or a view."""
+        if self.modified >= 0 or self._sharing is not None:
+            sharing = self._sharing or Sharing(self)
+            sharing.add(other, sharing.views if other.modified < 0 else sharing.twins)
 
     def keep_views(self) -> None:
         """Give the views of this leaf memory of their own, since it is about to be written to."""

@@ -245,8 +245,7 @@ class CacheEntry:
                 array = op.forward(backend.xp, array)
             made[id(x)] = y = Tensor(array, backend)
             y.modified = VIEW
-            if base.modified >= 0 or base._sharing is not None:
-                base.share(y)
+            base.share(y)
         return made[id(x)] if type(x) is View else x
 
 

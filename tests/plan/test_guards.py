@@ -115,45 +115,36 @@ def test_a_plan_keeps_no_tensor_of_its_recording_alive():
     assert tg.compile(work)(X).numpy().tolist() == [4.0, 7.0]
 
 
-def test_a_clock_read_by_a_callback_of_the_collector_is_no_doing_of_the_function():
+def is_recorded_during_collections(callback):
     import gc
 
+    def work(x):
+        gc.collect()
+        return x * 2.0
+
+    gc.callbacks.append(callback)
+    try:
+        return tg.compile(work)(X).numpy().tolist() == [2.0, 4.0]
+    finally:
+        gc.callbacks.remove(callback)
+
+
+def test_a_clock_read_by_a_callback_of_the_collector_is_no_doing_of_the_function():
     space = {"time": time, "__name__": "another"}
     exec("def look(phase, info): time.perf_counter()", space)
-    look = space["look"]
-    gc.callbacks.append(look)
-    try:
-
-        def work(x):
-            gc.collect()
-            return x * 2.0
-
-        assert tg.compile(work)(X).numpy().tolist() == [2.0, 4.0]
-    finally:
-        gc.callbacks.remove(look)
+    assert is_recorded_during_collections(space["look"])
 
 
 collections_seen = 0
 
 
 def test_what_a_callback_of_the_collector_changes_is_no_doing_of_the_function():
-    import gc
-
     def note(phase, info):
         global collections_seen
         collections_seen += 1
 
-    gc.callbacks.append(note)
-    try:
-
-        def work(x):
-            gc.collect()
-            return x * 2.0
-
-        assert tg.compile(work)(X).numpy().tolist() == [2.0, 4.0]
-        assert collections_seen > 0
-    finally:
-        gc.callbacks.remove(note)
+    assert is_recorded_during_collections(note)
+    assert collections_seen > 0
 
 
 SAME = [(1, 1), (1.0, 1.0), ("a" * 99, "".join(["a"] * 99)), (float("nan"), float("nan")), ((1, 2.0), (1, 2.0))]

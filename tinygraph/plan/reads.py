@@ -10,7 +10,6 @@ afterwards the function has changed; what stays is compared before every replay 
 from __future__ import annotations
 
 import abc
-import array
 import collections
 import contextvars
 import ctypes
@@ -39,14 +38,15 @@ from ..backend import Backend, current
 from ..errors import CompileError
 from ..op import Op
 from ..tensors import Tensor
+from . import purity
 from .abstract import Unknown
 from .bytecode import FAMILIAR, LIBRARY, Names, names_of
 from .generators import GENERATORS, shared_generators, state_of
 from .places import MISSING, Read, cell_value, content, members
 from .program import is_ours
-from .purity import is_pure
+from .trees import BUFFERS
 
-FIXED = (bool, int, float, complex, str, bytes, type(None), type(...), np.dtype, np.generic, np.ufunc, range, slice)
+FIXED = (*purity.FIXED, range, slice)
 BUILTIN = (
     types.BuiltinFunctionType,
     types.MethodDescriptorType,
@@ -58,7 +58,6 @@ BUILTIN = (
 )
 GETTERS = (operator.attrgetter, operator.methodcaller, operator.itemgetter)
 CONTAINERS = (tuple, list, dict, set, frozenset)
-BUFFERS = (bytearray, memoryview, array.array)
 CTYPES = (ctypes._SimpleCData, ctypes.Array, ctypes.Structure, ctypes.Union)
 FACTS = ("name", "role", "requires_grad", "shape", "dtype", "ndim", "size", "is_leaf", "backend")  # of a tensor
 SEEN = (
@@ -82,7 +81,7 @@ def _nothing() -> None:
 
 
 NAMELESS = names_of(_nothing.__code__, "")
-AT_BACKEND = replace(NAMELESS)  # stands for the names of a code where a backend or a logger begins
+AT_BACKEND = replace(NAMELESS)  # stands for the names of a code from which on nothing is looked at until it returns
 
 
 class Reads:
@@ -354,7 +353,7 @@ class Reads:
             return self._look_in_module(x, names)
         if isinstance(x, type):
             return self._look_at_class(x, names)
-        if isinstance(x, Backend | self._unguarded) or (isinstance(x, Op) and not is_pure(x)):
+        if isinstance(x, Backend | self._unguarded) or (isinstance(x, Op) and not purity.is_pure(x)):
             return []  # the latter runs in every replay, and reads then
         if isinstance(x, np.ndarray):
             self._note("content", x, None, content(x), f"array {name}")

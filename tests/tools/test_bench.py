@@ -76,6 +76,9 @@ def test_all_train_as_the_step_by_hand_does(name, kind):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", SMALL | LARGER)
 def test_what_torch_compiles_trains_as_the_step_by_hand_does(kind):
+    torch = pytest.importorskip("torch")
+    if " " in torch.__file__:
+        pytest.skip("torch.compile gives the linker the path of its libraries unquoted, and this one has a space")
     workload = (SMALL | LARGER)[kind]
     theirs = losses(training_of("torch-compile", workload), 12)
     np.testing.assert_allclose(theirs, losses(training_of("numpy", workload), 12), rtol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -34,35 +35,65 @@ def choose(kind: str, name: Any, table: Mapping[str, T]) -> T:
     return table[check_name(kind, name, table)]
 
 
+def _scalar(value: Any) -> Any:
+    """Return the element of an array with no axes, and anything else as it is."""
+    return value[()] if isinstance(value, np.ndarray) and not value.ndim else value
+
+
+def number(name: str, value: Any) -> int | float:
+    """Return a number as one of Python's, which adapts to arrays beside it, or raise an `ArgumentError`."""
+    plain = value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
+    if not isinstance(plain, int | float):
+        raise ArgumentError(f"{name} must be a number, got {value!r}")
+    return plain
+
+
+def whole(value: Any) -> int | None:
+    """Return a whole number as an int, and None for anything else; a truth value is none."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
 def whole_number(name: str, value: Any, low: int, below: int | None = None) -> int:
     """Return `value` as an int, or raise an `ArgumentError` that says which whole numbers are allowed."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | np.integer)
-        or value < low
-        or (below is not None and value >= below)
-    ):
+    n = whole(value)
+    if n is None or n < low or (below is not None and n >= below):
         allowed = f"of at least {low}" if below is None else f"from {low} to {below - 1}"
         raise ArgumentError(f"{name} must be a whole number {allowed}, got {value!r}")
-    return int(value)
+    return n
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether `value` is a number that a float holds, neither infinite nor NaN."""
+    try:
+        return isinstance(value, REAL) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def finite_number(name: str, value: Any) -> float:
     """Return `value` as a float, or raise an `ArgumentError` if it is no finite number."""
-    if not isinstance(value, REAL) or not math.isfinite(value):
+    scalar = _scalar(value)
+    if not _is_finite(scalar):
         raise ArgumentError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+    return float(scalar)
 
 
 def positive(name: str, value: Any, *, zero: bool = False) -> float:
     """Return a finite positive number (or zero, if allowed) as a float, or raise an `ArgumentError` that says so."""
-    if not isinstance(value, REAL) or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    scalar = _scalar(value)
+    if not _is_finite(scalar) or scalar < 0 or (scalar == 0 and not zero):
         raise ArgumentError(f"{name} must be a finite number {'of at least' if zero else 'above'} 0, got {value!r}")
-    return float(value)
+    return float(scalar)
 
 
 def fraction(name: str, value: Any) -> float:
     """Return a number of at least 0 and below 1 as a float, or raise an `ArgumentError` that says so."""
-    if isinstance(value, bool) or not isinstance(value, REAL) or not 0 <= value < 1:
+    scalar = _scalar(value)
+    if isinstance(scalar, bool) or not isinstance(scalar, REAL) or not 0 <= scalar < 1:
         raise ArgumentError(f"{name} must be at least 0 and below 1, got {value!r}")
-    return float(value)
+    return float(scalar)

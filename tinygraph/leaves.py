@@ -8,10 +8,12 @@ import numpy as np
 
 from .arguments import check_name
 from .backend import Backend, current
-from .backend.conversion import constant, find_dtype, host_array
+from .backend.conversion import NATIVE, constant, find_dtype, host_array, number_array
 from .errors import BackendError, DTypeError, GraphError, ShapeError
 from .mode import mode
-from .operators import Operand, offers
+from .operand_checks import check_dtypes
+from .operators import Operand, functions, offers
+from .promotion import NUMBERS, beyond, common_dtype, comparable, of_numbers, with_number
 from .tensors import CONSTANT, RESULT, Role, Tensor, describe, next_index
 
 __all__ = ["parameter", "tensor"]
@@ -39,18 +41,24 @@ def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, 
     backend = current()
     for watcher in mode.watchers:
         watcher.copies()
+    wanted = None if dtype is None else find_dtype(dtype, "tensor")
     if isinstance(array_like, Tensor):
         array_like = array_like.to(backend).data
     data: Any
-    if isinstance(array_like, backend.array_type):
-        array: Any = array_like
-        data = array.copy() if dtype is None else array.astype(find_dtype(dtype))
+    if _is_device_array(array_like, backend):
+        find_dtype(array_like.dtype, "tensor")
+        data = array_like.copy() if wanted is None else array_like.astype(wanted)
     else:
         host = host_array(array_like)
-        data = backend.asarray(np.array(host, host.dtype if dtype is None else find_dtype(dtype), order="C"))
+        data = backend.asarray(np.array(host, host.dtype if wanted is None else wanted, order="C"))
     if requires_grad and data.dtype.kind != "f":
         raise DTypeError(f"tensor: only floating tensors have gradients, got {data.dtype}; pass dtype='float32'")
     return Tensor(data, backend, requires_grad=requires_grad, name=name)
+
+
+def _is_device_array(value: Any, backend: Backend) -> bool:
+    """Whether `value` is an array of the backend, and not of NumPy."""
+    return isinstance(value, backend.array_type) and not isinstance(value, np.ndarray)
 
 
 def parameter(array_like: Operand, name: str | None = None, role: Role = "weight", dtype: Any = None) -> Tensor:
@@ -74,31 +82,55 @@ def parameter(array_like: Operand, name: str | None = None, role: Role = "weight
 
 
 def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
-    """Return `value` as a tensor; a number takes dtype and backend of `like`, an array keeps its dtype.
+    """Return `value` as a tensor on the backend of `like`.
+
+    A number adapts to the dtype of `like`, and Python floats in lists do if that is floating; an array keeps its own.
 
     Raises
     ------
     DTypeError
-        If `value` holds anything but numbers.
+        If `value` holds anything but numbers, or is one that the dtype does not hold.
     """
     if isinstance(value, Tensor):
         return value
-    backend = current() if like is None else like.backend
-    number = value[()] if isinstance(value, np.ndarray) and not value.ndim else value
-    if isinstance(number, bool | int | float | np.generic) and like is not None:
-        for watcher in mode.watchers:
-            stand_in: Tensor | None = watcher.takes(number, like)
-            if stand_in is not None:
-                return stand_in
-        dtype = like.data.dtype
-        if dtype.kind == "f" or isinstance(number, bool | int | np.integer | np.bool_):
-            data = constant(number, dtype, backend)
-            leaf = made_of(value, data if number is value else data.copy(), backend)
-            leaf.modified = CONSTANT
-            return leaf
-    return made_of(
-        value, number if isinstance(number, backend.array_type) else backend.asarray(host_array(number)), backend
-    )
+    backend, beside = (current(), None) if like is None else (like.backend, like.data.dtype)
+    kind: Any = type(value)
+    if kind is backend.array_type and value.dtype in NATIVE and (value.ndim or beside is None):
+        return made_of(value, value, backend)
+    if _is_device_array(value, backend):
+        find_dtype(value.dtype, "tensor")
+        return made_of(value, value, backend)
+    if beside is not None and is_number(value):
+        return _of_number(value, beside, backend)
+    floating = np.float32 if beside is None or beside.kind != "f" else beside
+    return made_of(value, backend.asarray(host_array(value, floating)), backend)
+
+
+def is_number(value: Any) -> bool:
+    """Whether an operand adapts to the dtype of others: a number of Python's or NumPy's, or an array with no axes."""
+    return isinstance(value, NUMBERS) or (isinstance(value, np.ndarray) and not value.ndim)
+
+
+def _of_number(source: Any, beside: np.dtype[Any], backend: Backend, op: Any = None) -> Tensor:
+    """Return a number, or an array with no axes, as a leaf that adapts to operands of the dtype `beside`."""
+    number: Any = source[()] if isinstance(source, np.ndarray) else source
+    for watcher in mode.watchers:
+        stand_in: Tensor | None = watcher.takes(number, beside, backend)
+        if stand_in is not None:
+            return stand_in
+    compared = op is not None and op.compares
+    if compared:
+        number = comparable(number, beside)
+    dtype = beside if beside.kind == "f" else with_number(beside, number, compared)
+    if isinstance(number, np.generic):
+        number = number_array(number).item()
+    try:
+        data = constant(number, dtype, backend)
+    except OverflowError:
+        raise beyond(number, dtype, "tensor" if op is None else op.label) from None
+    leaf = made_of(source, data.copy() if isinstance(source, np.ndarray) else data, backend)
+    leaf.modified = CONSTANT
+    return leaf
 
 
 def made_of(source: Any, data: Any, backend: Backend) -> Tensor:
@@ -116,23 +148,78 @@ def made_of(source: Any, data: Any, backend: Backend) -> Tensor:
     return leaf
 
 
-def as_tensors(operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
-    """Return the operands as tensors; numbers take the dtype of the first tensor among them."""
-    like = None
-    for t in operands:
-        if t.__class__ is Tensor:
-            like = t
-            break
-    return tuple([as_tensor(t, like) for t in operands])
+def as_operands(op: Any, operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+    """Return the operands of an operation with arrays as tensors; if there are none, with numbers as tensors.
+
+    Numbers adapt to the tensors from `op.promotes_from` on, which are to meet in one dtype; where that is None, to the
+    first of all.
+    """
+    dtypes: list[np.dtype[Any]] = []
+    numbers = []
+    backend = None
+    for place, x in enumerate(operands):
+        if x.__class__ is Tensor:
+            backend = backend or x.backend
+            if place >= (op.promotes_from or 0) and x.data.dtype not in dtypes:
+                dtypes.append(x.data.dtype)
+        elif isinstance(x, NUMBERS) or (isinstance(x, np.ndarray) and not x.ndim):
+            numbers.append(place)
+        else:
+            return _arrays_as_tensors(operands)
+    beside: Any = dtypes[0] if dtypes else of_numbers([operands[place] for place in numbers])
+    if len(dtypes) > 1 and op.promotes_from is not None:
+        beside = common_dtype(dtypes)
+        if beside is None:
+            check_dtypes(op, tuple([x for x in operands if x.__class__ is Tensor]))
+    inputs = list(operands)
+    for place in numbers:
+        inputs[place] = _of_number(operands[place], beside, backend or current(), op)
+    return tuple(inputs)
+
+
+def _arrays_as_tensors(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+    """Return the operands with arrays as tensors, and with lists where there are no arrays: they adapt to these."""
+    tensors = [x for x in operands if x.__class__ is Tensor]
+    like = next((t for t in tensors if t.data.dtype.kind == "f"), tensors[0] if tensors else None)
+    left = (list, tuple) if any(isinstance(x, np.ndarray) and x.ndim for x in operands) else ()
+    return tuple([x if is_number(x) or isinstance(x, left) else as_tensor(x, like) for x in operands])
+
+
+def in_common_dtype(op: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the inputs of an operation, from `op.promotes_from` on converted to the dtype in which they meet.
+
+    Raises
+    ------
+    DTypeError
+        If two of these are of different floating dtypes.
+    """
+    start = op.promotes_from
+    meeting = inputs[start:]
+    dtypes = {t.data.dtype for t in meeting}
+    if len(dtypes) == 1:
+        return inputs
+    dtype = common_dtype(list(dtypes))
+    if dtype is None:
+        check_dtypes(op, meeting)
+    return (*inputs[:start], *[t if t.data.dtype == dtype else functions["astype"](t, dtype) for t in meeting])
+
+
+def as_tensors(op: Any, operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
+    """Return the operands as the tensors that an operation is applied to, by `as_operands` and `in_common_dtype`."""
+    while not all(isinstance(x, Tensor) for x in operands):
+        operands = as_operands(op, operands)
+    return in_common_dtype(op, operands)
 
 
 def matching(caller: str, argument: str, value: Operand, t: Tensor, or_number: bool = False) -> Tensor:
     """Return `value` as a tensor of the backend, shape and dtype of `t`, or with one element if that is allowed.
 
+    What meets `t` in its dtype, as whole numbers beside a floating tensor do, is converted.
+
     Raises
     ------
     BackendError, ShapeError, DTypeError
-        If it is not; `caller` asks, and `argument` is what it calls the value.
+        If it does not fit; `caller` asks, and `argument` is what it calls the value.
     """
     v = as_tensor(value, t)
     if v.backend is not t.backend:
@@ -140,7 +227,9 @@ def matching(caller: str, argument: str, value: Operand, t: Tensor, or_number: b
     if v.data.shape != t.data.shape and not (or_number and v.data.size == 1):
         raise ShapeError(f"{caller}: {argument} must have the shape of {describe(t)}, {t.shape}, got {v.shape}")
     if v.data.dtype != t.data.dtype:
-        raise DTypeError(f"{caller}: {argument} must be {t.dtype}, as {describe(t)} is, got {v.dtype}")
+        if common_dtype([v.data.dtype, t.data.dtype]) is not t.data.dtype:
+            raise DTypeError(f"{caller}: {argument} must be {t.dtype}, as {describe(t)} is, got {v.dtype}")
+        v = functions["astype"](v, t.data.dtype)
     return v
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .backend import Array
 from .errors import TinygraphError
-from .leaves import as_tensors, mixed_backends
+from .leaves import as_operands, in_common_dtype, mixed_backends
 from .mode import mode
 from .operand_checks import check_dtypes, check_result
 from .operators import Operand
@@ -50,10 +52,18 @@ class Op:
     differentiable: ClassVar[bool] = True  # False: the output carries no gradient (a comparison, an index)
     random: ClassVar[bool] = False  # True: each call gives another result, even for the same inputs
     view: ClassVar[bool] = False  # True: the output is the first input's memory, seen in another way
+    promotes_from: ClassVar[int | None] = None  # inputs from this one on are converted to their common dtype
+    compares: ClassVar[bool] = False  # True: inputs are only compared, so numbers may be beyond their dtype
 
     def __init_subclass__(cls) -> None:
         if "name" not in vars(cls):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __post_init__(self) -> None:
+        """Make Python's numbers of NumPy's among the fields: they adapt to the arrays that they meet."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic) and value.dtype.kind in "fiub":
+                object.__setattr__(self, name, value.item())
 
     @property
     def label(self) -> str:
@@ -86,23 +96,33 @@ class Op:
     def __call__(self, *operands: Operand) -> Tensor:
         """Apply the operation to tensors, arrays or numbers; return its output as a tensor."""
         backend: Any = None
-        wants_gradient = False
+        dtype: Any = None
+        wants_gradient = mixed = False
         arrays = []
-        for t in operands:
-            if t.__class__ is not Tensor:
-                return self(*as_tensors(operands))
-            if t.backend is not backend:
-                if backend is not None:
-                    raise mixed_backends(self.label, operands[0], t)
-                backend = t.backend
-            if t.requires_grad:
-                wants_gradient = True
-            arrays.append(t.data)
-        inputs: tuple[Tensor, ...] = operands
         try:
-            self.check(*inputs)
+            for t in operands:
+                if t.__class__ is not Tensor:
+                    inputs = as_operands(self, operands)
+                    break
+                if t.backend is not backend:
+                    if backend is not None:
+                        raise mixed_backends(self.label, operands[0], t)
+                    backend = t.backend
+                if t.requires_grad:
+                    wants_gradient = True
+                data = t.data
+                if data.dtype is not dtype:
+                    mixed = dtype is not None
+                    dtype = data.dtype
+                arrays.append(data)
+            else:
+                inputs = in_common_dtype(self, operands) if mixed and self.promotes_from is not None else operands
+                if inputs is operands:
+                    self.check(*inputs)
         except TinygraphError as error:
             raise _located(error) from None
+        if inputs is not operands:
+            return self(*inputs)
         watchers = mode.watchers
         for watcher in watchers:
             data = watcher.computes(self, inputs)

@@ -62,11 +62,14 @@ def check_broadcast(op: Labelled, inputs: tuple[Tensor, ...]) -> None:
                 length = n
 
 
-def check_floating(op: Labelled, inputs: tuple[Tensor, ...]) -> None:
-    """Raise an error if no input is floating."""
-    for t in inputs:
-        if t.data.dtype.kind == "f":
-            return
-    raise DTypeError(
-        f"{op.label}: expected a floating tensor, got {inputs[0].dtype}; convert it with .astype('float32')"
-    )
+def check_floating(op: Labelled, t: Tensor) -> None:
+    """Raise an error if an input is not floating."""
+    if t.data.dtype.kind != "f":
+        raise wrong_kind(op, t)
+
+
+def wrong_kind(op: Labelled, t: Tensor) -> DTypeError:
+    """Return the error for an input of whole numbers or truth values where an operation does not take them."""
+    if t.data.dtype.kind == "b" and getattr(op, "kinds", "f") != "f":
+        return DTypeError(f"{op.label}: expected numbers, got truth values; convert them with .astype('int64')")
+    return DTypeError(f"{op.label}: expected a floating tensor, got {t.dtype}; convert it with .astype('float32')")

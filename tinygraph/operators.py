@@ -13,6 +13,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from .errors import ArgumentError
+
 Operand = Any  # a Tensor, a NumPy array, a number, or nested lists of numbers
 Axis = int | tuple[int, ...] | None
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,37 +80,37 @@ class Operators:
         """The transpose: all axes in reverse order."""
         return functions["transpose"](self)
 
-    def transpose(self, *axes: int) -> Self:
-        """Return the tensor with its axes in the order `axes` (none: reversed)."""
-        return functions["transpose"](self, axes or None)
+    def transpose(self, *axes: int | Sequence[int] | None) -> Self:
+        """Return the tensor with its axes in the order `axes`, numbers or one tuple of them (none: reversed)."""
+        return functions["transpose"](self, axes[0] if len(axes) == 1 else axes or None)
 
-    def reshape(self, *shape: int | Sequence[int]) -> Self:
+    def reshape(self, *shape: int | Sequence[int], **options: Any) -> Self:
         """Return the same elements in another shape, given as ``reshape(2, 3)`` or ``reshape((2, 3))``."""
-        return functions["reshape"](self, shape[0] if len(shape) == 1 else shape)
+        return _without("reshape", options, order="C")(self, shape[0] if len(shape) == 1 else shape)
 
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Self:
+    def sum(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
         """Return the sum over `axis`; see `tinygraph.sum`."""
-        return functions["sum"](self, axis, keepdims)
+        return _without("sum", options)(self, axis, keepdims)
 
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Self:
+    def mean(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
         """Return the mean over `axis`; see `tinygraph.mean`."""
-        return functions["mean"](self, axis, keepdims)
+        return _without("mean", options)(self, axis, keepdims)
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Self:
+    def max(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
         """Return the maximum over `axis`; see `tinygraph.max`."""
-        return functions["max"](self, axis, keepdims)
+        return _without("max", options)(self, axis, keepdims)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Self:
+    def min(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
         """Return the minimum over `axis`; see `tinygraph.min`."""
-        return functions["min"](self, axis, keepdims)
+        return _without("min", options)(self, axis, keepdims)
 
-    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Self:
+    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **options: Any) -> Self:
         """Return the variance over `axis`; see `tinygraph.var`."""
-        return functions["var"](self, axis, keepdims, ddof)
+        return _without("var", options)(self, axis, keepdims, ddof)
 
-    def argmax(self, axis: int = -1) -> Self:
+    def argmax(self, axis: int | None = -1, **options: Any) -> Self:
         """Return the positions of the largest elements along `axis`; see `tinygraph.argmax`."""
-        return functions["argmax"](self, axis)
+        return _without("argmax", options)(self, axis)
 
     def astype(self, dtype: Any) -> Self:
         """Return the tensor converted to `dtype`; a gradient is converted back."""
@@ -142,6 +144,21 @@ class Operators:
             The gradient with respect to this tensor, of its shape; 1 for a tensor with one element.
         """
         functions["backward"](self, dy)
+
+
+def _without(name: str, options: dict[str, Any], **defaults: Any) -> Callable[..., Any]:
+    """Return a function by its name; `options` are what NumPy's passes on, such as ``np.sum(tensor)`` an ``out``.
+
+    Raises
+    ------
+    ArgumentError
+        If one of them is neither None nor its default.
+    """
+    for option, value in options.items():
+        if value is not None and not (isinstance(value, str) and value == defaults.get(option)):
+            remedy = "; convert with .astype(...) instead" if option == "dtype" else ""
+            raise ArgumentError(f"{name}: a tensor's {name} takes no {option}={remedy}; see tinygraph.{name}")
+    return functions[name]
 
 
 def _is_operand(value: object) -> bool:

@@ -209,6 +209,11 @@ class Tensor(Operators):
         return int(self.item())
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(
+                f"bool(tensor): the truth of {self.size} elements is ambiguous; use .numpy().any() or .numpy().all(), "
+                "or choose element by element with tg.where"
+            )
         return bool(self.item())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

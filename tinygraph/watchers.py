@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array
+from .backend import Array, Backend
 from .mode import mode
 from .op import Op
 from .tensors import Tensor
@@ -39,8 +39,8 @@ class Watcher:
     def requires(self, t: Tensor, check: Callable[[np.ndarray], None]) -> None:
         """Called where `check` is to raise an error if the content of `t` does not fit, and cannot read it now."""
 
-    def takes(self, number: Any, like: Tensor) -> Tensor | None:
-        """Called with a number that stands beside the tensor `like`; return the tensor to take for it, or None."""
+    def takes(self, number: Any, dtype: np.dtype[Any], backend: Backend) -> Tensor | None:
+        """Called with a number that stands beside tensors of `dtype`; return the tensor to take for it, or None."""
 
     def copies(self) -> None:
         """Called when `tensor` or `parameter` is to make a leaf of a copy of numbers."""

@@ -21,6 +21,7 @@ LAYERS = [
         "tinygraph.op",
         "tinygraph.operand_checks",
         "tinygraph.operators",
+        "tinygraph.promotion",
         "tinygraph.structure",
         "tinygraph.tensors",
         "tinygraph.watchers",

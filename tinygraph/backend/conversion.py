@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -11,18 +12,37 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from .base import Array, Backend
 
+NATIVE = frozenset(np.dtype(c) for c in "?" + np.typecodes["AllInteger"] + np.typecodes["Float"])  # dtypes of numbers
 
-def host_array(value: Any) -> np.ndarray:
-    """Return `value` as a host array: Python floats become float32, arrays keep their dtype."""
+
+def host_array(value: Any, floating: Any = np.float32) -> np.ndarray:
+    """Return `value` as a host array: Python floats take the dtype `floating`, arrays keep theirs."""
+    array = number_array(value)
+    if array.dtype == np.float64 and not hasattr(value, "__array__") and not _has_float64(value):
+        array = array.astype(floating, copy=False)
+    return array
+
+
+def number_array(value: Any) -> np.ndarray:
+    """Return `value` as an array of NumPy's own class that holds numbers as this machine does.
+
+    Raises
+    ------
+    DTypeError
+        If it holds anything but real numbers and truth values.
+    ShapeError
+        If its rows differ in length.
+    """
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"tensor: expected numbers in rows of equal length; {error}") from None
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"tensor: expected numbers, got {type(value).__name__} of dtype {array.dtype}")
-    if array.dtype == np.float64 and not hasattr(value, "dtype") and not _has_float64(value):
-        array = array.astype(np.float32)
-    return array
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(value, masked.MaskedArray) and masked.is_masked(value):
+        raise DTypeError("tensor: a masked array has no numbers where it is masked; give them with .filled(...)")
+    return array if array.dtype.isnative else array.astype(array.dtype.type)
 
 
 def _has_float64(value: Any) -> bool:
@@ -43,10 +63,19 @@ def _constant(value: Any, sign: float, dtype: Any, backend: Backend) -> Array:
     return backend.asarray(np.array(value, dtype))
 
 
-def find_dtype(dtype: Any) -> np.dtype:
-    """Return the dtype called `dtype`, or raise a `DTypeError` if there is none."""
+def find_dtype(dtype: Any, caller: str) -> np.dtype:
+    """Return the dtype of numbers called `dtype`, in this machine's order of bytes.
+
+    Raises
+    ------
+    DTypeError
+        If there is none; `caller` begins the text.
+    """
     try:
         result: np.dtype = np.dtype(dtype)
     except (TypeError, ValueError):
         raise DTypeError(f"dtype {dtype!r} is not known; name one such as 'float32' or 'float64'") from None
-    return result
+    if dtype is None or result.kind not in "fiub":
+        got = dtype if dtype is None else result
+        raise DTypeError(f"{caller}: expected a dtype of real numbers, got {got}; name one such as 'float32'")
+    return result if result.isnative else np.dtype(result.type)  # a dtype is found again by its identity

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arguments import whole_number
 from ..backend.conversion import find_dtype
-from ..errors import ArgumentError, DataError, DTypeError
+from ..errors import ArgumentError, DataError
 
 SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
 
@@ -187,9 +187,7 @@ def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: floa
 
 def _unmarked(caller: str, n: int, n_classes: int, dtype: Any, low: Any) -> np.ndarray:
     """Return label vectors without any 1 yet: all elements are `low`, checked to be a number that `dtype` holds."""
-    dtype = find_dtype(dtype)
-    if dtype.kind not in "fiub":
-        raise DTypeError(f"{caller}: expected a dtype of real numbers, got {dtype}")
+    dtype = find_dtype(dtype, caller)
     fits = isinstance(low, int | float | np.integer | np.floating) and math.isfinite(low) and low < 1
     if fits and dtype.kind == "f":
         fits = float(low) >= float(np.finfo(dtype).min)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arguments import choose
 from ..backend import Backend, get_backend
+from ..backend.conversion import NATIVE, number_array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..leaves import as_tensor, made_of
 from ..mode import enable_grad, mode
@@ -106,7 +107,9 @@ class Module:
 
     def _as_tensors(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         like = next((t for _, t in self.named_parameters()), None)
-        return tuple([_as_input(x, like) if isinstance(x, np.ndarray | list | float | int) else x for x in inputs])
+        return tuple(
+            [_as_input(x, like) if isinstance(x, np.ndarray | np.generic | list | float | int) else x for x in inputs]
+        )
 
     # -- what it holds --------------------------------------------------------------------------------
 
@@ -341,7 +344,7 @@ def _as_input(value: Any, like: Tensor | None) -> Tensor:
     """Return a plain array as a tensor; floating numbers take dtype and backend of `like`."""
     if like is None:
         return as_tensor(value)
-    host = np.asarray(value)
+    host = value if type(value) is np.ndarray and value.dtype in NATIVE else number_array(value)
     data = like.backend.asarray(host.astype(like.dtype) if host.dtype.kind == "f" else host)
     return made_of(value, data, like.backend)
 

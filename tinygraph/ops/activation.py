@@ -10,13 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ..arguments import number
 from ..backend import Array
 from ..errors import ArgumentError
 from ..op import Gradients, Op
 from ..operand_checks import check_floating
 from ..operators import Operand
 from ..tensors import Tensor
-from .axes import check_axis
+from .axes import check_axis, plain_axes
 from .declare import FloatingOp, applies, instance, operation
 from .elementwise import exp, gate, where
 from .reduce import sum
@@ -81,6 +82,7 @@ def scaled_tanh(z: Operand, a: float = SCALED_TANH_A, b: float = SCALED_TANH_B) 
         By default ``b = 2/3`` and ``a = 1 / tanh(2/3)``, so that 1 and -1 map to themselves: the constants of
         the scaled tanh in (65.10).
     """
+    a, b = number("scaled_tanh: a", a), number("scaled_tanh: b", b)
     if a == 0:
         raise ArgumentError("scaled_tanh: a must not be 0, the output would be constant")
     return instance(ScaledTanh, a, b)(z)
@@ -113,7 +115,7 @@ class TwoSidedRelu(FloatingOp):
 @applies(TwoSidedRelu)
 def two_sided_relu(z: Operand, alpha: float) -> Tensor:
     """Return ``max(0, z) + alpha min(0, z)`` of every element (Problem 65.4); the derivative at 0 is 0."""
-    return TwoSidedRelu(alpha)(z)
+    return instance(TwoSidedRelu, number("two_sided_relu: alpha", alpha))(z)
 
 
 class LeakyRelu(TwoSidedRelu):
@@ -123,7 +125,7 @@ class LeakyRelu(TwoSidedRelu):
 @applies(LeakyRelu)
 def leaky_relu(z: Operand, slope: float = 0.01) -> Tensor:
     """Return the leaky ReLU of every element, `z` from 0 on and ``slope z`` below; the derivative at 0 is 0 (65.12)."""
-    return instance(LeakyRelu, slope)(z)
+    return instance(LeakyRelu, number("leaky_relu: slope", slope))(z)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def elu(z: Operand, alpha: float = 1.0) -> Tensor:
 
     The derivative at 0 is 1, the slope of the branch that 0 belongs to in the table; in PyTorch it is alpha.
     """
-    return instance(Elu, alpha)(z)
+    return instance(Elu, number("elu: alpha", alpha))(z)
 
 
 def _same(xp: Any, z: Array, out: Array | None = None) -> Array:
@@ -166,7 +168,7 @@ class _AlongAxis(Op):
     axis: int = -1
 
     def check(self, *inputs: Tensor) -> None:
-        check_floating(self, inputs)
+        check_floating(self, inputs[0])
         check_axis(self, inputs[0], self.axis)
 
 
@@ -189,7 +191,7 @@ def softmax(z: Operand, axis: int = -1) -> Tensor:
 
     Finite for every finite input, centred on the largest element along the axis.
     """
-    return instance(Softmax, axis)(z)
+    return instance(Softmax, plain_axes("softmax", axis, z))(z)
 
 
 class LogSoftmax(_AlongAxis):
@@ -208,4 +210,4 @@ class LogSoftmax(_AlongAxis):
 @applies(LogSoftmax)
 def log_softmax(z: Operand, axis: int = -1) -> Tensor:
     """Return the logarithm of the softmax along `axis`; finite where the softmax itself underflows."""
-    return instance(LogSoftmax, axis)(z)
+    return instance(LogSoftmax, plain_axes("log_softmax", axis, z))(z)

@@ -2,27 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
+from ..arguments import whole
 from ..errors import ShapeError
+from ..leaves import as_tensor
 from ..op import Op
+from ..operators import Axis, Operand
 from ..tensors import Tensor
 
 Shape = tuple[int, ...]
 
 
-def normalize_axis(caller: str, axis: int, shape: Shape, extra: int = 0) -> int:
+def normalize_axis(caller: str, axis: Any, shape: Shape, extra: int = 0) -> int:
     """Return `axis` counted from the front, for `shape` with `extra` further axes."""
     ndim = len(shape) + extra
-    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
+    number = whole(axis)
+    if number is None or not -ndim <= number < ndim:
         raise ShapeError(f"{caller}: axis {axis!r} is not an axis of shape {shape}; allowed: {-ndim} to {ndim - 1}")
-    return int(axis) % ndim
+    return number % ndim
+
+
+def plain_axes(caller: str, axis: Any, x: Operand) -> Axis:
+    """Return an axis of `x`, several of them, or None, as int, tuple of ints or None: what an operation is known by.
+
+    Raises
+    ------
+    ShapeError
+        If one of them is not an axis of `x`.
+    """
+    if axis is None or axis.__class__ is int:  # checked by the operation
+        return axis
+    shape = as_tensor(x).shape
+    several = isinstance(axis, tuple | list) or (isinstance(axis, np.ndarray) and axis.ndim == 1)
+    for a in axis if several else (axis,):
+        normalize_axis(caller, a, shape)
+    return tuple(map(int, axis)) if several else int(axis)
+
+
+def plain_lengths(caller: str, shape: Any, inferred: bool = False) -> Shape:
+    """Return a shape, given as a whole number or several, as a tuple of ints; `inferred`: -1 is one as well.
+
+    Raises
+    ------
+    ShapeError
+        If it is none.
+    """
+    n = whole(shape)
+    lengths: Any = tuple(map(whole, shape)) if n is None and isinstance(shape, Iterable) else (n,)
+    if not all(n is not None and n >= -inferred for n in lengths):
+        infer = ", or -1 for one that is inferred" if inferred else ""
+        raise ShapeError(f"{caller}: a shape is whole numbers from 0 on{infer}; got {shape!r}")
+    return lengths  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=None, typed=True)
-def normalize_axes(caller: str, axis: int | tuple[int, ...] | None, shape: Shape) -> tuple[int, ...]:
+def normalize_axes(caller: str, axis: Axis, shape: Shape) -> tuple[int, ...]:
     """Return the axes, None being all of them, counted from the front; none may be named twice."""
     if axis is None:
         return tuple(range(len(shape)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ..backend import Array
 from ..op import Gradients, Op
-from ..operand_checks import check_broadcast, check_dtypes, check_floating
+from ..operand_checks import check_broadcast, wrong_kind
 from ..operators import Operand, offers
 from ..tensors import Tensor
 
@@ -20,29 +20,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ElementwiseOp(Op):
-    """An operation on matching elements of its inputs, whose shapes broadcast."""
+    """An operation on matching elements of its inputs, which meet in one dtype and whose shapes broadcast."""
+
+    promotes_from = 0
+    kinds: ClassVar[str] = "fiub"  # of the dtypes it takes, as NumPy writes them
 
     def check(self, *inputs: Tensor) -> None:
-        """Raise an error if dtypes differ or shapes do not broadcast."""
+        """Raise an error if the dtype is none it takes, or shapes do not broadcast."""
         data = inputs[0].data
-        dtype, shape = data.dtype, data.shape
+        if data.dtype.kind not in self.kinds:
+            raise wrong_kind(self, inputs[0])
+        shape = data.shape
         for t in inputs:
             data = t.data
-            if data.dtype is not dtype:
-                check_dtypes(self, inputs)
             if data.shape != shape and data.shape:
                 check_broadcast(self, inputs)
+
+
+class NumberOp(ElementwiseOp):
+    """An elementwise operation on numbers; truth values have none."""
+
+    kinds = "fiu"
 
 
 class FloatingOp(ElementwiseOp):
     """An elementwise operation whose result is not a whole number even for whole numbers."""
 
-    def check(self, *inputs: Tensor) -> None:
-        """Raise an error if dtypes differ or are not floating, or shapes do not broadcast."""
-        if inputs[0].data.dtype.kind != "f":
-            check_floating(self, inputs)
-        if len(inputs) > 1:
-            ElementwiseOp.check(self, *inputs)
+    kinds = "f"
 
 
 class Function(Protocol[P]):

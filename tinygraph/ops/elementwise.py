@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import number
 from ..backend import Array
+from ..backend.conversion import find_dtype
 from ..errors import ArgumentError
-from ..leaves import as_tensor
+from ..leaves import as_tensor, is_number
 from ..op import Gradients, Op
 from ..operators import Operand
+from ..promotion import NUMBERS, holding, with_number
 from ..tensors import Tensor
-from .declare import ElementwiseOp, FloatingOp, applies, operation
+from .declare import ElementwiseOp, FloatingOp, NumberOp, applies, instance, operation
 
 __all__ = ["abs", "add", "astype", "clip", "divide", "divide_or_zero", "equal", "erf", "exp", "gate", "greater"]
 __all__ += ["greater_equal", "less", "less_equal", "log", "maximum", "minimum", "multiply", "negative", "not_equal"]
@@ -32,19 +35,19 @@ SAFE = {name: 4.0 / float(np.finfo(name).max) for name in ("float16", "float32",
 
 @operation("da = dy, db = dy")
 def add(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return ``a + b``; shapes broadcast, dtypes must agree."""
+    """Return ``a + b``; shapes broadcast."""
     return dy, dy
 
 
-@operation("da = dy, db = -dy")
+@operation("da = dy, db = -dy", NumberOp)
 def subtract(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return ``a - b``; shapes broadcast, dtypes must agree."""
+    """Return ``a - b``; shapes broadcast."""
     return dy, lambda: -dy
 
 
 @operation("da = dy b, db = dy a")
 def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
-    """Return ``a * b``, element by element; shapes broadcast, dtypes must agree."""
+    """Return ``a * b``, element by element; shapes broadcast."""
     return lambda: dy * b, lambda: dy * a
 
 
@@ -97,7 +100,10 @@ def _power(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
 @applies(_power.op)
 def power(a: Operand, b: Operand) -> Tensor:
     """Return ``a ** b``; the derivatives are 0 where ``b = 0`` or ``a = 0`` leaves them open."""
-    return square(a) if isinstance(b, int | float) and b == 2 else _power(a, b)
+    if isinstance(b, NUMBERS) and b == 2:
+        a = as_tensor(a)
+        return square(astype(a, with_number(a.dtype, b)))
+    return _power(a, b)
 
 
 @operation("dy flows to the larger operand, half to each where they are equal")
@@ -121,7 +127,7 @@ def _split_ties(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
 # -- functions of one variable --------------------------------------------------------------------------
 
 
-@operation("dx = -dy")
+@operation("dx = -dy", NumberOp)
 def negative(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     """Return ``-x``."""
     return (-dy,)
@@ -151,7 +157,7 @@ def abs(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     return (dy * sign(x),)
 
 
-@operation("dx = 0")
+@operation("dx = 0", NumberOp)
 def sign(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     """Return -1, 0 or 1 for every element."""
     return (None,)
@@ -195,11 +201,27 @@ class Clip(ElementwiseOp):
 
 
 @applies(Clip)
-def clip(x: Operand, low: float | None = None, high: float | None = None) -> Tensor:
-    """Return the elements limited to the interval from `low` to `high` (None: no limit on that side)."""
+def clip(x: Operand, low: Operand | None = None, high: Operand | None = None) -> Tensor:
+    """Return the elements limited to the interval from `low` to `high` (None: no limit on that side).
+
+    Parameters
+    ----------
+    x : tensor
+    low, high : float, or tensor or array that broadcasts against `x`
+        Of limits that are tensors or arrays, each has the gradient where it is the result.
+    """
     if low is None and high is None:
         raise ArgumentError("clip: give low, high or both")
-    return Clip(low, high)(x)
+    if all(limit is None or is_number(limit) for limit in (low, high)):
+        limits = [None if limit is None else number("clip: a limit", limit) for limit in (low, high)]
+        x = as_tensor(x)
+        for limit in limits:
+            if limit is not None:
+                x = astype(x, holding(x.dtype, limit, "clip"))
+        return Clip(*limits)(x)
+    if low is not None:
+        x = where(less(x, low), low, x)
+    return x if high is None else where(greater(x, high), high, x)
 
 
 @dataclass(frozen=True)
@@ -220,8 +242,8 @@ class Cast(Op):
 def astype(x: Operand, dtype: Any) -> Tensor:
     """Return `x` converted to `dtype`; a gradient is converted back."""
     x = as_tensor(x)
-    target = np.dtype(dtype)
-    return x if x.dtype == target else Cast(target.name)(x)
+    target = find_dtype(dtype, "astype")
+    return x if x.dtype == target else instance(Cast, target.name)(x)
 
 
 # -- comparisons and what is chosen by them -------------------------------------------------------------
@@ -231,6 +253,7 @@ class Comparison(ElementwiseOp):
     """A truth value for each pair of elements; it carries no gradient."""
 
     differentiable = False
+    compares = True
 
 
 @operation("no gradient", Comparison)
@@ -273,7 +296,7 @@ def _choice(xp: Any, condition: Array, a: Array, b: Array, out: Array | None = N
     return xp.where(condition, a, b)
 
 
-@operation("da = dy where the condition holds, db = dy elsewhere, 0 otherwise", forward=_choice)
+@operation("da = dy where the condition holds, db = dy elsewhere, 0 otherwise", forward=_choice, promotes_from=1)
 def _where(dy: Tensor, y: Tensor, condition: Operand, a: Operand, b: Operand) -> Gradients:
     return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)
 
@@ -288,17 +311,14 @@ def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
     a, b : tensors, arrays or numbers
         All three broadcast; a number takes the other's dtype.
     """
-    like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
-    if like is None and isinstance(condition, Tensor):
-        like = as_tensor(np.float32(0)) if isinstance(a, float) or isinstance(b, float) else None
-    return _where(as_tensor(condition, like), as_tensor(a, like), as_tensor(b, like))
+    return _where(condition, a, b)
 
 
 def _gated(xp: Any, x: Array, z: Array, out: Array | None = None) -> Array:
     return xp.multiply(x, z > 0, out=out)
 
 
-@operation("dx = dy where z > 0, 0 elsewhere; dz = 0", forward=_gated)
+@operation("dx = dy where z > 0, 0 elsewhere; dz = 0", forward=_gated, promotes_from=None)
 def gate(dy: Tensor, y: Tensor, x: Operand, z: Operand) -> Gradients:
     """Return `x` where ``z > 0`` and 0 elsewhere: the slope of a rectifier applied to `x`."""
     return lambda: gate(dy, z), None

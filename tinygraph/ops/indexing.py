@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import whole
 from ..backend import Array
+from ..backend.conversion import number_array
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..leaves import as_tensor
 from ..op import Gradients, Op
@@ -72,17 +74,27 @@ class Index(Op):
         if self.key.count(...) > 1:
             raise ShapeError("index: at most one ... fits in an index")
         axis = 0
+        arrays = iter(inputs[1:])
         for k, span in zip(self.key, spans, strict=True):
             if k is ...:
                 axis += len(shape) - sum(spans)
                 continue
             if isinstance(k, int) and not -shape[axis] <= k < shape[axis]:
                 raise IndexRangeError(f"index: {k} is outside axis {axis} of shape {shape}")
+            if isinstance(k, _ArrayKey):
+                picks = next(arrays)
+                if picks.dtype.kind == "b" and picks.shape != shape[axis : axis + span]:
+                    raise IndexRangeError(
+                        f"index: a mask of shape {picks.shape} does not fit a tensor of shape {shape} at axis {axis}"
+                    )
             axis += span
 
     def forward(self, xp: Any, x: Array, *arrays: Array, out: Array | None = None) -> Array:
         key = _fill(self.key, arrays)
-        return x[key if ... in self.key else (*key, ...)]  # with ..., one element is a view of it and not a number
+        try:
+            return x[key if ... in self.key else (*key, ...)]  # with ..., one element is a view of it and not a number
+        except IndexError as error:
+            raise IndexRangeError(f"index: {error}") from None
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor, *arrays: Tensor) -> Gradients:
         return lambda: IndexAdd(self.key, x.shape)(dy, *arrays), *(None for _ in arrays)
@@ -115,12 +127,12 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     plain: list[Any] = []
     arrays: list[Tensor] = []
     for k in parts:
-        if isinstance(k, bool):
+        if isinstance(k, bool | np.bool_) or (isinstance(k, np.ndarray) and k.dtype == bool and not k.ndim):
             raise ArgumentError("index: a single truth value is not an index; use an array of them")
         if k is None or k is ... or isinstance(k, slice):
             plain.append(k)
-        elif isinstance(k, int | np.integer):
-            plain.append(int(k))
+        elif (n := whole(k)) is not None:
+            plain.append(n)
         else:
             plain.append(ARRAY_KEY)
             arrays.append(_index_tensor(k, x))
@@ -130,7 +142,8 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 def _index_tensor(value: Any, x: Tensor) -> Tensor:
     """Return indices as a tensor on the backend of `x`, checked where they are on the host."""
     if not isinstance(value, Tensor):
-        value = as_tensor(value if np.size(value) else np.asarray(value, np.int64), x)
+        array: Any = value if isinstance(value, x.backend.array_type) else number_array(value)
+        value = as_tensor(array if array.size else np.zeros(array.shape, np.int64), x)
     if value.dtype.kind not in "iub":
         raise DTypeError(f"index: expected whole numbers or truth values, got {value.dtype}")
     indices: Tensor = value
@@ -144,11 +157,13 @@ def take(x: Operand, indices: Operand, axis: int = 0) -> Tensor:
     Parameters
     ----------
     x : tensor of shape (..., n, ...)
-    indices : tensor, array or list of whole numbers, of any shape
+    indices : tensor, array or list of whole numbers, of any shape, or one whole number
         Its shape replaces the axis.
     """
     x = as_tensor(x)
     axis = normalize_axis("take", axis, x.shape)
+    if (n := whole(indices)) is not None:
+        return getitem(x, (*(slice(None),) * axis, n))
     picked = _index_tensor(indices, x)
     on_host = not isinstance(indices, Tensor) and np.size(indices)
     if on_host and not -x.shape[axis] <= np.min(indices) <= np.max(indices) < x.shape[axis]:

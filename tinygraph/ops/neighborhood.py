@@ -17,7 +17,6 @@ from ..arguments import whole_number
 from ..backend import Array
 from ..errors import DataError, ShapeError
 from ..op import Gradients, Op
-from ..operand_checks import check_dtypes
 from ..operators import Operand
 from ..tensors import Tensor
 from .declare import applies
@@ -238,6 +237,7 @@ class NeighborhoodMatMul(Op):
 
     name = "neighborhood_matmul"
     rule = "dy_i = sum_j w_ij dz_j, dw_ij = sum over the batch of y_i dz_j, at the edges only"
+    promotes_from = 0
 
     neighborhoods: Neighborhoods
     transposed: bool = False
@@ -249,7 +249,6 @@ class NeighborhoodMatMul(Op):
         return f"{self.name}({self.neighborhoods.n_edges} edges{against})"
 
     def check(self, *inputs: Tensor) -> None:
-        check_dtypes(self, inputs)
         n = self.neighborhoods.n_out if self.transposed else self.neighborhoods.n_in
         y, w = inputs[0].shape, inputs[1].shape
         if len(y) != 2 or y[1] != n:

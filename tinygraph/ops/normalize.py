@@ -10,10 +10,10 @@ import numpy as np
 from ..backend import Array
 from ..errors import ShapeError
 from ..op import Gradients, Op
-from ..operand_checks import check_dtypes, check_floating
+from ..operand_checks import check_floating
 from ..operators import Operand
 from ..tensors import Tensor
-from .declare import applies
+from .declare import applies, instance
 from .elementwise import sqrt, square
 from .reduce import in_single, mean, sum
 
@@ -38,12 +38,12 @@ class BatchNorm(Op):
         "da = sum(dv n), dtheta = -sum(dv)"
     )
 
+    promotes_from = 0
     eps: float = 1e-6
     ddof: int = 1
 
     def check(self, *inputs: Tensor) -> None:
-        check_floating(self, inputs)
-        check_dtypes(self, inputs)
+        check_floating(self, inputs[0])
         z, a, theta = (t.shape for t in inputs)
         if len(z) != 2 or a != z[1:] or theta != z[1:]:
             raise ShapeError(f"batch_norm: expected z (B, n), a (n,) and theta (n,), got {z}, {a} and {theta}")
@@ -100,4 +100,4 @@ def batch_norm(z: Operand, a: Operand, theta: Operand, eps: float = 1e-6, ddof: 
     ShapeError
         If the shapes do not fit, or the batch has no more than `ddof` rows.
     """
-    return BatchNorm(float(eps), int(ddof))(z, a, theta)
+    return instance(BatchNorm, float(eps), int(ddof))(z, a, theta)

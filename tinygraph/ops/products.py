@@ -7,9 +7,8 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..leaves import as_tensor
+from ..leaves import as_tensors, in_common_dtype
 from ..op import Gradients, Op
-from ..operand_checks import check_dtypes
 from ..operators import Operand
 from ..tensors import Tensor
 from .declare import ElementwiseOp, applies, operation
@@ -29,15 +28,13 @@ class MatMul(Op):
 
     name = "matmul"
     rule = "da = dy b', db = a' dy"
+    promotes_from = 0
 
     transpose_a: bool = False
     transpose_b: bool = False
 
     def check(self, *inputs: Tensor) -> None:
-        left, right = inputs[0].data, inputs[1].data
-        if left.dtype is not right.dtype:
-            check_dtypes(self, inputs)
-        a, b = left.shape, right.shape
+        a, b = inputs[0].data.shape, inputs[1].data.shape
         rows, columns = a[-2 if self.transpose_a else -1], b[-1 if self.transpose_b else -2]
         if rows != columns:
             marks = ["'" if t else "" for t in (self.transpose_a, self.transpose_b)]
@@ -84,12 +81,11 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     DTypeError
         If the floating dtypes differ.
     """
-    if a.__class__ is not Tensor:
-        a = as_tensor(a, b if isinstance(b, Tensor) else None)
-    if b.__class__ is not Tensor:
-        b = as_tensor(b, a)
+    if a.__class__ is not Tensor or b.__class__ is not Tensor:
+        a, b = as_tensors(_product, (a, b))
     if len(a.data.shape) > 1 and len(b.data.shape) > 1:
         return _product(a, b)
+    a, b = in_common_dtype(_product, (a, b))
     if not a.shape or not b.shape:
         raise ShapeError(f"matmul: a number has no inner size: {a.shape} @ {b.shape}; use * to scale")
     y = _product(reshape(a, (1, -1)) if a.ndim == 1 else a, reshape(b, (-1, 1)) if b.ndim == 1 else b)
@@ -97,8 +93,6 @@ def matmul(a: Operand, b: Operand) -> Tensor:
 
 
 def _one_per_column(op: Op, *inputs: Tensor) -> None:
-    if inputs[0].data.dtype is not inputs[1].data.dtype:
-        check_dtypes(op, inputs)
     z, theta = inputs[0].data.shape, inputs[1].data.shape
     if not z or theta != z[-1:]:
         fits = f"theta of shape ({z[-1]},)" if z else "z with at least one axis"

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import number
 from ..backend import Array, Backend, current
+from ..backend.conversion import find_dtype
 from ..backend.random import stream_seed
 from ..errors import ArgumentError
 from ..mode import no_grad
 from ..op import Gradients, Op
 from ..operators import Operand
 from ..tensors import Tensor, next_index
+from .axes import plain_lengths
 from .declare import applies, operation
 from .elementwise import add
 from .state import preserved
@@ -123,10 +126,9 @@ def bernoulli(
     tensor of shape `shape`
         From the stream that `tinygraph.manual_seed` starts; each call draws anew.
     """
-    if not 0 <= p_off <= 1:
+    if not 0 <= number("bernoulli: p_off", p_off) <= 1:
         raise ArgumentError(f"bernoulli: p_off must be from 0 to 1, got {p_off!r}")
-    lengths = (shape,) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
-    draw = Bernoulli(float(p_off), lengths, np.dtype(dtype).name)
+    draw = Bernoulli(float(p_off), plain_lengths("bernoulli", shape), find_dtype(dtype, "bernoulli").name)
     with _drawing:
         stream = _stream(current() if backend is None else backend)
         drawn = draw(stream.key)

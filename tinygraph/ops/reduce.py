@@ -7,7 +7,7 @@ times shares its gradient equally among the places; the norm has derivative 0 at
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,7 +21,7 @@ from ..op import Gradients, Op
 from ..operand_checks import check_floating
 from ..operators import Axis, Operand, offers
 from ..tensors import Tensor
-from .axes import Shape, check_axis, normalize_axes
+from .axes import Shape, check_axis, normalize_axes, plain_axes, plain_lengths
 from .declare import applies, instance
 from .elementwise import divide_or_zero, equal, square
 from .shape import reshape
@@ -82,7 +82,7 @@ class Mean(_OfSome):
     rule = "dx = dy / n, repeated along the axis"
 
     def check(self, *inputs: Tensor) -> None:
-        check_floating(self, inputs)
+        check_floating(self, inputs[0])
         _OfSome.check(self, *inputs)
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
@@ -111,7 +111,7 @@ class Norm(Reduction):
 
     def check(self, *inputs: Tensor) -> None:
         Reduction.check(self, *inputs)
-        check_floating(self, inputs)
+        check_floating(self, inputs[0])
 
     def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
         if not x.size:
@@ -133,8 +133,8 @@ def in_single(x: Array) -> Array:
     return x.astype(np.float32) if x.dtype.char == "e" else x
 
 
-def _apply(kind: Callable[..., Op], x: Operand, axis: Any, keepdims: bool) -> Tensor:
-    return instance(kind, tuple(axis) if isinstance(axis, list) else axis, keepdims)(x)
+def _apply(kind: Any, x: Operand, axis: Any, keepdims: bool) -> Tensor:
+    return instance(kind, plain_axes(kind.name, axis, x), keepdims)(x)
 
 
 @applies(Sum)
@@ -179,7 +179,7 @@ def var(x: Operand, axis: Axis = None, keepdims: bool = False, ddof: int = 0) ->
         If there are not more than `ddof` elements.
     """
     x = as_tensor(x)
-    axis = tuple(axis) if isinstance(axis, list) else axis
+    axis = plain_axes("var", axis, x)
     count: int = math.prod([x.shape[a] for a in normalize_axes("var", axis, x.shape)])
     if count <= ddof:
         raise ShapeError(f"var: {count} elements along axis {axis} of {x.shape}, ddof={ddof} needs more than {ddof}")
@@ -206,9 +206,12 @@ class ArgMax(Op):
 
 
 @applies(ArgMax)
-def argmax(x: Operand, axis: int = -1) -> Tensor:
-    """Return the position of the largest element along `axis`, the first of equals (int64, no gradient)."""
-    return ArgMax(axis)(x)
+def argmax(x: Operand, axis: int | None = -1) -> Tensor:
+    """Return the position of the largest element along `axis`, the first of equals (int64, no gradient).
+
+    None: the position among all elements in a row.
+    """
+    return ArgMax(0)(reshape(x, -1)) if axis is None else instance(ArgMax, plain_axes("argmax", axis, x))(x)
 
 
 @dataclass(frozen=True)
@@ -234,7 +237,7 @@ class BroadcastTo(Op):
 @applies(BroadcastTo)
 def broadcast_to(x: Operand, shape: Sequence[int]) -> Tensor:
     """Return `x` repeated to `shape` by NumPy's rules."""
-    return BroadcastTo(tuple(shape))(x)
+    return instance(BroadcastTo, plain_lengths("broadcast_to", shape))(x)
 
 
 def sum_to(x: Tensor, shape: Shape) -> Tensor:

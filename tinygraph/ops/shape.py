@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
+from ..arguments import number, whole
 from ..backend import Array
 from ..errors import ArgumentError, ShapeError
-from ..leaves import as_tensor
+from ..leaves import as_tensor, as_tensors
 from ..op import Gradients, Op
-from ..operand_checks import check_dtypes
 from ..operators import Operand
+from ..promotion import holding
 from ..tensors import Tensor
-from .axes import Shape, normalize_axis
+from .axes import Shape, normalize_axis, plain_axes, plain_lengths
 from .declare import applies, instance
+from .elementwise import astype
 from .indexing import Index
 
 __all__ = ["concatenate", "pad", "reshape", "split", "stack", "transpose"]
@@ -48,7 +50,7 @@ class Reshape(Op):
 @applies(Reshape)
 def reshape(x: Operand, shape: int | Sequence[int]) -> Tensor:
     """Return the same elements in another shape; one length may be -1, it is then inferred."""
-    return Reshape((shape,) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape))(x)
+    return instance(Reshape, plain_lengths("reshape", shape, inferred=True))(x)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class Transpose(Op):
 @applies(Transpose)
 def transpose(x: Operand, axes: Sequence[int] | None = None) -> Tensor:
     """Return `x` with its axes in the order `axes`, or reversed."""
-    return instance(Transpose, None if axes is None else tuple(axes))(x)
+    order = plain_axes("transpose", axes, x)
+    return instance(Transpose, (order,) if isinstance(order, int) else order)(x)
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,10 @@ class Concatenate(Op):
     """Tensors joined along an axis they have."""
 
     rule = "each input gets its part of dy"
+    promotes_from = 0
     axis: int = 0
 
     def check(self, *inputs: Tensor) -> None:
-        check_dtypes(self, inputs)
         shapes = [t.shape for t in inputs]
         axis = normalize_axis("concatenate", self.axis, inputs[0].shape)
         rest = {s[:axis] + s[axis + 1 :] for s in shapes if len(s) == len(shapes[0])}
@@ -111,14 +114,15 @@ def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
     """Return the tensors joined along `axis`; elsewhere their shapes must agree."""
     if not tensors:
         raise ArgumentError("concatenate: expected at least one tensor, got none")
-    return Concatenate(axis)(*tensors)
+    at: Any = plain_axes("concatenate", axis, tensors[0])
+    return Concatenate(at)(*tensors)
 
 
 def stack(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
     """Return tensors of one shape side by side along a new `axis`."""
     if not tensors:
         raise ArgumentError("stack: expected at least one tensor, got none")
-    parts = [as_tensor(t) for t in tensors]
+    parts = as_tensors(Concatenate(), tuple(tensors))
     shapes = {t.shape for t in parts}
     if len(shapes) != 1:
         raise ShapeError(f"stack: expected tensors of one shape, got {[t.shape for t in parts]}")
@@ -138,11 +142,14 @@ def split(x: Operand, sections: int | Sequence[int], axis: int = 0) -> list[Tens
     x = as_tensor(x)
     axis = normalize_axis("split", axis, x.shape)
     length = x.shape[axis]
-    if isinstance(sections, int | np.integer):
-        if sections < 1 or length % sections:
-            raise ShapeError(f"split: axis {axis} of {x.shape} cannot be cut into {sections} equal sections")
-        sections = range(length // sections, length, length // sections)
-    return [_part(x, axis, int(i), int(j)) for i, j in pairwise([0, *sections, length])]
+    n = whole(sections)
+    if n is not None and (n < 1 or length % n):
+        raise ShapeError(f"split: axis {axis} of {x.shape} cannot be cut into {n} equal sections")
+    if n is not None:
+        places: Any = range(length // n, length, length // n)
+    elif not isinstance(sections, Iterable) or None in (places := list(map(whole, sections))):
+        raise ArgumentError(f"split: expected a number of sections or the positions to cut before, got {sections!r}")
+    return [_part(x, axis, i, j) for i, j in pairwise([0, *places, length])]
 
 
 def _part(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
@@ -158,7 +165,8 @@ class Pad(Op):
     value: float = 0.0
 
     def check(self, *inputs: Tensor) -> None:
-        if len(self.widths) != inputs[0].ndim or any(n < 0 for pair in self.widths for n in pair):
+        fits = all(len(pair) == 2 and all(type(n) is int and n >= 0 for n in pair) for pair in self.widths)
+        if not fits or len(self.widths) != inputs[0].ndim:
             raise ShapeError(
                 f"pad: expected two widths >= 0 for each of the {inputs[0].ndim} axes of {inputs[0].shape}, "
                 f"got {self.widths}"
@@ -185,6 +193,15 @@ def pad(x: Operand, widths: int | Sequence[int | Sequence[int]], value: float = 
         What the border holds.
     """
     x = as_tensor(x)
-    per_axis = [widths] * x.ndim if isinstance(widths, int) else list(widths)
-    pairs = tuple((w, w) if isinstance(w, int) else (int(w[0]), int(w[1])) for w in per_axis)
-    return Pad(pairs, float(value))(x)
+    fill = number("pad: value", value)
+    if x.dtype.kind != "f" and float(fill).is_integer():
+        fill = int(fill)  # written as a fraction, and yet no reason to make one of the elements
+    x = astype(x, holding(x.dtype, fill, "pad"))
+    of_axes = widths if isinstance(widths, Iterable) and whole(widths) is None else [widths] * x.ndim
+    return Pad(tuple(map(_pair, of_axes)), float(fill))(x)
+
+
+def _pair(width: Any) -> tuple[Any, ...]:
+    """Return the widths before and after an axis, given as one number or two."""
+    several = isinstance(width, Iterable) and np.ndim(width) > 0  # type: ignore[arg-type]
+    return tuple([w if (n := whole(w)) is None else n for w in (width if several else (width, width))])

@@ -6,12 +6,13 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ShapeError
-from ..leaves import as_tensor
+from ..leaves import as_tensors
 from ..op import Gradients
 from ..operators import Operand
 from ..tensors import Tensor
+from .axes import normalize_axis
 from .declare import FloatingOp, operation
-from .elementwise import divide_or_zero
+from .elementwise import divide_or_zero, multiply
 from .reduce import norm
 from .reduce import sum as total
 
@@ -53,9 +54,12 @@ def cosine_similarity(u: Operand, v: Operand, axis: int = -1) -> Tensor:
     >>> tg.cosine_similarity([[3.0, 4.0], [1.0, 1.0]], [[6.0, 8.0], [0.0, 0.0]]).numpy().round(6).tolist()
     [1.0, 0.0]
     """
-    u = as_tensor(u, v if isinstance(v, Tensor) else None)
-    v = as_tensor(v, u)
-    if not u.ndim or not v.ndim or u.shape[axis] != v.shape[axis]:
+    u, v = as_tensors(multiply.op, (u, v))
+    if (
+        not u.ndim
+        or not v.ndim
+        or len({t.shape[normalize_axis("cosine_similarity", axis, t.shape)] for t in (u, v)}) > 1
+    ):
         raise ShapeError(
             f"cosine_similarity: expected vectors of one length along axis {axis}, got shapes {u.shape} and {v.shape}"
         )

@@ -67,7 +67,7 @@ def array_of(x: Any, backend: Any, dtype: np.dtype[Any]) -> Any:
     """Return the array of an argument, on a backend."""
     if isinstance(x, Tensor):
         return x.data
-    return x if isinstance(x, backend.array_type) else backend.asarray(np.asarray(x, dtype))
+    return x if type(x) is backend.array_type and x.dtype is dtype else backend.asarray(np.asarray(x, dtype))
 
 
 def check_unchanged(before: Tree, after: Tree, names: Sequence[str]) -> None:

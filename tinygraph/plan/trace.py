@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, Backend, current
+from ..backend.conversion import find_dtype
 from ..backend.random import seeding
 from ..errors import CompileError, GraphError
 from ..mode import mode
@@ -176,7 +177,8 @@ class Trace(Watcher):
         self._find_bound(bound)
 
     def _argument(self, given: Any, name: str) -> Tensor:
-        value = Value(given.shape, given.dtype, "argument", name)
+        dtype = find_dtype(given.dtype, f"compile: the argument {name!r}")
+        value = Value(given.shape, dtype, "argument", name)
         if isinstance(given, Tensor):
             value.name = given.name or name
             t = Tensor(
@@ -320,17 +322,17 @@ class Trace(Watcher):
         if value in self.arguments:
             self.checks.append((self.positions[self.arguments.index(value)], check))
 
-    def takes(self, number: Any, like: Tensor) -> Tensor | None:
+    def takes(self, number: Any, dtype: np.dtype[Any], backend: Backend) -> Tensor | None:
         """Give an input of the plan for a number that changes at every call."""
         if type(number) is not NumberInput:
             return None
-        if like.dtype.kind != "f":
-            number.refuse(f"puts it beside a tensor of {like.dtype}")
+        if dtype.kind != "f":
+            number.refuse(f"puts it beside a tensor of {dtype}")
         _, value = self.number_values.setdefault(
-            (id(number), like.dtype), (number, Value((), like.dtype, "argument", number.name))
+            (id(number), dtype), (number, Value((), dtype, "argument", number.name))
         )
-        self._on(like.backend)
-        return Tensor(Unknown(value, self), like.backend)
+        self._on(backend)
+        return Tensor(Unknown(value, self), backend)
 
     def copies(self) -> None:
         """Refuse to make a leaf of host values."""
@@ -553,7 +555,7 @@ class Trace(Watcher):
         value.array = None  # who else keeps it is seen now
         array = reference()
         if array is not None and on_host:
-            value.array = array
+            value.array = np.asarray(array)  # without the ways of a subclass, as a matrix has them
             return True
         if number is None or array is not None:
             reason = "made on the host inside" if array is None else "on the host and used inside"

@@ -76,7 +76,7 @@ MISFITS = {
     "a shape that is larger": lambda: (leaf((3,)), leaf((3,)), leaf((2, 3))),
     "a shape that is not the leaf's": lambda: (leaf((3,)), leaf((2,)), leaf((2,))),
     "shapes that do not broadcast": lambda: (leaf((3,)), leaf((3,)), leaf((2,))),
-    "whole numbers": lambda: (leaf((3,)), tg.tensor([1, 2, 3]), tg.tensor([1, 2, 3])),
+    "numbers for whole numbers": lambda: (tg.tensor([1, 2, 3]), leaf((3,)), leaf((3,))),
     "a result": lambda: (leaf((3,)) * 2.0, leaf((3,)), leaf((3,))),
     "a constant": lambda: (constant(), leaf(()), leaf(())),
 }

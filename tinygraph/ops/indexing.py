@@ -143,7 +143,7 @@ def _index_tensor(value: Any, x: Tensor) -> Tensor:
     """Return indices as a tensor on the backend of `x`, checked where they are on the host."""
     if not isinstance(value, Tensor):
         array: Any = value if isinstance(value, x.backend.array_type) else number_array(value)
-        value = as_tensor(array if array.size else np.zeros(array.shape, np.int64), x)
+        value = as_tensor(value if array.size else np.zeros(array.shape, np.int64), x)
     if value.dtype.kind not in "iub":
         raise DTypeError(f"index: expected whole numbers or truth values, got {value.dtype}")
     indices: Tensor = value

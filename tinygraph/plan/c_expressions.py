@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .primitives import PRIMITIVES
+from .primitives import PRIMITIVES, dtypes_of
 from .program import Instruction
 
 C_TYPES: dict[np.dtype[Any], str] = {
@@ -17,12 +17,16 @@ C_TYPES: dict[np.dtype[Any], str] = {
         (np.float64, "double"),
         (np.bool_, "bool"),
         (np.int8, "signed char"),
+        (np.int16, "short"),
         (np.int32, "int"),
         (np.int64, "long long"),
         (np.uint8, "unsigned char"),
+        (np.uint16, "unsigned short"),
+        (np.uint32, "unsigned int"),
         (np.uint64, "unsigned long long"),
     )
 }
+WRAPPING = ("add", "subtract", "multiply", "negative", "square")  # of whole numbers, modulo a power of two
 
 
 def has_c_expression(i: Instruction) -> bool:
@@ -39,12 +43,33 @@ def has_c_expression(i: Instruction) -> bool:
 
 
 def c_expression(i: Instruction, *operands: str) -> str:
-    """Return the element of the output, given those of the inputs as text."""
+    """Return the element of the output, given those of the inputs as text.
+
+    Operands meet in the dtypes in which NumPy computes; C would compare int64 and float32 in float32, say.
+    """
     primitive, out = PRIMITIVES[i.kind], i.output.dtype
-    if primitive.of == "any":
+    dtypes = [v.dtype for v in i.inputs]
+    if i.kind in ("cast", "copy"):
         return primitive.c.format(*operands)
-    alike = [x if v.dtype == out else f"({C_TYPES[out]}){x}" for x, v in zip(operands, i.inputs, strict=True)]
+    if primitive.of == "any":
+        wanted = list(dtypes_of(i.kind, tuple(dtypes))[:-1])
+        if primitive.compares and wanted[0] != wanted[1]:
+            return _compared_by_sign(primitive.c, wanted[0].kind == "i", *operands)
+    else:
+        wanted = [out] * len(dtypes)
+    alike = [x if d == w else f"({C_TYPES[w]}){x}" for x, d, w in zip(operands, dtypes, wanted, strict=True)]
+    if out.kind in "iu" and i.kind in WRAPPING:  # a result beyond a signed type is undefined in C
+        unsigned = C_TYPES[np.dtype(np.uint64 if out.itemsize == 8 else np.uint32)]
+        return f"({C_TYPES[out]})({primitive.c.format(*(f'({unsigned}){x}' for x in alike))})"
     return primitive.c.format(*alike)
+
+
+def _compared_by_sign(c: str, first_is_signed: bool, a: str, b: str) -> str:
+    """Return the comparison of int64 with uint64, or of uint64 with int64, for which C has no common type."""
+    unsigned = C_TYPES[np.dtype(np.uint64)]
+    if first_is_signed:
+        return f"{a} < 0 ? {c.format(a, 0)} : {c.format(f'({unsigned}){a}', b)}"
+    return f"{b} < 0 ? {c.format(0, b)} : {c.format(a, f'({unsigned}){b}')}"
 
 
 def c_literal(value: Any, dtype: np.dtype[Any]) -> str:

@@ -149,7 +149,8 @@ def sddmm(y: np.ndarray, z: np.ndarray, edges: EdgeList) -> np.ndarray:
     result = np.empty(len(edges.sources), y.dtype)
     for start in range(0, len(result), EDGES_AT_A_TIME):
         part = slice(start, start + EDGES_AT_A_TIME)
-        np.einsum("eb,eb->e", rows[edges.sources[part]], columns[edges.targets[part]], out=result[part])
+        ends = rows.take(edges.sources[part], 0), columns.take(edges.targets[part], 0)
+        np.einsum("eb,eb->e", *ends, out=result[part])
     return result
 
 

@@ -67,6 +67,20 @@ def memory_of(host):
     return host
 
 
+def wrapped(key, shape):
+    """An index whose arrays of whole numbers are taken modulo the axes they pick from: CuPy refuses none of them."""
+    key = key if isinstance(key, tuple) else (key,)
+    spans = [
+        0 if k is None or k is ... else k.ndim if isinstance(k, np.ndarray) and k.dtype == bool else 1 for k in key
+    ]
+    axis, parts = 0, []
+    for k, span in zip(key, spans, strict=True):
+        whole = isinstance(k, np.ndarray) and k.dtype.kind in "iu" and axis < len(shape) and shape[axis]
+        parts.append(k % shape[axis] if whole else k)
+        axis += len(shape) - sum(spans) if k is ... else span
+    return tuple(parts)
+
+
 def function(name, run):
     def call(*args, **kwargs):
         refuse_in_capture(name)
@@ -125,13 +139,13 @@ class ndarray:
         locals()[_name] = property(lambda self, name=_name: getattr(self.host, name))
 
     def __getitem__(self, key):
-        key = unwrap(key if isinstance(key, tuple) else (key,))
+        key = wrapped(unwrap(key), self.host.shape)
         picked = self.host[key]
         return wrap(picked if isinstance(picked, np.ndarray) else self.host[(*key, ...)])  # one entry is a view, too
 
     def __setitem__(self, key, value):
         refuse_in_capture("an assignment")
-        self.host[unwrap(key)] = unwrap(value)
+        self.host[wrapped(unwrap(key), self.host.shape)] = unwrap(value)
 
     def __len__(self):
         return len(self.host)
@@ -407,7 +421,7 @@ def modules():
         run = getattr(np, name)
         setattr(cupy, name, function(name, run) if name not in views else lambda *a, run=run: wrap(run(*unwrap(a))))
     cupy.sum, cupy.mean = function("sum", host.sum), function("mean", host.mean)  # of half precision, as CuPy's
-    cupy.add.at = function("add.at", np.add.at)
+    cupy.add.at = function("add.at", lambda a, key, values: np.add.at(a, wrapped(key, a.shape), values))
     for name in DTYPES:
         setattr(cupy, name, getattr(np, name))
     return {"cupy": cupy, "cupyx.scipy.special": Module(erf=function("erf", erf))}

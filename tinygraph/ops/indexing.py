@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import EllipsisType
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..backend import Array
 from ..backend.conversion import number_array
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..leaves import as_tensor
+from ..mode import mode
 from ..op import Gradients, Op
 from ..operators import Operand, offers
 from ..tensors import Tensor
@@ -67,27 +69,45 @@ class Index(Op):
 
     def check(self, *inputs: Tensor) -> None:
         shape = inputs[0].shape
-        ranks = iter([t.ndim if t.dtype.kind == "b" else 1 for t in inputs[1:]])
-        spans = [next(ranks) if isinstance(k, _ArrayKey) else int(isinstance(k, int | slice)) for k in self.key]
+        for k, axis in self._axes(shape, inputs[1:]):
+            if isinstance(k, int) and not -shape[axis] <= k < shape[axis]:
+                raise IndexRangeError(f"index: {k} is outside axis {axis} of shape {shape}")
+            if isinstance(k, Tensor) and k.dtype.kind == "b" and k.shape != shape[axis : axis + k.ndim]:
+                raise IndexRangeError(
+                    f"index: a mask of shape {k.shape} does not fit a tensor of shape {shape} at axis {axis}"
+                )
+
+    def check_range(self, shape: Shape, arrays: Sequence[np.ndarray | Tensor]) -> None:
+        """Raise an error if an index among `arrays` is outside the tensor of this shape.
+
+        Of those that are not on the host nobody but a watcher may see the content. A device then takes them modulo
+        the length of the axis.
+        """
+        for k, axis in self._axes(shape, arrays):
+            if isinstance(k, np.ndarray | Tensor) and k.dtype.kind in "iu":
+                check = partial(_check_indices, axis=axis, shape=shape)
+                host = k.data if isinstance(k, Tensor) else k
+                if isinstance(host, np.ndarray):
+                    check(host)
+                else:
+                    for watcher in mode.watchers:
+                        watcher.requires(k, check)
+
+    def _axes(self, shape: Shape, arrays: Sequence[Any]) -> list[tuple[Any, int]]:
+        """Return the parts of the index that pick from axes, arrays in their places, each with its first axis."""
+        key = _fill(self.key, arrays)
+        masks = [isinstance(k, np.ndarray | Tensor) and k.dtype.kind == "b" for k in key]
+        spans = [k.ndim if mask else k is not None and k is not ... for k, mask in zip(key, masks, strict=True)]
         if sum(spans) > len(shape):
             raise ShapeError(f"index: {sum(spans)} axes are indexed, the tensor has shape {shape}")
         if self.key.count(...) > 1:
             raise ShapeError("index: at most one ... fits in an index")
-        axis = 0
-        arrays = iter(inputs[1:])
-        for k, span in zip(self.key, spans, strict=True):
-            if k is ...:
-                axis += len(shape) - sum(spans)
-                continue
-            if isinstance(k, int) and not -shape[axis] <= k < shape[axis]:
-                raise IndexRangeError(f"index: {k} is outside axis {axis} of shape {shape}")
-            if isinstance(k, _ArrayKey):
-                picks = next(arrays)
-                if picks.dtype.kind == "b" and picks.shape != shape[axis : axis + span]:
-                    raise IndexRangeError(
-                        f"index: a mask of shape {picks.shape} does not fit a tensor of shape {shape} at axis {axis}"
-                    )
-            axis += span
+        axis, found = 0, []
+        for k, span in zip(key, spans, strict=True):
+            if span:
+                found.append((k, axis))
+            axis += len(shape) - sum(spans) if k is ... else span
+        return found
 
     def forward(self, xp: Any, x: Array, *arrays: Array, out: Array | None = None) -> Array:
         key = _fill(self.key, arrays)
@@ -120,12 +140,20 @@ class IndexAdd(Op):
         return lambda: Index(self.key)(dy, *arrays), *(None for _ in arrays)
 
 
+def _check_indices(indices: np.ndarray, axis: int, shape: Shape) -> None:
+    """Raise an error that names the first of `indices` outside an axis."""
+    length = shape[axis]
+    if indices.size and not -length <= indices.min() <= indices.max() < length:
+        wrong = indices[(indices < -length) | (indices >= length)][0]
+        raise IndexRangeError(f"index: {wrong} is outside axis {axis} of shape {shape}")
+
+
 @offers
 def getitem(x: Tensor, key: Any) -> Tensor:
     """Return ``x[key]``: integers, slices, None, ... and arrays or tensors of indices or truth values."""
     parts = key if isinstance(key, tuple) else (key,)
     plain: list[Any] = []
-    arrays: list[Tensor] = []
+    indices: list[tuple[Tensor, np.ndarray | None]] = []
     for k in parts:
         if isinstance(k, bool | np.bool_) or (isinstance(k, np.ndarray) and k.dtype == bool and not k.ndim):
             raise ArgumentError("index: a single truth value is not an index; use an array of them")
@@ -135,19 +163,27 @@ def getitem(x: Tensor, key: Any) -> Tensor:
             plain.append(n)
         else:
             plain.append(ARRAY_KEY)
-            arrays.append(_index_tensor(k, x))
-    return Index(tuple(plain))(x, *arrays)
+            indices.append(_indices(k, x))
+    return _picked(x, tuple(plain), indices) if indices else Index(tuple(plain))(x)
 
 
-def _index_tensor(value: Any, x: Tensor) -> Tensor:
-    """Return indices as a tensor on the backend of `x`, checked where they are on the host."""
+def _picked(x: Tensor, key: Key, indices: Sequence[tuple[Tensor, np.ndarray | None]]) -> Tensor:
+    """Return the elements at an index; its arrays are tensors beside `x`, each with what they are of on the host."""
+    op = Index(key)
+    op.check_range(x.shape, [tensor if host is None else host for tensor, host in indices])
+    return op(x, *(tensor for tensor, _ in indices))
+
+
+def _indices(value: Any, x: Tensor) -> tuple[Tensor, np.ndarray | None]:
+    """Return indices as a tensor on the backend of `x`, and as the array on the host that they come from, if any."""
+    host: np.ndarray | None = None
     if not isinstance(value, Tensor):
         array: Any = value if isinstance(value, x.backend.array_type) else number_array(value)
+        host = array if isinstance(array, np.ndarray) else None
         value = as_tensor(value if array.size else np.zeros(array.shape, np.int64), x)
     if value.dtype.kind not in "iub":
         raise DTypeError(f"index: expected whole numbers or truth values, got {value.dtype}")
-    indices: Tensor = value
-    return indices
+    return value, host
 
 
 @applies(Index)
@@ -162,10 +198,7 @@ def take(x: Operand, indices: Operand, axis: int = 0) -> Tensor:
     """
     x = as_tensor(x)
     axis = normalize_axis("take", axis, x.shape)
+    before = (slice(None),) * axis
     if (n := whole(indices)) is not None:
-        return getitem(x, (*(slice(None),) * axis, n))
-    picked = _index_tensor(indices, x)
-    on_host = not isinstance(indices, Tensor) and np.size(indices)
-    if on_host and not -x.shape[axis] <= np.min(indices) <= np.max(indices) < x.shape[axis]:
-        raise IndexRangeError(f"take: indices run outside axis {axis} of shape {x.shape}")
-    return Index(((slice(None),) * axis) + (ARRAY_KEY,))(x, picked)
+        return Index((*before, n))(x)
+    return _picked(x, (*before, ARRAY_KEY), [_indices(indices, x)])

@@ -1,42 +1,51 @@
 """A stand-in for CuPy on the CPU, so that the CuPy backend can be tested without a GPU.
 
 Arrays are NumPy's behind a wall: they refuse NumPy arrays, as CuPy's do. Kernels are compiled by g++ and run thread
-by thread, block by block; cuBLAS is NumPy. While a stream is captured, only kernels and products are taken, and
-recorded. It shows that kernels compute what they should and that a captured plan asks for nothing else; how fast
-anything is, and whether CUDA's own compiler and libraries accept it, it does not show.
+by thread, block by block; cuBLAS is NumPy. Streams other than the default one do what they are asked for as late as
+they may. While a stream is captured, only kernels and products are taken, and recorded. It shows that kernels compute
+what they should and that a captured plan asks for nothing else; how fast anything is, and whether CUDA's own compiler
+and libraries accept it, it does not show.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import itertools
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
+from collections import deque
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import erf
 
 from tinygraph import backend
+from tinygraph.backend import cublas, nvidia
 from tinygraph.backend import cupy as ours
 from tinygraph.backend import numpy as host
 from tinygraph.backend.base import ARRAY_FUNCTIONS, DTYPES
 
+HAS_COMPILER = shutil.which("g++") is not None
 limit = 0  # of the memory pool, in bytes
 alive: dict[int, int] = {}  # the bytes of every array that has memory of its own
 owners = weakref.WeakValueDictionary()  # those arrays, by the id of the memory
-capture: list | None = None  # what was asked for since a capture began
 
 
 def refuse_in_capture(what):
-    if capture is not None:
+    """Raise an error if the current stream is captured; else let it finish, so that `what` can be done at once."""
+    if current_stream().capture is not None:
         raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
+    current_stream().synchronize()
 
 
 def unwrap(value):
@@ -155,7 +164,7 @@ class ndarray:
         return float(self.host)
 
 
-for _name in ("astype", "copy", "reshape", "transpose", "swapaxes", "any", "all", "sum"):
+for _name in ("astype", "copy", "fill", "reshape", "transpose", "swapaxes", "any", "all", "sum"):
     setattr(ndarray, _name, function(_name, getattr(np.ndarray, _name)))
 for _name in ("add", "sub", "mul", "truediv", "pow"):
     for _side in ("", "r"):
@@ -265,7 +274,7 @@ class RawKernel:
                 values.append(np.ctypeslib.as_ctypes(np.array(x)))
         wide, high = (*grid, 1)[:2]
 
-        def run():
+        def run(held=arguments):
             pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(v) for v in values])
             launch(wide, high, threads, pointers)
 
@@ -281,46 +290,130 @@ class RawModule:
         return RawKernel(self.code, name)
 
 
-def ask(run):
-    """Run something that the device computes, or record it."""
-    if capture is None:
-        run()
-    else:
-        capture.append(run)
+# -- streams --------------------------------------------------------------------------------------------
 
 
 class Stream:
-    ptr = 7
+    """What is asked for in an order: the default stream does it at once, any other as late as it may.
 
-    def __init__(self, non_blocking=False):
-        assert non_blocking  # others cannot be captured beside the default stream
+    That is when somebody waits for it: at a synchronisation, an event, a function that computes at once on the same
+    stream; and, of streams that are not `non_blocking`, before the default stream does anything.
+    """
+
+    pointers: ClassVar = itertools.count(16)
+    blocking: ClassVar = weakref.WeakSet()
+
+    def __init__(self, null=False, non_blocking=False):
+        self.ptr = 0 if null else next(self.pointers)
+        self.non_blocking = non_blocking
+        self.done, self.waiting = 0, deque()
+        self.capture: list | None = None  # what was asked for since a capture began
+        if not null and not non_blocking:
+            self.blocking.add(self)
 
     def __enter__(self):
-        streams.append(self)
+        stack().append(self)
         return self
 
     def __exit__(self, *reason):
-        streams.pop()
+        stack().pop()
+
+    def ask(self, run):
+        if self.capture is not None:
+            self.capture.append(run)
+            return
+        self.waiting.append(run)
+        if not self.ptr:
+            for other in list(self.blocking):
+                other.synchronize()
+            self.run_until(self.done + len(self.waiting))
+
+    def run_until(self, end):
+        while self.done < end and self.waiting:
+            self.done += 1
+            self.waiting.popleft()()
+
+    def synchronize(self):
+        if self.capture is not None:
+            raise RuntimeError("cudaErrorStreamCaptureUnsupported: a synchronisation")
+        self.run_until(self.done + len(self.waiting))
+
+    def record(self, event=None):
+        event = event or Event()
+        event.stream, event.end = self, self.done + len(self.waiting)
+        return event
+
+    def wait_event(self, event):
+        assert self.capture is event.stream.capture is None, "cudaErrorStreamCaptureIsolation"
+        self.ask(event.synchronize)
+
+    def is_capturing(self):
+        return self.capture is not None
 
     def begin_capture(self):
-        global capture
-        capture = []
+        assert self.non_blocking  # others cannot be captured beside the default stream
+        self.capture = []
 
     def end_capture(self):
-        global capture
-        recorded, capture = capture, None
+        recorded, self.capture = self.capture, None
 
         def launch():
             for run in recorded:
-                run()
+                ask(run)
 
         return SimpleNamespace(launch=launch, runs=len(recorded))
 
+
+class Event:
+    """A place in what a stream was asked for."""
+
+    def __init__(self, disable_timing=False):
+        self.stream, self.end = default_stream, 0
+
+    def record(self, stream=None):
+        (stream or current_stream()).record(self)
+
     def synchronize(self):
-        refuse_in_capture("a synchronisation")
+        self.stream.run_until(self.end)
 
 
-streams = [Stream(non_blocking=True)]
+default_stream = Stream(null=True)
+threads = threading.local()
+
+
+def stack():
+    """The streams that the thread has made current, the innermost last."""
+    if not hasattr(threads, "streams"):
+        threads.streams = [default_stream]
+    return threads.streams
+
+
+def current_stream():
+    return stack()[-1]
+
+
+def ask(run):
+    """Run something that the device computes, when its stream comes to it, or record it."""
+    current_stream().ask(run)
+
+
+class Device:
+    """The pretended device; others can be made current, and have nothing on them."""
+
+    current = 0
+
+    def __init__(self, id=None):
+        self.id = Device.current if id is None else id
+
+    def __enter__(self):
+        self.before, Device.current = Device.current, self.id
+
+    def __exit__(self, *reason):
+        Device.current = self.before
+
+    def synchronize(self):
+        for stream in list(Stream.blocking):
+            stream.synchronize()
 
 
 class Cublas:
@@ -335,7 +428,7 @@ class Cublas:
         return 0
 
     def cublasSetStream_v2(self, handle, stream):
-        self.stream = stream.value
+        self.stream = stream.value or 0
         return 0
 
     def cublasSetWorkspace_v2(self, handle, room, size):
@@ -356,7 +449,7 @@ class Cublas:
         return self.gemm(ctypes.c_double, *arguments)
 
     def gemm(self, kind, handle, flip_a, flip_b, m, n, k, alpha, a, lead_a, b, lead_b, beta, c, lead_c):
-        assert self.stream == streams[-1].ptr
+        assert self.stream == current_stream().ptr
         m, n, k, flip_a, flip_b = (x.value for x in (m, n, k, flip_a, flip_b))
         rows_a, rows_b = (k if flip_a else m), (n if flip_b else k)
         if lead_a.value < max(1, rows_a) or lead_b.value < max(1, rows_b) or lead_c.value < max(1, m):
@@ -398,12 +491,14 @@ def modules():
         RawKernel=RawKernel,
         RawModule=RawModule,
         cuda=SimpleNamespace(
-            get_current_stream=lambda: streams[-1],
+            get_current_stream=current_stream,
             Stream=Stream,
-            Device=lambda: SimpleNamespace(id=0),
+            Event=Event,
+            Device=Device,
             runtime=SimpleNamespace(
                 driverGetVersion=lambda: 13000,
                 memGetInfo=lambda: (1 << 28, 1 << 30),
+                getDevice=lambda: Device.current,
                 getDeviceCount=lambda: 1,
                 getDeviceProperties=lambda device: {"name": b"the host", "totalGlobalMem": 8 * 10**9},
             ),
@@ -424,21 +519,29 @@ def modules():
     cupy.add.at = function("add.at", lambda a, key, values: np.add.at(a, wrapped(key, a.shape), values))
     for name in DTYPES:
         setattr(cupy, name, getattr(np, name))
-    return {"cupy": cupy, "cupyx.scipy.special": Module(erf=function("erf", erf))}
+    pathfinder = Module(
+        find_nvidia_header_directory=lambda name: "/usr/include",
+        load_nvidia_dynamic_lib=lambda name: SimpleNamespace(abs_path=name),
+    )
+    return {
+        "cupy": cupy,
+        "cupyx.scipy.special": Module(erf=function("erf", erf)),
+        "cuda.pathfinder": pathfinder,
+    }
 
 
 @contextmanager
 def installed():
     """Let the CuPy backend find this instead of CuPy; a ``with`` block."""
     before = {name: sys.modules.get(name) for name in modules()}
-    library_before = ours._library
+    library_before = nvidia.library
     sys.modules.update(modules())
-    ours._library = lambda name: Cublas()
+    nvidia.library = cublas.library = lambda name: Cublas()
     backend.register("cupy", made)
     try:
         yield
     finally:
-        ours._library = library_before
+        nvidia.library = cublas.library = library_before
         for name, module in before.items():
             if module is None:
                 del sys.modules[name]

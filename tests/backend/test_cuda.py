@@ -9,7 +9,8 @@ import pytest
 import tinygraph as tg
 from tinygraph import backend as backends
 from tinygraph import losses, optim
-from tinygraph.backend import cupy as cupy_backend
+from tinygraph.backend.captured import ATTEMPTS, Captured
+from tinygraph.backend.cublas import Cublas
 from tinygraph.models import fully_connected
 from tinygraph.ops.shape import concatenate, pad
 from tinygraph.plan.c_expressions import c_literal
@@ -41,7 +42,7 @@ def replayed(fn, *arrays):
 
 def is_captured(plan):
     run = plan.replay.run
-    return isinstance(run, cupy_backend._Captured) and run.graph is not None
+    return isinstance(run, Captured) and run.graph is not None
 
 
 @pytest.mark.parametrize("kind", [tg.sum, tg.max, tg.min])
@@ -231,7 +232,7 @@ class Elsewhere(tg.Op):
 def test_a_plan_with_an_unknown_operation_runs_step_by_step():
     got, plan = replayed(lambda x: tg.sum(Elsewhere()(x * 2.0)), data(4))
     np.testing.assert_allclose(got, np.sum(2 * data(4)), rtol=1e-12)
-    assert not isinstance(plan.replay.run, cupy_backend._Captured)
+    assert not isinstance(plan.replay.run, Captured)
 
 
 def test_what_cannot_be_captured_runs_step_by_step_with_a_warning(cupy):
@@ -241,11 +242,12 @@ def test_what_cannot_be_captured_runs_step_by_step_with_a_warning(cupy):
         cupy.xp.copyto(total, total + 1.0)  # makes an array
 
     captured = cupy.capture(run)
-    captured()
+    for _ in range(ATTEMPTS[-1] - 1):
+        captured()
     with pytest.warns(RuntimeWarning, match="StreamCaptureUnsupported"):
         captured()
-    captured()  # no second attempt
-    np.testing.assert_array_equal(cupy.to_host(total), [3, 3, 3])
+    captured()  # no further attempt
+    np.testing.assert_array_equal(cupy.to_host(total), [ATTEMPTS[-1] + 1] * 3)
 
 
 def test_a_graph_is_one_launch_and_no_python(monkeypatch):
@@ -297,7 +299,7 @@ def test_tf32_is_off_unless_asked_for(monkeypatch, value, modes):
     asked = []
     monkeypatch.setattr(host_cuda.Cublas, "cublasSetMathMode", lambda self, handle, mode: asked.append(mode) or 0)
     monkeypatch.setenv("TINYGRAPH_TF32", value)
-    cupy_backend._Blas(backends.current().cupy)
+    Cublas(backends.current().cupy)
     assert asked == modes
 
 

@@ -13,6 +13,7 @@ import tinygraph as tg
 from tinygraph import backend as backends
 from tinygraph import losses, optim
 from tinygraph.backend import cupy as cupy_backend
+from tinygraph.backend import nvidia
 from tinygraph.errors import BackendError
 from tinygraph.models import fully_connected
 from tinygraph.tools import cli
@@ -145,6 +146,30 @@ def test_without_a_device(pretend, monkeypatch):
     assert "CUDA_VISIBLE_DEVICES is ''" in message()
 
 
+@pytest.fixture
+def with_libraries(pretend, monkeypatch):
+    monkeypatch.setattr(nvidia, "library", lambda name: None)
+    return sys.modules["cupy"]
+
+
+@pytest.mark.host
+def test_without_the_headers_of_cuda(with_libraries, monkeypatch):
+    monkeypatch.setattr(sys.modules["cuda.pathfinder"], "find_nvidia_header_directory", lambda name: None)
+    assert "the headers of CUDA, with which kernels are compiled, are missing" in message()
+    assert ".[cuda12]" in message()
+
+
+@pytest.mark.host
+def test_kernels_that_do_not_compile_or_run_are_told_before_any_is_needed(with_libraries, monkeypatch):
+    def fails(self, *launch):
+        raise RuntimeError("\n\nCUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available\nmore")
+
+    monkeypatch.setattr(with_libraries.RawKernel, "__call__", fails)
+    assert "no kernel can be compiled and run: CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available" in message()
+    monkeypatch.setattr(with_libraries.RawKernel, "__call__", lambda self, *launch: None)
+    assert "a kernel was run and did nothing" in message()
+
+
 @pytest.mark.host
 @pytest.mark.parametrize(("library", "name"), [("cublas", "cuBLAS"), ("nvrtc", "NVRTC")])
 def test_without_a_library(pretend, monkeypatch, library, name):
@@ -152,7 +177,7 @@ def test_without_a_library(pretend, monkeypatch, library, name):
         if wanted == library:
             raise OSError(f"lib{library}.so not found")
 
-    monkeypatch.setattr(cupy_backend, "_library", load)
+    monkeypatch.setattr(nvidia, "library", load)
     assert name in message()
     assert f"lib{library}.so not found" in message()
 

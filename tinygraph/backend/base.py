@@ -102,6 +102,13 @@ class Backend:
         """Return an array that lies in memory made by `arena`, `offset` bytes after its start."""
         raise NotImplementedError
 
+    def turn(self) -> Callable[[], None] | None:
+        """Return what is called before a plan's memory is used, so that streams use it one after the other.
+
+        None where calls are synchronous.
+        """
+        return None
+
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         """Return a function that does what `run` does, at less cost if the backend can.
 

@@ -1,34 +1,35 @@
 """CuPy arrays on an NVIDIA GPU.
 
-CuPy is imported when this backend is first asked for. Products go to cuBLAS through a handle of our own: CuPy
-refuses its own calls of cuBLAS while a stream is captured, which cuBLAS itself allows. What neither CuPy nor
-cuBLAS has, or has only with sums in an order that changes from run to run, are kernels in CUDA C at the end.
+CuPy is imported when this backend is first asked for. What neither CuPy nor cuBLAS has, or has only with sums in an
+order that changes from run to run, are kernels in CUDA C at the end.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
 from ..errors import BackendError
 from .base import Array, Backend, EdgeList, Number, make_namespace
+from .captured import Captured
+from .cublas import Cublas
+from .nvidia import OPTIONS, find_cupy
 from .random import mask_bits
+from .turns import Turn
 
 THREADS = 256  # in a block
-OPTIONS = ("--std=c++17",)  # of the compiler
-WORKSPACE = 32 << 20  # bytes that cuBLAS may work in, as its documentation advises for recent devices
-TF32 = "TINYGRAPH_TF32"  # environment variable: 1 lets products of float32 round their factors to 10 bits
-INSTALL = 'pip install ".[cuda12]" (CUDA 12) or ".[cuda13]" (CUDA 13) in the project\'s folder'
+FORKED = (
+    "cupy: this process was forked after the GPU was used, which CUDA cannot follow; start processes by "
+    'multiprocessing.get_context("spawn"), or use the GPU (tg.use, tg.backends) after the fork only'
+)
+_in_use: WeakSet[CupyBackend] = WeakSet()
 
 
 class CupyBackend(Backend):
@@ -44,11 +45,13 @@ class CupyBackend(Backend):
     fuses = True
 
     def __init__(self) -> None:
-        self.cupy = _cupy()
+        self.cupy = find_cupy()
         self.array_type = self.cupy.ndarray
-        facts = self.cupy.cuda.runtime.getDeviceProperties(self.cupy.cuda.Device().id)
+        self._device: int = self.cupy.cuda.Device().id
+        facts = self.cupy.cuda.runtime.getDeviceProperties(self._device)
         self.device = f"{facts['name'].decode()}, {facts['totalGlobalMem'] / 1e9:.0f} GB"
-        self._local = threading.local()
+        self._blas: Cublas | None = None
+        self._making = threading.Lock()
         self._edges: WeakKeyDictionary[EdgeList, _DeviceEdges] = WeakKeyDictionary()
         self.xp = make_namespace(
             self.cupy,
@@ -59,10 +62,33 @@ class CupyBackend(Backend):
             sddmm=self.sddmm,
             bernoulli=self.bernoulli,
         )
+        _in_use.add(self)
+
+    def check_device(self) -> None:
+        """Raise an error if the thread works on another device than the one that all arrays are on."""
+        current = self.cupy.cuda.runtime.getDevice()
+        if current != self._device:
+            raise BackendError(
+                f"cupy: device {current} is the current one, but the backend was first used on device {self._device}, "
+                f"and keeps to it; call cupy.cuda.Device({self._device}).use() in every thread, or choose the device "
+                "of the process by CUDA_VISIBLE_DEVICES"
+            )
+
+    def refuse_forked(self) -> None:
+        """Let everything raise an error from here on: the process is a child that CUDA does not work in."""
+
+        def refuse(*arguments: Any, **options: Any) -> Any:
+            raise BackendError(FORKED)
+
+        functions = {name for name, value in vars(self.xp).items() if not isinstance(value, type)}
+        vars(self.xp).update(dict.fromkeys(functions, refuse))
+        for name in ("asarray", "to_host", "arena", "check_device", "free_memory", "gemm", "kernel", "synchronize"):
+            setattr(self, name, refuse)
 
     # -- arrays ---------------------------------------------------------------------------------------------
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:
+        self.check_device()
         return self.cupy.asarray(value, dtype)
 
     def to_host(self, array: Array) -> np.ndarray:
@@ -84,20 +110,30 @@ class CupyBackend(Backend):
     def synchronize(self) -> None:
         self.cupy.cuda.get_current_stream().synchronize()
 
+    def turn(self) -> Callable[[], None]:
+        turn = Turn(self.cupy)
+
+        def take() -> None:
+            self.check_device()
+            turn()
+
+        return take
+
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
-        return _Captured(self.cupy, run)
+        return Captured(self.cupy, run, lambda: self._blas)
 
     # -- products -------------------------------------------------------------------------------------------
 
     @property
-    def blas(self) -> _Blas:
-        """The thread's handle of cuBLAS."""
-        handle: _Blas | None = getattr(self._local, "blas", None)
-        if handle is None:
-            handle = self._local.blas = _Blas(self.cupy)
-        return handle
+    def blas(self) -> Cublas:
+        """The handle of cuBLAS, made when it is first asked for."""
+        with self._making:
+            if self._blas is None:
+                self._blas = Cublas(self.cupy)
+        return self._blas
 
     def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: Number = 1.0, beta: Number = 0.0) -> Array:
+        self.check_device()
         result = self.cupy.empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out
         if a.dtype.char in "fd" and a.size and b.size:
             target = result if result.flags.c_contiguous else result.copy()
@@ -157,6 +193,8 @@ class CupyBackend(Backend):
         if not any(isinstance(k, cupy.ndarray) for k in key):  # slices and numbers repeat nothing
             result[key] = values
             return result
+        if values.dtype.char == "e":
+            return self.index_add(shape, key, values.astype(np.float32)).astype(values.dtype)
         if values.dtype not in C_TYPES:  # whole numbers add up to the same in any order
             cupy.add.at(result, key, values)
             return result
@@ -198,6 +236,7 @@ class CupyBackend(Backend):
         on_device = self._edges.get(edges)
         if on_device is None:
             on_device = self._edges[edges] = _DeviceEdges(self.cupy, edges)
+            self.synchronize()  # for other streams, which do not wait for this one
         return on_device
 
     def bernoulli(
@@ -212,6 +251,15 @@ class CupyBackend(Backend):
             kernel = self.own_kernel("bernoulli", result.dtype)
             kernel(blocks(-(-n * bits // 256)), (THREADS,), (key, np.int32(bits), np.uint64(off), result, np.int64(n)))
         return result
+
+
+def _after_fork() -> None:
+    for backend in _in_use:
+        backend.refuse_forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def blocks(n: int) -> tuple[int]:
@@ -239,178 +287,6 @@ class _DeviceEdges:
         every = np.arange(len(edges.sources), dtype=np.int32)
         self.by_target = tuple(cupy.asarray(x) for x in (edges.starts, every, edges.sources))
         self.by_source = tuple(cupy.asarray(x) for x in (starts, order, edges.targets[order]))
-
-
-class _Captured:
-    """A run that the device repeats by itself: asked for step by step once, recorded, then asked for as a whole.
-
-    The first call loads kernels, which must not happen during a recording.
-    """
-
-    def __init__(self, cupy: Any, run: Callable[[], None]) -> None:
-        self.cupy, self.run = cupy, run
-        self.calls = 0
-        self.graph: Any = None
-
-    def __call__(self) -> None:
-        if self.graph is not None:
-            self.graph.launch()
-            return
-        self.calls += 1
-        if self.calls == 2:
-            try:
-                self.graph = self._record()
-            except Exception as error:
-                warnings.warn(
-                    f"cupy: a plan runs step by step, since it cannot be captured as a graph: {_line(error)}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-            else:
-                self.graph.launch()
-                return
-        self.run()
-
-    def _record(self) -> Any:
-        """Return the graph of what a run asks for; nothing of it is computed meanwhile."""
-        stream = self.cupy.cuda.Stream(non_blocking=True)
-        with stream:
-            stream.begin_capture()
-            try:
-                self.run()
-            except Exception:
-                with suppress(Exception):
-                    stream.end_capture()
-                raise
-            return stream.end_capture()
-
-
-# -- cuBLAS -------------------------------------------------------------------------------------------------
-
-
-class _Blas:
-    """A handle of cuBLAS, which works on CuPy's current stream, captured or not."""
-
-    def __init__(self, cupy: Any) -> None:
-        self.cupy = cupy
-        self.library = _library("cublas")
-        self.handle = ctypes.c_void_p()
-        self._ask("cublasCreate_v2", ctypes.byref(self.handle))
-        self.workspace = cupy.empty(WORKSPACE, np.uint8)
-        self.stream: int | None = None
-        self.on_device = False  # whether factors are read from the device's memory
-        self.fixed: dict[tuple[float, str], Array] = {}  # numbers in the device's memory
-        if os.environ.get(TF32, "0") not in ("", "0"):
-            self._ask("cublasSetMathMode", self.handle, 3)  # CUBLAS_TF32_TENSOR_OP_MATH
-
-    def gemm(self, a: Array, b: Array, out: Array, alpha: Number, beta: Number) -> None:
-        """Compute ``out = alpha a b + beta out``; `out` is row-major, `a` and `b` row-major or column-major."""
-        self._use_stream()
-        # cuBLAS is column-major, so the transposed product is asked for: out' = b' a'. A row-major matrix read
-        # column by column is its transpose.
-        (left, flip_left, lead_left), (right, flip_right, lead_right) = _columns(b), _columns(a)
-        m, n, k = out.shape[1], out.shape[0], a.shape[1]
-        factors, keep = self._factors(alpha, beta, out.dtype)
-        routine = "cublasSgemm_v2" if out.dtype.char == "f" else "cublasDgemm_v2"
-        sizes = [ctypes.c_int(x) for x in (flip_left, flip_right, m, n, k)]
-        places = [ctypes.c_void_p(x.data.ptr) for x in (left, right, out)]
-        leads = [ctypes.c_int(x) for x in (lead_left, lead_right, m)]
-        head = (self.handle, *sizes, factors[0], places[0], leads[0], places[1], leads[1])
-        self._ask(routine, *head, factors[1], places[2], leads[2])
-        del keep
-
-    def _factors(self, alpha: Number, beta: Number, dtype: np.dtype[Any]) -> tuple[list[ctypes.c_void_p], Any]:
-        """Return pointers to both factors, and what must live until they are read."""
-        numbers = (alpha, beta)
-        on_device = any(isinstance(x, self.cupy.ndarray) for x in numbers)
-        if on_device != self.on_device:
-            self._ask("cublasSetPointerMode_v2", self.handle, int(on_device))
-            self.on_device = on_device
-        if on_device:
-            arrays = [x if isinstance(x, self.cupy.ndarray) else self._number(float(x), dtype) for x in numbers]
-            return [ctypes.c_void_p(x.data.ptr) for x in arrays], arrays
-        host = np.array([float(x) for x in numbers], dtype)
-        return [ctypes.c_void_p(host.ctypes.data + k * host.itemsize) for k in (0, 1)], host
-
-    def _number(self, x: float, dtype: np.dtype[Any]) -> Array:
-        key = x, dtype.char
-        if key not in self.fixed:
-            self.fixed[key] = self.cupy.asarray(np.array(x, dtype))
-        return self.fixed[key]
-
-    def _use_stream(self) -> None:
-        stream = self.cupy.cuda.get_current_stream().ptr
-        if stream != self.stream:
-            self._ask("cublasSetStream_v2", self.handle, ctypes.c_void_p(stream))
-            workspace = ctypes.c_void_p(self.workspace.data.ptr)  # asked for again: a new stream forgets it
-            self._ask("cublasSetWorkspace_v2", self.handle, workspace, ctypes.c_size_t(WORKSPACE))
-            self.stream = stream
-
-    def _ask(self, routine: str, *arguments: Any) -> None:
-        status = getattr(self.library, routine)(*arguments)
-        if status:
-            raise BackendError(f"cupy: {routine} of cuBLAS failed with status {status}")
-
-
-def _columns(a: Array) -> tuple[Array, int, int]:
-    """Return a matrix, whether it lies transposed to how cuBLAS reads it, and its leading size."""
-    if a.flags.c_contiguous:
-        return a, 0, a.shape[1]
-    return a, 1, a.shape[0]
-
-
-# -- what is there ------------------------------------------------------------------------------------------
-
-
-def _cupy() -> Any:
-    """Return CuPy if everything it needs to run is here; raise an error that says what is missing."""
-    try:
-        cupy = import_module("cupy")
-    except ModuleNotFoundError as error:
-        if error.name == "cupy":
-            raise BackendError(f"backend 'cupy': CuPy is not installed; {INSTALL}") from None
-        raise BackendError(f"backend 'cupy': CuPy cannot be imported: {_line(error)}") from None
-    except ImportError as error:
-        raise BackendError(f"backend 'cupy': CuPy cannot be imported: {_line(error)}") from None
-    runtime = cupy.cuda.runtime
-    try:
-        driver = runtime.driverGetVersion()
-    except Exception as error:
-        raise BackendError(f"backend 'cupy': the NVIDIA driver does not answer: {_line(error)}") from None
-    if not driver:
-        raise BackendError("backend 'cupy': no NVIDIA driver is installed; install one (nvidia-smi then lists the GPU)")
-    try:
-        devices = runtime.getDeviceCount()
-    except Exception as error:
-        devices, reason = 0, f" ({_line(error)})"
-    else:
-        reason = ""
-    if not devices:
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-        hint = f"; CUDA_VISIBLE_DEVICES is {hidden!r}" if hidden is not None else ""
-        raise BackendError(f"backend 'cupy': the NVIDIA driver finds no device{reason}{hint}")
-    for library, description in (("cublas", "cuBLAS, for products"), ("nvrtc", "NVRTC, which compiles kernels")):
-        try:
-            _library(library)
-        except Exception as error:
-            raise BackendError(
-                f"backend 'cupy': the library {description}, is missing ({_line(error)}); install the CUDA toolkit, or "
-                f"CuPy with it: {INSTALL}"
-            ) from None
-    return cupy
-
-
-def _line(error: Exception) -> str:
-    """Return the first line of an error's text that says something."""
-    lines = (line.strip(" =\t") for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)
-
-
-@cache
-def _library(name: str) -> Any:
-    """Return one of CUDA's libraries, found as CuPy itself finds it."""
-    loaded = import_module("cuda.pathfinder").load_nvidia_dynamic_lib(name)
-    return ctypes.CDLL(loaded.abs_path)
 
 
 @cache

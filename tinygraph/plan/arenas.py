@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,15 @@ class Memory:
         As a backend makes it.
     bytes : int
         How large it is.
+    turn : callable or None
+        Called before it is used, where a device has streams.
     holds : Any
         The plan that ran in it last.
     """
 
     arena: Any
     bytes: int
+    turn: Callable[[], None] | None = None
     holds: Any = None
 
 
@@ -42,5 +46,5 @@ class Arenas:
         latest = self._latest.get(backend)
         if latest is None or latest.bytes < size:
             size = size if latest is None else max(size, 2 * latest.bytes)
-            latest = self._latest[backend] = Memory(backend.arena(size), size)
+            latest = self._latest[backend] = Memory(backend.arena(size), size, backend.turn())
         return latest

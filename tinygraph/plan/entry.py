@@ -200,6 +200,8 @@ class CacheEntry:
             host = x.data if type(x) is Tensor else x
             if type(host) is np.ndarray:
                 check(host)
+        if self.plan.memory.turn is not None:
+            self.plan.memory.turn()
         copyto = backend.xp.copyto
         for position, array in self.copy_in:
             copyto(array, array_of(leaves[position], backend, array.dtype))

@@ -5,22 +5,19 @@ Everything that changes - parameters, momenta, the learning rate - is a tensor c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .arguments import fraction, positive, whole_number
-from .backend import Backend
-from .errors import ArgumentError
-from .mode import no_grad
-from .operators import Operand
-from .ops.elementwise import add, clip, maximum, minimum, sqrt, square, subtract_scaled
-from .ops.reduce import in_single, norm
-from .ops.shape import concatenate, reshape
-from .ops.state import update_
-from .tensors import Tensor, read_grads, write_grads
+from ..arguments import fraction, positive, whole_number
+from ..backend import Backend
+from ..errors import ArgumentError
+from ..mode import no_grad
+from ..operators import Operand
+from ..ops.elementwise import add, sqrt, square, subtract_scaled
+from ..ops.state import update_
+from ..tensors import Tensor, read_grads, write_grads
 
 
 class Optimizer:
@@ -294,129 +291,6 @@ class RMSProp(Optimizer):
         s = self._second[i]
         update_(s, add, self.smoothing * s, (1 - self.smoothing) * square(g))
         update_(p, subtract_scaled, p, self.rate(p), g / (sqrt(s) + self.eps))
-
-
-class Schedule:
-    """A learning rate that changes with the number n of calls of `step`, from the optimiser's own at n = 0.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    """
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer, self.start, self.n = optimizer, optimizer.lr, 0
-
-    def factor(self, n: int) -> float:
-        """Return the n-th learning rate over the first."""
-        raise NotImplementedError(f"{type(self).__name__} has no factor")
-
-    def step(self) -> None:
-        """Advance n by one: call it after each epoch, or after each step.
-
-        Raises
-        ------
-        ArgumentError
-            If the rate has grown beyond the largest number.
-        """
-        self.n += 1
-        try:
-            rate = self.start * self.factor(self.n)
-        except OverflowError:
-            rate = math.inf
-        if not math.isfinite(rate):
-            raise ArgumentError(
-                f"{type(self).__name__}: step {self.n} from the rate {self.start:g} is beyond the largest number; stop "
-                "the schedule earlier, or let it grow less"
-            )
-        self.optimizer.lr = rate
-
-
-class StepDecay(Schedule):
-    """Multiply the rate by `gamma` every `every` steps."""
-
-    def __init__(self, optimizer: Optimizer, every: int, gamma: float = 0.1) -> None:
-        super().__init__(optimizer)
-        self.every, self.gamma = whole_number("StepDecay: every", every, 1), positive("StepDecay: gamma", gamma)
-
-    def factor(self, n: int) -> float:
-        """Return ``gamma ** (n // every)``."""
-        return self.gamma ** (n // self.every)
-
-
-class ExponentialDecay(Schedule):
-    """Multiply the rate by `gamma` every step."""
-
-    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        super().__init__(optimizer)
-        self.gamma = positive("ExponentialDecay: gamma", gamma)
-
-    def factor(self, n: int) -> float:
-        """Return ``gamma ** n``."""
-        return self.gamma**n
-
-
-class InverseTimeDecay(Schedule):
-    """A vanishing rate ``mu / (1 + n / tau)``, whose sum diverges and whose squares' sum does not."""
-
-    def __init__(self, optimizer: Optimizer, tau: float) -> None:
-        super().__init__(optimizer)
-        self.tau = positive("InverseTimeDecay: tau", tau)
-
-    def factor(self, n: int) -> float:
-        """Return ``1 / (1 + n / tau)``."""
-        return 1.0 / (1.0 + n / self.tau)
-
-
-class CosineDecay(Schedule):
-    """Half a cosine from the start to `floor` times it, over `steps` steps; `floor` from there on."""
-
-    def __init__(self, optimizer: Optimizer, steps: int, floor: float = 1e-3) -> None:
-        super().__init__(optimizer)
-        self.steps, self.floor = whole_number("CosineDecay: steps", steps, 1), positive("CosineDecay: floor", floor)
-
-    def factor(self, n: int) -> float:
-        """Return ``floor + (1 - floor) (1 + cos(pi n / steps)) / 2``."""
-        share = min(n / self.steps, 1.0)
-        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * share)) / 2
-
-
-def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
-    """Scale all gradients so that together they have at most the norm `max_norm`; return the norm they had.
-
-    Infinite elements count as the largest of which all together have a norm: they stay finite, and the others become 0.
-
-    Returns
-    -------
-    tensor of shape ()
-
-    Raises
-    ------
-    ArgumentError
-        If `max_norm` is not positive, or there is no gradient.
-    """
-    limit = positive("clip_grad_norm: max_norm", max_norm)
-    with_gradient = [p for p in dict.fromkeys(params) if p.grad is not None]
-    if not with_gradient:
-        raise ArgumentError("clip_grad_norm: no parameter has a gradient; call backward first")
-    with no_grad():
-        gradients = [in_single(p.grad) for p in with_gradient if p.grad is not None]
-        size = norm(concatenate([reshape(norm(g), (1,)) for g in gradients]))
-        longest = float(np.finfo(size.dtype).max) / 2
-        largest = longest / math.sqrt(sum(g.size for g in gradients))
-        factor = limit / minimum(maximum(size, limit), longest)
-        for p, g in zip(with_gradient, gradients, strict=True):
-            p.grad = (clip(g, -largest, largest) * factor).astype(p.dtype)
-    return size
-
-
-def clip_grad_value(params: Iterable[Tensor], limit: float) -> None:
-    """Limit every element of every gradient to the interval from ``-limit`` to ``limit``."""
-    limit = positive("clip_grad_value: limit", limit)
-    with no_grad():
-        for p in dict.fromkeys(params):
-            if p.grad is not None:
-                p.grad = clip(p.grad, -limit, limit)
 
 
 def _betas(name: str, pair: Any) -> tuple[float, float]:

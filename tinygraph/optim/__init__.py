@@ -1,0 +1,22 @@
+"""Optimisers, learning rates that change, and limits for gradients."""
+
+from .clipping import clip_grad_norm, clip_grad_value
+from .optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from .schedules import CosineDecay, ExponentialDecay, InverseTimeDecay, Plateau, Schedule, StepDecay, Warmup
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CosineDecay",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "Optimizer",
+    "Plateau",
+    "RMSProp",
+    "Schedule",
+    "StepDecay",
+    "Warmup",
+    "clip_grad_norm",
+    "clip_grad_value",
+]

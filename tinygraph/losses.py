@@ -3,6 +3,9 @@
 Every loss is the mean over the batch of the loss Q of a sample, a tensor with one element. A loss that takes logits
 is given the signals z_L before the output activation, ``net(x)``; the others the prediction gamma-hat,
 ``net.predict(x)`` (`takes_logits` tells which). Logarithms are natural.
+
+Samples may have weights w. The mean is then ``sum_b w_b Q_b / B``: it divides by the number of samples, so a weight
+counts even in a batch of one. PyTorch's losses with class weights divide by the sum of the weights instead.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ def _of_prediction(labels: Labels) -> Callable[[Callable[P, Tensor]], Loss[P]]:
 
 
 @_of_prediction(REAL)
-def squared_error(output: Operand, target: Operand) -> Tensor:
+def squared_error(output: Operand, target: Operand, weights: Operand | None = None) -> Tensor:
     """Return the mean over the batch of the squared distance ``|target - output|**2`` (65.48), as in the risk (65.47).
 
     Parameters
@@ -97,6 +100,8 @@ def squared_error(output: Operand, target: Operand) -> Tensor:
     output : tensor of shape (B, ...)
         The prediction gamma-hat.
     target : tensor or array of the same shape and dtype
+    weights : tensor or array of shape (B,), optional
+        What each sample counts; by default 1.
 
     Raises
     ------
@@ -104,11 +109,17 @@ def squared_error(output: Operand, target: Operand) -> Tensor:
         If the shapes differ or the batch is empty.
     """
     output = as_tensor(output)
-    return squared_error_op(output, REAL.aligned(target, output))
+    target = REAL.aligned(target, output)
+    if weights is None:
+        return squared_error_op(output, target)
+    _check_same_shape("squared_error", output, target)
+    return _batch_mean("squared_error", square(in_single(output - target)), weights).astype(output.dtype)
 
 
 @_of_logits(CLASSES)
-def cross_entropy(logits: Operand, target: Operand) -> Tensor:
+def cross_entropy(
+    logits: Operand, target: Operand, weights: Operand | None = None, class_weights: Operand | None = None
+) -> Tensor:
     """Return the mean over the batch of the cross-entropy ``-sum target log softmax(logits)`` (65.128).
 
     With labels as basis vectors it is the risk (65.127), without its regularisation, and the log loss (65.138).
@@ -120,6 +131,10 @@ def cross_entropy(logits: Operand, target: Operand) -> Tensor:
     target : tensor or array
         One row of class probabilities for each sample, a basis vector for a label (65.125), of shape (B, classes);
         or class indices of shape (B,), whole numbers from 0 to classes - 1.
+    weights : tensor or array of shape (B,), optional
+        What each sample counts; by default 1.
+    class_weights : tensor or array of shape (classes,), optional
+        What samples of each class count besides; by default 1.
 
     Raises
     ------
@@ -129,11 +144,23 @@ def cross_entropy(logits: Operand, target: Operand) -> Tensor:
         If a class index on the host is out of range.
     """
     logits = as_tensor(logits)
-    return softmax_cross_entropy(logits, CLASSES.aligned(target, logits))
+    target = CLASSES.aligned(target, logits)  # the loss is linear in it, so it can bear the weights
+    if weights is not None:
+        target = target * _of_samples("cross_entropy", weights, target)
+    if class_weights is not None:
+        by_class = as_tensor(class_weights, target).astype(target.dtype)
+        if by_class.shape != target.shape[1:]:
+            raise ShapeError(
+                f"cross_entropy: expected {target.shape[-1]} class weights, one a class, got shape {by_class.shape}"
+            )
+        target = target * by_class
+    return softmax_cross_entropy(logits, target)
 
 
 @_of_logits(BINARY)
-def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None = None) -> Tensor:
+def binary_cross_entropy(
+    logits: Operand, target: Operand, valid: Operand | None = None, weights: Operand | None = None
+) -> Tensor:
     """Return the mean over the batch of the labels' binary cross-entropies, added up.
 
     Of one label it is the risk of binary labels (65.131), with gamma-hat(1) the sigmoid of one output instead of the
@@ -147,6 +174,8 @@ def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None
         0 or 1, or a probability; NaN marks a missing label.
     valid : tensor or array of the same shape, optional
         0 marks a missing label, 1 one that is there. A missing label adds nothing to loss or gradient.
+    weights : tensor or array of shape (B,), optional
+        What each sample counts; by default 1.
 
     Raises
     ------
@@ -160,11 +189,11 @@ def binary_cross_entropy(logits: Operand, target: Operand, valid: Operand | None
     if valid is not None:
         known = where(known, as_tensor(valid, z) != 0, filled_like(known, 0))
     cost = sigmoid_cross_entropy(z, where(known, t, 0.0))
-    return _batch_mean(where(known, cost, 0.0))
+    return _batch_mean("binary_cross_entropy", where(known, cost, 0.0), weights)
 
 
 @_of_logits(TASKS)
-def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
+def multitask_cross_entropy(logits: Operand, target: Operand, weights: Operand | None = None) -> Tensor:
     """Return the mean over the batch of the cross-entropies of T softmax pairs, added up (65.154), (65.163).
 
     Parameters
@@ -176,6 +205,8 @@ def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
         (65.160)-(65.162), of shape (B, 2 T) or (B, T, 2): pairs (1, 0) for present, (0, 1) for absent, (NaN, NaN) for
         missing. The width of the logits tells which. A missing label adds nothing to loss or gradient (65.164); a batch
         without any label of a task, or of all, is fine.
+    weights : tensor or array of shape (B,), optional
+        What each sample counts; by default 1.
 
     Raises
     ------
@@ -191,11 +222,12 @@ def multitask_cross_entropy(logits: Operand, target: Operand) -> Tensor:
     present, absent = labels[:, :, 0], labels[:, :, 1]
     known = equal(absent, absent)  # NaN is not equal to itself
     # A softmax of two is a sigmoid of their difference.
-    return binary_cross_entropy(signals[:, :, 0] - signals[:, :, 1], where(known, present, absent))
+    differences = signals[:, :, 0] - signals[:, :, 1]
+    return binary_cross_entropy(differences, where(known, present, absent), weights=weights)
 
 
 @_of_prediction(REAL)
-def huber(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
+def huber(output: Operand, target: Operand, delta: float = 1.0, weights: Operand | None = None) -> Tensor:
     """Return the mean over the batch of the Huber loss of the error vector ``e = target - output`` (Prob. 65.17).
 
     It is ``|e|**2 / (2 delta)`` where ``|e| <= delta`` and ``|e| - delta / 2`` beyond, with the Euclidean norm of a
@@ -207,6 +239,8 @@ def huber(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
     output, target : tensors of one shape (B, n) or (B,)
     delta : float
         Positive: the size of an error above which it is an outlier.
+    weights : tensor or array of shape (B,), optional
+        What each sample counts; by default 1.
 
     Raises
     ------
@@ -215,20 +249,20 @@ def huber(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
     ArgumentError
         If `delta` is not above 0.
     """
-    return _huber("huber", output, target, delta)
+    return _huber("huber", output, target, delta, weights)
 
 
 @_of_prediction(REAL)
-def huber_1964(output: Operand, target: Operand, delta: float = 1.0) -> Tensor:
+def huber_1964(output: Operand, target: Operand, delta: float = 1.0, weights: Operand | None = None) -> Tensor:
     """Return the Huber loss as Huber (1964) and PyTorch's ``huber_loss`` scale it: `delta` times `huber`.
 
     It is ``|e|**2 / 2`` where ``|e| <= delta`` and ``delta (|e| - delta / 2)`` beyond, with the Euclidean norm of a
     row; PyTorch takes it element by element. Parameters and errors are those of `huber`.
     """
-    return _huber("huber_1964", output, target, delta) * delta
+    return _huber("huber_1964", output, target, delta, weights) * delta
 
 
-def _huber(caller: str, output: Operand, target: Operand, delta: float) -> Tensor:
+def _huber(caller: str, output: Operand, target: Operand, delta: float, weights: Operand | None) -> Tensor:
     output = as_tensor(output)
     target = REAL.aligned(target, output)
     _check_same_shape(caller, output, target)
@@ -236,11 +270,11 @@ def _huber(caller: str, output: Operand, target: Operand, delta: float) -> Tenso
     e = reshape(output - target, (output.shape[0], -1))
     size = norm(e, -1)
     cost = where(size <= delta, total(square(e), -1) * (0.5 / delta), size - 0.5 * delta)
-    return _batch_mean(cost)
+    return _batch_mean(caller, cost, weights)
 
 
 @_of_prediction(SIGNS)
-def logistic(output: Operand, sign: Operand) -> Tensor:
+def logistic(output: Operand, sign: Operand, weights: Operand | None = None) -> Tensor:
     """Return the mean over the batch of ``log(1 + exp(-sign output))``, added up over columns (Prob. 65.18).
 
     As in the problem, `output` is the prediction gamma-hat, from -1 to 1 for a network with tanh at its output, so the
@@ -253,35 +287,48 @@ def logistic(output: Operand, sign: Operand) -> Tensor:
         The prediction gamma-hat.
     sign : tensor or array of the same shape and dtype
         The labels, -1 or 1.
+    weights : tensor or array of shape (B,), optional
+        What each sample counts; by default 1.
 
     Raises
     ------
     ShapeError
         If the shapes differ or the batch is empty.
     """
-    return _logistic("logistic", output, sign)
+    return _logistic("logistic", output, sign, weights)
 
 
 @_of_logits(SIGNS)
-def logistic_with_logits(logits: Operand, sign: Operand) -> Tensor:
+def logistic_with_logits(logits: Operand, sign: Operand, weights: Operand | None = None) -> Tensor:
     """Return the mean over the batch of ``log(1 + exp(-sign logits))``, added up over columns: logistic regression's.
 
     It is PyTorch's ``SoftMarginLoss`` of one column, and `binary_cross_entropy` for labels of -1 and 1. The risk of the
     chapter takes the prediction instead: `logistic`, which has the same parameters and errors.
     """
-    return _logistic("logistic_with_logits", logits, sign)
+    return _logistic("logistic_with_logits", logits, sign, weights)
 
 
-def _logistic(caller: str, scores: Operand, sign: Operand) -> Tensor:
+def _logistic(caller: str, scores: Operand, sign: Operand, weights: Operand | None) -> Tensor:
     z = as_tensor(scores)
     labels = SIGNS.aligned(sign, z)
     _check_same_shape(caller, z, labels)
-    return _batch_mean(softplus(-(labels * z)))
+    return _batch_mean(caller, softplus(-(labels * z)), weights)
 
 
-def _batch_mean(cost: Tensor) -> Tensor:
-    """Return the sum of all elements over the length of the first axis; of half precision, summed up in single."""
-    return (total(in_single(cost)) * (1.0 / cost.shape[0])).astype(cost.dtype)
+def _batch_mean(caller: str, cost: Tensor, weights: Operand | None) -> Tensor:
+    """Return the weighted sum of all elements over the batch's length; of half precision, summed up in single."""
+    wide = in_single(cost)
+    if weights is not None:
+        wide = wide * _of_samples(caller, weights, wide)
+    return (total(wide) * (1.0 / cost.shape[0])).astype(cost.dtype)
+
+
+def _of_samples(caller: str, weights: Operand, cost: Tensor) -> Tensor:
+    """Return the weights of samples in the dtype of `cost`, in a shape that meets its first axis."""
+    w = as_tensor(weights, cost)
+    if w.shape != cost.shape[:1]:
+        raise ShapeError(f"{caller}: expected {cost.shape[0]} weights, one a sample, got shape {w.shape}")
+    return reshape(w.astype(cost.dtype), (-1, *[1] * (cost.ndim - 1)))
 
 
 def _check_same_shape(caller: str, output: Tensor, target: Tensor) -> None:

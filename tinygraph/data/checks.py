@@ -12,6 +12,7 @@ from ..backend.conversion import find_dtype
 from ..errors import ArgumentError, DataError
 
 SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
+ELEMENTS_AT_A_TIME = 4_000_000  # looked through, so that a file mapped to memory need not fit there
 
 
 def one_array(values: Any, name: str) -> np.ndarray:
@@ -52,15 +53,34 @@ def check_finite(array: Any, name: str = "data", *, missing: bool = False) -> No
     host = numbers(array, name, "numbers, NaN for a missing one" if missing else "numbers")
     if host.dtype.kind != "f":
         return
-    finite = ~np.isinf(host) if missing else np.isfinite(host)
-    if finite.all():
+    rows = host.reshape(1) if not host.ndim else host
+    at_a_time = max(1, ELEMENTS_AT_A_TIME // max(1, math.prod(rows.shape[1:])))
+    bad, first = 0, None
+    for start in range(0, len(rows), at_a_time):
+        part = rows[start : start + at_a_time]
+        finite = ~np.isinf(part) if missing else np.isfinite(part)
+        if finite.all():
+            continue
+        if first is None:
+            row, *columns = np.unravel_index(int(finite.argmin()), finite.shape)
+            first = (row + start, *columns)[: host.ndim]
+        bad += finite.size - np.count_nonzero(finite)
+    if first is None:
         return
-    first = np.unravel_index(int(finite.argmin()), host.shape)
-    bad = host.size - np.count_nonzero(finite)
     raise DataError(
         f"{name}: {host[first]}{_place([int(i) for i in first])}, {bad} of {host.size} elements are not "
         "finite; fill or drop them first"
     )
+
+
+def check_weights(weights: Any, n: int, name: str = "weights") -> None:
+    """Raise a `DataError` unless `weights` are `n` finite numbers of at least 0, one a sample."""
+    host = numbers(weights, name)
+    if host.shape != (n,):
+        raise DataError(f"{name}: expected one number a sample, shape ({n},), got shape {host.shape}")
+    check_finite(host, name)
+    if n and host.min() < 0:
+        raise DataError(f"{name}: expected numbers of at least 0, got {host.min()} in row {int(host.argmin())}")
 
 
 def _place(index: list[int]) -> str:

@@ -13,7 +13,7 @@ from ..backend import Backend
 from ..backend.random import check_seed
 from ..errors import ArgumentError, DataError
 from ..tensors import Tensor
-from .checks import check_finite
+from .checks import check_finite, check_weights
 
 
 class Batches:
@@ -43,11 +43,13 @@ class Batches:
         Whether NaN in `Y` stands for a missing label; otherwise it is an error.
     check_finite : bool
         Whether to look through all values once; False for data that are known to be finite.
+    weights : array of shape (n,), optional
+        What each sample counts in the loss, at least 0; beside a `Y`.
 
     Yields
     ------
     tuple of arrays
-        ``(X[rows], Y[rows])``, or ``(X[rows],)`` if there is no `Y`.
+        ``(X[rows], Y[rows])``, with ``weights[rows]`` if there are any, or ``(X[rows],)`` if there is no `Y`.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class Batches:
         drop_last: bool = False,
         allow_missing: bool = False,
         check_finite: bool = True,
+        weights: Any = None,
     ) -> None:
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.seed = check_seed(seed)
@@ -77,6 +80,7 @@ class Batches:
         if self.replacement and not self.shuffle:
             raise ArgumentError("replacement draws rows at random, shuffle=False keeps their order: choose one")
         self.X, self.Y = np.asarray(X), None if Y is None else np.asarray(Y)
+        self.weights = None if weights is None else np.asarray(weights)
         self._check(allow_missing, check_finite)
         self._rows = len(self.X)
         self._epoch = 0
@@ -86,13 +90,18 @@ class Batches:
         """Return the same batches as tensors of `backend`, where the whole set is moved now."""
         other = copy(self)
         other._backend = backend
-        other.X, other.Y = (None if a is None else backend.asarray(a) for a in (self.X, self.Y))  # type: ignore[assignment]
+        for name in ("X", "Y", "weights"):
+            array = getattr(self, name)
+            setattr(other, name, None if array is None else backend.asarray(array))
         return other
 
     def host_arrays(self) -> list[np.ndarray]:
-        """Return `X`, and `Y` if there is one, as arrays on the host."""
-        arrays = [a for a in (self.X, self.Y) if a is not None]
+        """Return `X`, and `Y` and `weights` if there are any, as arrays on the host."""
+        arrays = self._arrays()
         return arrays if self._backend is None else [self._backend.to_host(a) for a in arrays]
+
+    def _arrays(self) -> list[Any]:
+        return [a for a in (self.X, self.Y, self.weights) if a is not None]
 
     def in_order(self, batch_size: int) -> Batches:
         """Return the same samples, each once, as batches of another size that are not shuffled."""
@@ -116,6 +125,10 @@ class Batches:
             check_finite(X, "X")
             if Y is not None:
                 check_finite(Y, "Y", missing=allow_missing)
+        if self.weights is not None:
+            if Y is None:
+                raise ArgumentError("weights count in a loss: give a Y beside them")
+            check_weights(self.weights, len(X), "weights")
 
     @property
     def epoch(self) -> int:
@@ -147,7 +160,7 @@ class Batches:
         return rng.integers(self._rows, size=self._rows) if self.replacement else rng.permutation(self._rows)
 
     def _walk(self, order: Any) -> Iterator[tuple[Any, ...]]:
-        arrays = [a for a in (self.X, self.Y) if a is not None]
+        arrays = self._arrays()
         if self._backend is not None and order is not None:
             order = self._backend.asarray(order)
         for start in range(0, len(self) * self.batch_size, self.batch_size):

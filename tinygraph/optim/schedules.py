@@ -68,8 +68,15 @@ class Schedule:
         Raises
         ------
         ArgumentError
-            If they are another schedule's, or no such numbers.
+            If they are another schedule's, or no such numbers; nothing is changed then.
         """
+        self.check_state(state)
+        for name in self.state_dict():
+            setattr(self, name, state[name])
+        self.apply()
+
+    def check_state(self, state: Mapping[str, float]) -> None:
+        """Raise an `ArgumentError` unless `state` has the names and kinds of numbers of `state_dict`."""
         own = self.state_dict()
         if wrong := ", ".join(sorted(set(state) ^ set(own))):
             raise ArgumentError(f"{type(self).__name__}: the state is another schedule's; names that differ: {wrong}")
@@ -78,9 +85,6 @@ class Schedule:
                 whole_number(f"{type(self).__name__}: {name}", state[name], 0)
             elif not isinstance(state[name], REAL) or math.isnan(state[name]):
                 raise ArgumentError(f"{type(self).__name__}: {name} must be a number, got {state[name]!r}")
-        for name in own:
-            setattr(self, name, state[name])
-        self.apply()
 
 
 class StepDecay(Schedule):

@@ -1,6 +1,7 @@
-"""Training: `fit`, `evaluate`, and the `History` of what happened."""
+"""Training: `fit`, `evaluate`, the `History` of what happened, and callbacks."""
 
+from .callbacks import Callback, Training
 from .history import History
 from .loop import evaluate, fit
 
-__all__ = ["History", "evaluate", "fit"]
+__all__ = ["Callback", "History", "Training", "evaluate", "fit"]

@@ -23,7 +23,7 @@ class History:
         One an epoch, the last perhaps cut short, with the keys of `COLUMNS`: "epoch" from 1; "loss", the empirical
         risk with its regularisers, averaged over the batches as they were trained; "error", the fraction of wrong
         decisions likewise (None for regression); the same on the validation set (None without one, and
-        without regularisers); "seconds" since the start.
+        without regularisers); "seconds" since the start; then one for each of the `metrics` of `fit`.
     stop_reason : str
         Why training ended.
     iterations : int
@@ -42,10 +42,15 @@ class History:
     risks: list[float] = field(default_factory=list)
     best_epoch: int | None = None
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns: `COLUMNS`, and those of metrics."""
+        return tuple(dict.fromkeys([*COLUMNS, *(name for row in self.rows for name in row)]))
+
     def __getitem__(self, column: str) -> list[Any]:
-        if column not in COLUMNS:
-            raise ArgumentError(f"History: no column {column!r}; columns: {', '.join(COLUMNS)}")
-        return [row[column] for row in self.rows]
+        if column not in self.columns:
+            raise ArgumentError(f"History: no column {column!r}; columns: {', '.join(self.columns)}")
+        return [row.get(column) for row in self.rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,7 +73,7 @@ class History:
     def save_csv(self, path: PathLike) -> None:
         """Write the rows as CSV; an absent value is an empty field."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_file(path, text.getvalue().encode())

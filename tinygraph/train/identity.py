@@ -13,8 +13,9 @@ from ..data import Batches
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..nn import Module
-from ..optim import Optimizer
+from ..optim import Optimizer, Schedule
 from .objective import Objective
+from .samples import Steps
 from .stopping import Pocket
 
 PLAIN = (bool, int, float, str, type(None), np.bool_, np.number)
@@ -24,8 +25,9 @@ def shaping_settings(
     objective: Objective,
     optimizer: Optimizer,
     batches: Iterable[Any],
-    held_out: Batches | None,
+    held_out: Iterable[Any] | None,
     pocket: Pocket | None,
+    schedule: Schedule | None,
     **options: Any,
 ) -> dict[str, Any]:
     """Return what shapes a run, by name, as JSON can hold it: network, loss, optimiser, data and options.
@@ -38,8 +40,10 @@ def shaping_settings(
     batches : iterable
         The training set; of arrays the number of samples and a fingerprint are taken, of batches of one's own the
         class and the number, where they have one.
-    held_out : Batches or None
+    held_out : iterable or None
+        The validation set, likewise.
     pocket : Pocket or None
+    schedule : Schedule or None
     **options
         The arguments of `fit` that no other parameter tells.
     """
@@ -52,11 +56,14 @@ def shaping_settings(
         settings |= {"early_stopping": pocket.patience or True, "early_stopping_on": pocket.measure}
     settings["optimizer"] = type(optimizer).__name__
     settings |= {f"optimizer.{name}": value for name, value in {"lr": optimizer.lr, **_plain(optimizer)}.items()}
-    if isinstance(batches, Batches):
-        settings |= _plain(batches) | _data_settings("train_set", batches)
-    else:
-        settings["train_set"] = type(batches).__name__
-        settings |= {"train_set.batches": len(batches)} if isinstance(batches, Sized) else {}
+    name = "schedule"
+    while schedule is not None:
+        settings[name] = type(schedule).__name__
+        changing = {"start", *schedule.state_dict()}
+        settings |= {f"{name}.{key}": value for key, value in _plain(schedule).items() if key not in changing}
+        name, schedule = f"{name}.then", getattr(schedule, "then", None)
+    settings |= _plain(batches) if isinstance(batches, Batches) else {}
+    settings |= _data_settings("train_set", batches)
     if held_out is not None:
         settings |= _data_settings("validation", held_out)
     settings |= _network_settings(objective.net)
@@ -120,8 +127,14 @@ def _network_settings(net: Module) -> dict[str, Any]:
     return settings
 
 
-def _data_settings(name: str, batches: Batches) -> dict[str, Any]:
-    """Return the number of samples, and a checksum of dtypes, shapes and elements."""
+def _data_settings(name: str, batches: Iterable[Any]) -> dict[str, Any]:
+    """Return the number of samples, and a checksum of dtypes, shapes and elements; of others what is known of them."""
+    if isinstance(batches, Steps):
+        return {"steps_per_epoch": batches.n, **_data_settings(name, batches.batches)}
+    if not isinstance(batches, Batches):
+        return {name: type(batches).__name__} | (
+            {f"{name}.batches": len(batches)} if isinstance(batches, Sized) else {}
+        )
     total, arrays = hashlib.blake2b(digest_size=8), batches.host_arrays()
     for a in arrays:
         total.update(f"{a.dtype.str} {a.shape} ".encode())

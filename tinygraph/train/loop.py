@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from ..arguments import check_name, positive
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..nn import Module
-from ..optim import SGD, Optimizer
+from ..optim import SGD, Optimizer, Plateau, Schedule
+from .callbacks import Callback, Callbacks, Training
 from .history import COLUMNS, History
 from .identity import shaping_settings
-from .objective import LossFunction, Objective
-from .progress import progress_bar
+from .measures import Measures, Metric
+from .objective import LossFunction, Objective, parts
+from .progress import progress_shown
 from .run import Run
-from .samples import EVALUATION_BATCH, evaluation_batches, training_batches
+from .samples import EVALUATION_BATCH, Steps, evaluation_batches, held_out_rows, training_batches
 from .step import Step
 from .stopping import Convergence, Limits, convergence, pocket_variables
 
@@ -37,10 +39,15 @@ def fit(
     batch_size: int = 32,
     *,
     max_iterations: int | None = None,
+    steps_per_epoch: int | None = None,
     replacement: bool = False,
     l2: float = 0.0,
     l1: float = 0.0,
-    validation: tuple[Any, Any] | None = None,
+    validation: Any = None,
+    metrics: Mapping[str, Metric] | None = None,
+    schedule: Schedule | None = None,
+    schedule_every: str = "epoch",
+    callbacks: Iterable[Callback | Callable[[Training], object]] = (),
     early_stopping: int | bool | None = None,
     early_stopping_on: str | None = None,
     stop_tolerance: float | None = None,
@@ -60,11 +67,13 @@ def fit(
         Trained in place, in training mode; its mode is as before afterwards.
     loss_fn : callable
         A loss of `tinygraph.losses`, or a `losses.Loss` of one's own, is called with ``net(x)`` if it takes logits and
-        with the prediction otherwise; any other callable as ``loss_fn(net, x, y)``.
-    train_set : pair of arrays, or iterable of batches
+        with the prediction otherwise; any other callable as ``loss_fn(net, x, y)``. Of the latter, wrong decisions are
+        counted if it calls the network once, and `y` has the labels of its output activation.
+    train_set : arrays, `data.Dataset`, or iterable of batches
         ``(X, Y)`` with one sample a row, converted to the parameters' dtype and shuffled anew each epoch; or
-        something that yields ``(x, y)`` every time it is iterated over. On a device, the pair is moved there once
-        if it takes no more than half of the free memory; batches travel otherwise.
+        ``(X, Y, weights)``, with weights of shape (n,) for the samples, see `tinygraph.losses`; or
+        something that yields ``(x, y)`` or ``(x, y, weights)`` every time it is iterated over. On a device, arrays are
+        moved there once if they take no more than half of the free memory; batches travel otherwise.
     optimizer : Optimizer
         It counts the epochs: another call with it goes on in the order of the data, so that n calls of one epoch
         train as one call of n does. ``optimizer.epoch = 0`` starts over, as a new optimiser does.
@@ -75,6 +84,10 @@ def fit(
     max_iterations : int, optional
         How many updates of the parameters at most, the limit M_iter beside (65.83); the last epoch may be cut short.
         Of `epochs`, `max_iterations` and the stopping rules whichever comes first ends training.
+    steps_per_epoch : int, optional
+        How many batches an epoch has, of an iterable that may have no end, such as a generator. The next epoch goes
+        on where this one ended, and from the start where the batches end. A checkpoint's run goes past the batches
+        that were trained.
     replacement : bool
         Draw each sample of a pair of arrays at random from all of them, whatever was drawn before, as the listing
         (65.82) selects its random data pairs; an epoch is as many draws as there are samples. By default every epoch
@@ -82,8 +95,21 @@ def fit(
     l2, l1 : float
         The factors rho and alpha of the regularisers on the weights: squares (65.47), and absolute values, the l1
         regularisation of Problem 65.15.
-    validation : pair of arrays, optional
-        Evaluated after each epoch; `data.split` makes one of a part of the training samples.
+    validation : arrays, `data.Dataset`, iterable of batches, or number; optional
+        Evaluated after each epoch; of a `Dataset` its test set. A number between 0 and 1 is the share of the training
+        arrays, a whole number how many of their samples, that `data.split` takes from them with the same seed.
+    metrics : dict of str to callable, optional
+        Each ``function(prediction, target)`` is given the predictions gamma-hat for the whole validation set, or the
+        training set where there is none, and the targets as the loss takes them (classes as basis vectors), arrays
+        on the host; what it returns is in the history, as "validation_" and the name, or the name.
+    schedule : Schedule, optional
+        One of `tinygraph.optim`, of this optimiser, whose `step` is called after each epoch with the loss on the
+        validation set (the training loss without one), or after each update.
+    schedule_every : {"epoch", "iteration"}
+        When.
+    callbacks : list of Callback or function
+        A `tinygraph.Callback` is called at the start, after updates and epochs, and at the end; a function of a
+        `Training` after each epoch. Each may end training; a checkpoint's run goes on all the same.
     early_stopping : True or int, optional
         True: train for the full time, and go back to the parameters with the smallest error on the validation set,
         the pocket variables of (65.94), which start as the initial conditions. An int is a patience too, as is
@@ -112,7 +138,7 @@ def fit(
         What may differ from the checkpoint on purpose, by the names that the error gives: ``["optimizer.lr"]``. What
         is given here holds from now on.
     progress : bool
-        Show a bar, if standard error is a terminal.
+        Show a bar if standard error is a terminal, a line in a notebook, and elsewhere a line every ten seconds.
     seed : int
         Decides, with the number of the epoch, the order of the samples in each, or which are drawn.
     freeze_sleeping : bool
@@ -153,38 +179,56 @@ def fit(
     rho, alpha = positive("fit: l2", l2, zero=True), positive("fit: l1", l1, zero=True)
     objective = Objective(net, loss_fn, rho, alpha, freeze_sleeping)
     pocket = pocket_variables(objective, early_stopping, early_stopping_on, validation is not None)
-    batches = training_batches(objective, train_set, batch_size, seed, replacement)
+    train_set, validation = held_out_rows(train_set, validation, seed)
+    batches = training_batches(objective, train_set, batch_size, seed, replacement, steps_per_epoch)
     held_out = None if validation is None else evaluation_batches(objective, validation, "validation")
     _check_optimizer(optimizer, net)
+    _check_schedule(schedule, schedule_every, optimizer)
+    measures = Measures(objective, metrics, batches, held_out)
+    called = Callbacks(callbacks)
     step = Step(objective, optimizer, compiled and not freeze_sleeping)
     settings: dict[str, Any] = {}
     if checkpoint is not None:
-        rule_settings = {"stop_tolerance": stop_tolerance, "stop_every": stop_every}
-        settings = shaping_settings(objective, optimizer, batches, held_out, pocket, **rule_settings)
-    run = Run(objective, optimizer, step.tally, pocket, settings)
+        options: dict[str, Any] = {"stop_tolerance": stop_tolerance, "stop_every": stop_every}
+        options |= {"schedule_every": schedule_every} if schedule else {}
+        options |= {"metrics": list(measures.functions)} if measures.functions else {}
+        settings = shaping_settings(objective, optimizer, batches, held_out, pocket, schedule, **options)
+    run = Run(objective, optimizer, step.tally, pocket, schedule, settings)
     if checkpoint is not None and Path(checkpoint).exists():
         run.load(checkpoint, allow_changes)
+        if isinstance(batches, Steps):
+            batches.skip(run.history.iterations - run.done)
     history = run.history
     rule = convergence(objective, batches, stop_tolerance, history)
-    each_update, each_epoch = (rule, None) if stop_every == "iteration" else (None, rule)
+    training = Training(run)
+    after_update = _AfterUpdate(
+        training,
+        called,
+        rule if stop_every == "iteration" else None,
+        schedule if schedule_every == "iteration" else None,
+    )
     before, started = net.training, time.perf_counter() - (history.times[-1] if history.rows else 0.0)
     try:
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # the loss is checked, and says more
-        with quiet, progress_bar(limits.epochs_at_most(batches), progress) as report:
-            while not history.stop_reason and limits.allow(history, run.done > 0):
+        called.start(training)
+        with quiet, progress_shown(limits.epochs_at_most(batches), progress) as report:
+            while not history.stop_reason and not training.reason and limits.allow(history, run.done > 0):
                 row: dict[str, Any] = dict.fromkeys(COLUMNS)
                 row["epoch"] = len(history) + 1
                 net.train()
-                reason = _train_epoch(step, batches, run, limits.iterations, each_update)
+                reason = _train_epoch(step, batches, run, limits.iterations, after_update)
                 row["loss"], row["error"] = step.means()
                 if run.done and checkpoint is not None:  # cut short: what follows is done again by who continues
                     run.save(checkpoint)
                 if held_out is not None:
                     row["validation_loss"], row["validation_error"] = objective.means(held_out)
+                row |= measures.values()
                 row["seconds"] = time.perf_counter() - started
                 history.rows.append(row)
-                if each_epoch is not None and not run.done:
-                    reason = each_epoch.check(f"epoch {row['epoch']}")
+                if rule is not None and stop_every == "epoch" and not run.done:
+                    reason = rule.check(f"epoch {row['epoch']}")
+                if schedule is not None and schedule_every == "epoch" and not run.done:
+                    schedule.step(row["loss"] if held_out is None else row["validation_loss"])
                 if pocket is not None:
                     reason = pocket.check(row) or reason
                 history.stop_reason = reason
@@ -192,10 +236,12 @@ def fit(
                     run.save(checkpoint)
                 run.done = 0
                 report(row)
+                called.epoch(training)
     finally:
         net.train(before)
         optimizer.zero_grad()
-    history.stop_reason = history.stop_reason or limits.reached(history)
+        called.end(training)
+    history.stop_reason = history.stop_reason or training.reason or limits.reached(history)
     if pocket is not None:
         net.load_state_dict(pocket.variables)
         history.best_epoch = pocket.epoch
@@ -215,8 +261,39 @@ def _check_optimizer(optimizer: Any, net: Module) -> None:
         )
 
 
+def _check_schedule(schedule: Any, every: Any, optimizer: Optimizer) -> None:
+    """Raise an error unless `schedule` is None or one of the optimiser's."""
+    check_name("fit: schedule_every", every, ("epoch", "iteration"))
+    if schedule is None:
+        return
+    if not isinstance(schedule, Schedule):
+        raise ArgumentError(
+            f"fit: schedule must be one of tinygraph.optim, such as CosineDecay(optimizer, 10), got {schedule!r:.60}"
+        )
+    if schedule.optimizer is not optimizer:
+        raise ArgumentError("fit: the schedule is another optimiser's; make it of the one that is given here")
+    if isinstance(schedule, Plateau) and every == "iteration":
+        raise ArgumentError("fit: Plateau looks at the loss of an epoch: schedule_every='epoch'")
+
+
+class _AfterUpdate:
+    """What is done after each update: the rule (65.83), the schedule, callbacks."""
+
+    def __init__(
+        self, training: Training, called: Callbacks, rule: Convergence | None, schedule: Schedule | None
+    ) -> None:
+        self.training, self.called, self.rule, self.schedule = training, called, rule, schedule
+
+    def __call__(self) -> str:
+        """Return why to stop for good, or ""."""
+        if self.schedule is not None:
+            self.schedule.step()
+        self.called.batch(self.training)
+        return "" if self.rule is None else self.rule.check(f"iteration {self.training.history.iterations}")
+
+
 def _train_epoch(
-    step: Step, batches: Iterable[Any], run: Run, max_iterations: int | None, rule: Convergence | None
+    step: Step, batches: Iterable[Any], run: Run, max_iterations: int | None, after_update: _AfterUpdate
 ) -> str:
     """Go over the batches that are left of an epoch, updating after each; return why to stop for good, or "".
 
@@ -232,19 +309,19 @@ def _train_epoch(
         step.tally.reset()
     trained, checked, reason = run.done, time.perf_counter(), ""
     run.done = 0
-    for place, (x, y) in enumerate(batches):
+    for place, batch in enumerate(batches):
         if place < trained:
             continue
-        if history.iterations == max_iterations:
+        if history.iterations == max_iterations or after_update.training.reason:
             run.done = trained
             break
-        step(x, y)
+        step(*parts(batch))
         trained += 1
         history.iterations += 1
         if trained % FINITE_CHECK_BATCHES == 0 or time.perf_counter() - checked > FINITE_CHECK_SECONDS:
             step.tally.check(epoch, trained)
             checked = time.perf_counter()
-        reason = "" if rule is None else rule.check(f"iteration {history.iterations}")
+        reason = after_update()
         if reason:
             break
     step.tally.check(epoch, trained)
@@ -258,7 +335,7 @@ def _train_epoch(
 
 
 def evaluate(
-    net: Module, loss_fn: LossFunction, data_set: tuple[Any, Any], batch_size: int = EVALUATION_BATCH
+    net: Module, loss_fn: LossFunction, data_set: Any, batch_size: int = EVALUATION_BATCH
 ) -> tuple[float, float | None]:
     """Return loss and error of `net` on a data set, in evaluation mode, without regularisers.
 
@@ -267,8 +344,8 @@ def evaluate(
     net : Module
     loss_fn : callable
         As for `fit`.
-    data_set : pair of arrays
-        ``(X, Y)``, one sample a row.
+    data_set : arrays, `data.Dataset`, or iterable of batches
+        ``(X, Y)`` or ``(X, Y, weights)``, one sample a row; of a `Dataset` its test set.
     batch_size : int
         How many rows to compute at a time.
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from .. import losses
 from ..backend import current
+from ..errors import ArgumentError, DataError
 from ..labels import ClassLabels
-from ..mode import no_grad
+from ..mode import enable_grad, no_grad
 from ..nn import Module, Output
+from ..nn.outputs import Largest
 from ..ops.elementwise import sign
 from ..tensors import Tensor
 from .sleeping import awake_weights
@@ -51,14 +54,37 @@ class Objective:
         self.backend = current() if self.like is None else self.like.backend
         self._classes: int | None = None  # of the network's output, once asked for
 
-    def __call__(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None, Any]:
+    def __call__(self, x: Any, y: Any, weights: Any = None) -> tuple[Tensor, Tensor | None, Any]:
         """Return the loss of the batch, the network's signals z_L if they decide something, and the targets."""
         if self.loss is None:
-            return self.loss_fn(self.net, x, y), None, y
+            loss = self.loss_fn(self.net, x, y)
+            return loss, self._decided_in(loss, y), y
         z = self.net(x)
         y = self.loss.labels.aligned(self.targets(y), z)
         output = z if self.output is None or self.loss.takes == "logits" else self.output.activation(z)
-        return self.loss_fn(output, y), z if self.decides() else None, y
+        options = {} if weights is None else {"weights": self.targets(weights)}
+        return self.loss_fn(output, y, **options), z if self.decides() else None, y
+
+    def _decided_in(self, loss: Tensor, y: Any) -> Tensor | None:
+        """Return the signals from which a loss of one's own was computed, if they decide on labels such as `y`."""
+        if self.output is None or not self.output.decides or not isinstance(y, np.ndarray | Tensor):
+            return None
+        signals = _results_of(self.net, loss)
+        if len(signals) != 1:
+            return None  # several calls: what is decided is theirs together
+        z = signals[0]
+        indices = isinstance(self.output, Largest) and y.ndim == 1 and y.dtype.kind in "iu" and z.ndim == 2
+        return z if y.shape == (z.shape[:1] if indices else z.shape) else None
+
+    def check_weights(self) -> None:
+        """Raise an `ArgumentError` if the loss has no use for weights of samples."""
+        if self.loss is None:
+            raise ArgumentError(
+                "fit: weights: a loss of your own is called with (net, x, y); make it a losses.Loss that takes weights"
+            )
+        parameters = signature(self.loss.compute).parameters.values()
+        if not any(p.name == "weights" or p.kind is p.VAR_KEYWORD for p in parameters):
+            raise ArgumentError(f"fit: weights: {self.loss!r} takes none; give its function a parameter weights=None")
 
     def check_labels(self, x: Any, y: Any, name: str) -> None:
         """Raise an error if class indices on the host, of a batch that comes as it is, are out of range."""
@@ -89,11 +115,25 @@ class Objective:
     def means(self, batches: Iterable[Any]) -> tuple[float, float | None]:
         """Return the mean loss over `batches`, without regularisers, and the error, in evaluation mode."""
         tally = Tally(self.backend)
-        with self.net._in_mode(False), no_grad():
-            for x, y in batches:
-                tally.add(*self(x, y), self.output, len(y))
+        recording = enable_grad() if self.loss is None else no_grad()  # by which a loss of one's own shows its signals
+        with self.net._in_mode(False), recording:
+            for batch in batches:
+                x, y, weights = parts(batch)
+                self.check_labels(x, y, "Y of a batch")
+                tally.add(*self(x, y, weights), self.output, len(y))
                 tally.rows += len(y)
         return tally.means()
+
+    def predictions(self, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Return gamma-hat for all rows of `batches`, in evaluation mode, and the targets, on the host."""
+        predicted, wanted = [], []
+        with self.net._in_mode(False), no_grad():
+            for batch in batches:
+                x, y, _ = parts(batch)
+                z = self.net(x)
+                predicted.append((z if self.output is None else self.output.activation(z)).numpy())
+                wanted.append(y.numpy() if isinstance(y, Tensor) else np.asarray(y))
+        return np.concatenate(predicted), np.concatenate(wanted)
 
     def regulariser(self) -> float:
         """Return the value of the regularisers."""
@@ -114,3 +154,36 @@ class Objective:
                 if self.alpha:
                     pull = pull + self.alpha * sign(W)
                 W.grad = W.grad + (pull * awake[W] if W in awake else pull)
+
+
+def parts(batch: Any) -> tuple[Any, Any, Any]:
+    """Return inputs, targets and weights, None if there are none, of a batch.
+
+    Raises
+    ------
+    DataError
+        If it is no pair ``(x, y)`` and no triple ``(x, y, weights)``.
+    """
+    if not isinstance(batch, tuple | list) or not 2 <= len(batch) <= 3:
+        got = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
+        raise DataError(f"fit: every batch must be a pair (x, y), or a triple (x, y, weights); got {got}")
+    x, y, weights = (*batch, None)[:3]
+    return x, y, weights
+
+
+def _results_of(net: Module, loss: Tensor) -> list[Tensor]:
+    """Return the tensors of calls of `net` from which what is outside of them was computed, up to `loss`."""
+    seen, stack, found = {loss}, [loss], []
+    while stack:
+        t = stack.pop()
+        scope = t.scope
+        while scope is not None and scope.module is not net:
+            scope = scope.parent
+        if scope is not None:
+            found.append(t)
+            continue
+        for x in t.inputs:
+            if x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return found

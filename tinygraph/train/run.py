@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import read_arrays, require_finite, write_arrays
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..leaves import as_tensor
 from ..ops.random import set_stream_state, stream_state
-from ..optim import Optimizer
+from ..optim import Optimizer, Schedule
 from ..tensors import Tensor
 from .history import COLUMNS, History
 from .identity import check_same
@@ -21,7 +21,7 @@ from .objective import Objective
 from .stopping import Pocket
 from .tally import Tally
 
-FORMAT = 3  # of checkpoints; another number is refused
+FORMAT = 4  # of checkpoints; another number is refused
 NUMBER = (int, float)
 FACTS: dict[str, tuple[type, ...]] = {  # what a checkpoint says besides its arrays
     "settings": (dict,),
@@ -35,6 +35,7 @@ FACTS: dict[str, tuple[type, ...]] = {  # what a checkpoint says besides its arr
     "tally": (list,),
     "best": (*NUMBER, type(None)),
     "best_epoch": (int,),
+    "schedule": (dict,),
 }
 
 
@@ -48,6 +49,7 @@ class Run:
     tally : Tally
         Of the epoch that is under way.
     pocket : Pocket or None
+    schedule : Schedule or None
     settings : dict
         What must be the same for a checkpoint to be continued, see `shaping_settings`; empty where there is none.
 
@@ -58,10 +60,16 @@ class Run:
     """
 
     def __init__(
-        self, objective: Objective, optimizer: Optimizer, tally: Tally, pocket: Pocket | None, settings: dict[str, Any]
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        tally: Tally,
+        pocket: Pocket | None,
+        schedule: Schedule | None,
+        settings: dict[str, Any],
     ) -> None:
         self.net, self.optimizer, self.tally, self.pocket = objective.net, optimizer, tally, pocket
-        self.settings = settings
+        self.schedule, self.settings = schedule, settings
         self.history = History()
         self.done = 0
         self.backend = next((p.backend for p in self.net.parameters()), None)
@@ -88,6 +96,7 @@ class Run:
             "tally": self.tally.state() if self.done else [],
             "best": None if pocket is None or math.isinf(pocket.smallest) else pocket.smallest,
             "best_epoch": 0 if pocket is None else pocket.epoch,
+            "schedule": {} if self.schedule is None else self.schedule.state_dict(),
         }
         write_arrays(path, arrays, facts)
 
@@ -107,6 +116,11 @@ class Run:
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
+        if self.schedule is not None:
+            try:
+                self.schedule.check_state(facts["schedule"])
+            except ArgumentError as error:
+                raise DataError(f"{path}: damaged: {error}") from None
         net, optimizer, pocket = part("net."), part("optimizer."), part("pocket.")
         tensors = dict(self.net.named_tensors())
         _check_arrays(path, "the network", tensors, net)
@@ -121,6 +135,8 @@ class Run:
         lr = self.optimizer.lr if "optimizer.lr" in allow_changes else facts["lr"]
         self.net.load_state_dict(net)
         self.optimizer.load_state_dict({"lr": lr, "epoch": facts["epoch"], **optimizer})
+        if self.schedule is not None:
+            self.schedule.load_state_dict(facts["schedule"])
         if self.pocket is not None:
             self.pocket.variables, self.pocket.epoch = pocket, facts["best_epoch"]
             self.pocket.smallest = math.inf if facts["best"] is None else facts["best"]
@@ -150,13 +166,13 @@ def _check_facts(path: PathLike, facts: Mapping[str, Any]) -> None:
     wrong += [name for name in ("iterations", "done", "best_epoch") if facts[name] < 0]
     wrong += ["epoch"] * (facts["epoch"] < len(facts["rows"]) + bool(facts["done"]))
     wrong += ["tally"] * (bool(facts["done"]) and len(facts["tally"]) != Tally.LENGTH)
-    wrong += ["lr"] * (not 0 < facts["lr"] < math.inf)
+    wrong += ["lr"] * (not 0 <= facts["lr"] < math.inf)
     if wrong:
         raise DataError(f"{path}: damaged: {wrong[0]} does not hold what fit writes there")
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
-    return set(row) == set(COLUMNS) and all(value is None or isinstance(value, NUMBER) for value in row.values())
+    return set(row) >= set(COLUMNS) and all(value is None or isinstance(value, NUMBER) for value in row.values())
 
 
 def _words(types: tuple[type, ...]) -> list[str]:

@@ -19,14 +19,15 @@ class Step:
     def __init__(self, objective: Objective, optimizer: Optimizer, compiled: bool) -> None:
         self.objective, self.optimizer = objective, optimizer
         self.tally = Tally(objective.backend)
-        self.run: Callable[[Any, Any], None] = compile(self.update) if compiled else self.update
+        self.run: Callable[..., None] = compile(self.update) if compiled else self.update
 
-    def __call__(self, x: Any, y: Any) -> None:
+    def __call__(self, x: Any, y: Any, weights: Any = None) -> None:
         """Update the parameters, and count the loss of the batch before and the decisions on it."""
         self.objective.check_labels(x, y, "fit: Y of a batch")
         y = self.objective.targets(y)
+        batch = (x, y) if weights is None else (x, y, self.objective.targets(weights))
         try:
-            self.run(x, y)
+            self.run(*batch)
         except CompileError as error:
             warnings.warn(
                 "fit: could not compile the training step, running eagerly; pass compiled=False to silence this. "
@@ -35,13 +36,13 @@ class Step:
                 stacklevel=4,
             )
             self.run = self.update
-            self.run(x, y)
+            self.run(*batch)
         self.tally.rows += len(y)
 
-    def update(self, x: Any, y: Any) -> None:
+    def update(self, x: Any, y: Any, weights: Any = None) -> None:
         """Take one step of the optimiser."""
         self.optimizer.zero_grad()
-        loss, output, target = self.objective(x, y)
+        loss, output, target = self.objective(x, y, weights)
         loss.backward()
         self.objective.add_regulariser_gradients(loss)
         self.optimizer.step()

@@ -62,7 +62,7 @@ def test_losses_refuse_what_does_not_fit():
 def test_a_loss_is_a_value_that_is_known_by_its_name():
     assert losses.huber.__name__ == "huber"
     assert repr(losses.huber) == "<loss huber of prediction>"
-    assert list(inspect.signature(losses.huber).parameters) == ["output", "target", "delta"]
+    assert list(inspect.signature(losses.huber).parameters) == ["output", "target", "delta", "weights"]
     assert "(Prob. 65.17)" in pydoc.render_doc(losses.huber)
     assert pickle.loads(pickle.dumps(losses.huber)) is copy.deepcopy(losses.huber) is losses.huber
     assert [losses.takes_logits(f) for f in (losses.huber, losses.cross_entropy, losses.l2)] == [False, True, None]

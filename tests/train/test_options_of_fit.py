@@ -532,6 +532,10 @@ def test_wrong_decisions_of_a_loss_of_ones_own_are_counted():
             assert ours.errors == peer.errors
             assert ours["validation_error"] == peer["validation_error"]
     assert fit(network(), loss=twice).errors == [None] * 3
+    grey = rng.random((40, 1)).astype(np.float32)
+    for output in ("sigmoid", "tanh"):  # grey values are no decisions
+        history = fit(network(output), (X, grey), loss=lambda net, x, y: losses.squared_error(net.predict(x), y))
+        assert history.errors == [None] * 3
     assert (
         fit(network("linear"), (X, X[:, :1]), loss=lambda net, x, y: losses.squared_error(net(x), y)).errors
         == [None] * 3

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..operators import Operand
 from ..ops.activation import elu, identity, leaky_relu, relu, scaled_tanh, sigmoid, softmax, softplus, tanh
 from ..ops.elementwise import equal, greater, greater_equal, not_equal, where
@@ -65,6 +67,10 @@ class Output:
         wrong, known = wrong_elements(self.decide(z), target)
         return where(equal(z, z), wrong, True), known
 
+    def decides_on(self, target: np.ndarray) -> bool:
+        """Whether the elements of `target` are decisions, but for missing ones (NaN)."""
+        return False
+
 
 class Threshold(Output):
     """Decides 1 where z is at least 0, where a sigmoid is at least 1/2, and 0 elsewhere (65.36)."""
@@ -75,6 +81,10 @@ class Threshold(Output):
         """Return 1 or 0 for every element."""
         return greater_equal(z, 0.0).astype(z.dtype)
 
+    def decides_on(self, target: np.ndarray) -> bool:
+        """Whether all elements are 0, 1 or missing."""
+        return _are_among((0, 1), target)
+
 
 class Signed(Output):
     """Decides the sign of z, 1 or -1 (65.37); exactly 0 decides 1, as exactly 1/2 does in (65.36)."""
@@ -84,6 +94,10 @@ class Signed(Output):
     def decide(self, z: Tensor) -> Tensor:
         """Return 1 or -1 for every element."""
         return 2.0 * greater_equal(z, 0.0).astype(z.dtype) - 1.0
+
+    def decides_on(self, target: np.ndarray) -> bool:
+        """Whether all elements are -1, 1 or missing."""
+        return _are_among((-1, 1), target)
 
 
 class Largest(Output):
@@ -99,6 +113,15 @@ class Largest(Output):
     def wrong(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return where the class differs, and where that of `target` is known."""
         return wrong_classes(z, target)
+
+    def decides_on(self, target: np.ndarray) -> bool:
+        """Whether these are class indices, whole numbers of one axis, or basis vectors."""
+        return (target.ndim == 1 and target.dtype.kind in "iu") or (target.ndim == 2 and _are_among((0, 1), target))
+
+
+def _are_among(labels: tuple[int, int], target: np.ndarray) -> bool:
+    missing = np.isnan(target) if target.dtype.kind == "f" else False
+    return target.dtype.kind in "fiub" and bool(np.all((target == labels[0]) | (target == labels[1]) | missing))
 
 
 OUTPUTS: dict[str, Output] = {

@@ -277,7 +277,7 @@ def _check_schedule(schedule: Any, every: Any, optimizer: Optimizer) -> None:
 
 
 class _AfterUpdate:
-    """What is done after each update: the rule (65.83), the schedule, callbacks."""
+    """What is done after each update: the stopping rule, the schedule, callbacks."""
 
     def __init__(
         self, training: Training, called: Callbacks, rule: Convergence | None, schedule: Schedule | None

@@ -53,6 +53,7 @@ class Objective:
         self.like = next(iter(net.parameters()), None)
         self.backend = current() if self.like is None else self.like.backend
         self._classes: int | None = None  # of the network's output, once asked for
+        self._counts: bool | None = None  # whether a loss of one's own has labels that decisions are compared with
 
     def __call__(self, x: Any, y: Any, weights: Any = None) -> tuple[Tensor, Tensor | None, Any]:
         """Return the loss of the batch, the network's signals z_L if they decide something, and the targets."""
@@ -67,13 +68,13 @@ class Objective:
 
     def _decided_in(self, loss: Tensor, y: Any) -> Tensor | None:
         """Return the signals from which a loss of one's own was computed, if they decide on labels such as `y`."""
-        if self.output is None or not self.output.decides or not isinstance(y, np.ndarray | Tensor):
+        if not self._counts:
             return None
         signals = _results_of(self.net, loss)
         if len(signals) != 1:
             return None  # several calls: what is decided is theirs together
         z = signals[0]
-        indices = isinstance(self.output, Largest) and y.ndim == 1 and y.dtype.kind in "iu" and z.ndim == 2
+        indices = isinstance(self.output, Largest) and y.ndim == 1 and z.ndim == 2
         return z if y.shape == (z.shape[:1] if indices else z.shape) else None
 
     def check_weights(self) -> None:
@@ -87,7 +88,13 @@ class Objective:
             raise ArgumentError(f"fit: weights: {self.loss!r} takes none; give its function a parameter weights=None")
 
     def check_labels(self, x: Any, y: Any, name: str) -> None:
-        """Raise an error if class indices on the host, of a batch that comes as it is, are out of range."""
+        """Raise an error if class indices on the host, of a batch that comes as it is, are out of range.
+
+        By the first batch for a loss of one's own it is found whether it has decisions, that can be counted.
+        """
+        if self.loss is None and self._counts is None:
+            host = y.numpy() if isinstance(y, Tensor) else y
+            self._counts = isinstance(host, np.ndarray) and self.output is not None and self.output.decides_on(host)
         if self.loss is None or not isinstance(self.loss.labels, ClassLabels) or isinstance(y, Tensor):
             return
         host = np.asarray(y)

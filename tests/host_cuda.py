@@ -10,22 +10,17 @@ and libraries accept it, it does not show.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import itertools
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import weakref
 from collections import deque
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
+import host_kernels
 import numpy as np
 from scipy.special import erf
 
@@ -35,7 +30,6 @@ from tinygraph.backend import cupy as ours
 from tinygraph.backend import numpy as host
 from tinygraph.backend.base import ARRAY_FUNCTIONS, DTYPES
 
-HAS_COMPILER = shutil.which("g++") is not None
 limit = 0  # of the memory pool, in bytes
 alive: dict[int, int] = {}  # the bytes of every array that has memory of its own
 owners = weakref.WeakValueDictionary()  # those arrays, by the id of the memory
@@ -58,8 +52,14 @@ def unwrap(value):
     return value
 
 
-def wrap(value):
-    return ndarray.around(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
+def wrap(value, source=None):
+    """Return what NumPy gives as an array here; what is a view of `source` is part of the same piece of memory."""
+    if not isinstance(value, np.ndarray | np.generic):
+        return value
+    array = ndarray.around(np.asarray(value))
+    if isinstance(source, ndarray) and memory_of(array.host) is memory_of(source.host):
+        array.piece = source.piece
+    return array
 
 
 def count(host):
@@ -95,7 +95,7 @@ def function(name, run):
         refuse_in_capture(name)
         out = kwargs.get("out")
         result = run(*unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
-        return wrap(result) if out is None else out
+        return wrap(result, args[0] if args else None) if out is None else out
 
     return call
 
@@ -109,7 +109,10 @@ class Pointer:
 
 
 class ndarray:
-    """An array on the pretended device."""
+    """An array on the pretended device.
+
+    `piece` is the array of the host that was made for it or for what it is a view of: all that a kernel may touch.
+    """
 
     __array_ufunc__ = None
     __hash__ = None
@@ -123,11 +126,12 @@ class ndarray:
         else:
             start = memptr.owner.__array_interface__["data"][0]
             self.host = np.ndarray(shape, dtype, memptr.owner.data, memptr.ptr - start)
+        self.piece = self.host
 
     @classmethod
     def around(cls, host):
         array = cls.__new__(cls)
-        array.host = host
+        array.host = array.piece = host
         if host.base is None:
             count(host)
             owners[id(host)] = array
@@ -137,7 +141,7 @@ class ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
 
     data = property(lambda self: Pointer(self.host, self.host.__array_interface__["data"][0]))
-    T = property(lambda self: wrap(self.host.T))
+    T = property(lambda self: wrap(self.host.T, self))
 
     @property
     def base(self):
@@ -150,7 +154,7 @@ class ndarray:
     def __getitem__(self, key):
         key = wrapped(unwrap(key), self.host.shape)
         picked = self.host[key]
-        return wrap(picked if isinstance(picked, np.ndarray) else self.host[(*key, ...)])  # one entry is a view, too
+        return wrap(picked if isinstance(picked, np.ndarray) else self.host[(*key, ...)], self)  # one entry is a view
 
     def __setitem__(self, key, value):
         refuse_in_capture("an assignment")
@@ -183,102 +187,24 @@ def asarray(value, dtype=None):
 
 # -- kernels --------------------------------------------------------------------------------------------
 
-PRELUDE = r"""
-#include <math.h>
-#include <ucontext.h>
-struct Place { unsigned x, y, z; };
-static Place blockIdx, threadIdx, blockDim, gridDim;
-static ucontext_t scheduler, fibers[1024];
-static char stacks[1024][1 << 15];
-static bool ended[1024];
-static unsigned running;
-#define __global__
-#define __device__
-#define __shared__ static
-static void __syncthreads() { swapcontext(&fibers[running], &scheduler); }
-static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
-    return (unsigned long long)(((unsigned __int128)a * b) >> 64);
-}
-static void (*body)();
-static void fiber() { body(); ended[running] = true; }
-static void run(unsigned wide, unsigned high, unsigned threads, bool waits) {
-    gridDim.x = wide; gridDim.y = high; blockDim.x = threads;
-    for (blockIdx.y = 0; blockIdx.y < high; ++blockIdx.y)
-        for (blockIdx.x = 0; blockIdx.x < wide; ++blockIdx.x) {
-            if (!waits) {
-                for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) body();
-                continue;
-            }
-            for (unsigned t = 0; t < threads; ++t) {
-                ended[t] = false;
-                getcontext(&fibers[t]);
-                fibers[t].uc_stack.ss_sp = stacks[t];
-                fibers[t].uc_stack.ss_size = sizeof stacks[t];
-                fibers[t].uc_link = &scheduler;
-                makecontext(&fibers[t], fiber, 0);
-            }
-            for (unsigned left = threads; left;)
-                for (unsigned t = 0; t < threads; ++t)
-                    if (!ended[t]) {
-                        running = threadIdx.x = t;
-                        swapcontext(&scheduler, &fibers[t]);
-                        left -= ended[t];
-                    }
-        }
-}
-"""
-HEAD = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
-folder = tempfile.TemporaryDirectory(prefix="host_cuda")
-
-
-@cache
-def library(source):
-    """Return CUDA source as a library of the host, with a launcher for each kernel."""
-    text = PRELUDE + source
-    for name, parameters in HEAD.findall(source):
-        kinds = [re.sub(r"\s*\b\w+$", "", p.strip()) for p in parameters.split(",")]
-        values = ", ".join(f"*({kind}*)arguments_{name}[{n}]" for n, kind in enumerate(kinds))
-        begin = source.index(f"void {name}(")
-        end = source.find('extern "C"', begin)
-        waits = "__syncthreads" in source[begin : end if end > 0 else None]
-        text += (
-            f"static void** arguments_{name};\nstatic void call_{name}() {{ {name}({values}); }}\n"
-            f'extern "C" void launch_{name}(unsigned wide, unsigned high, unsigned threads, void** arguments) {{\n'
-            f"    arguments_{name} = arguments;\n    body = call_{name};\n"
-            f"    run(wide, high, threads, {str(waits).lower()});\n}}\n"
-        )
-    path = Path(folder.name) / hashlib.sha256(text.encode()).hexdigest()
-    path.with_suffix(".cpp").write_text(text)
-    command = ["g++", "-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", "-o", f"{path}.so"]
-    done = subprocess.run([*command, f"{path}.cpp"], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"NVRTC_ERROR_COMPILATION\n{done.stderr}\n{source}")
-    return ctypes.CDLL(f"{path}.so")
-
 
 class RawKernel:
     def __init__(self, code, name, options=()):
         self.code, self.name = code, name
 
     def __call__(self, grid, block, arguments):
-        launch = getattr(library(self.code), f"launch_{self.name}")
         threads = block[0]
-        assert 1 <= threads <= 1024
+        assert 1 <= threads <= host_kernels.MOST_THREADS
         assert all(1 <= n < 2**31 for n in grid)
-        values = []
+        values, arrays = [], [x.piece for x in arguments if isinstance(x, ndarray)]
         for x in arguments:
             if isinstance(x, ndarray):
                 values.append(ctypes.c_void_p(x.data.ptr))
             else:
                 assert isinstance(x, np.generic), type(x)  # a plain number would have no size of its own
                 values.append(np.ctypeslib.as_ctypes(np.array(x)))
-        wide, high = (*grid, 1)[:2]
-
-        def run(held=arguments):
-            pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(v) for v in values])
-            launch(wide, high, threads, pointers)
-
-        ask(run)
+        host_kernels.library(self.code, host_kernels.contract)
+        ask(lambda: host_kernels.launch(self.code, self.name, (*grid, 1)[:2], threads, values, arrays))
 
 
 class RawModule:
@@ -286,7 +212,7 @@ class RawModule:
         self.code = code
 
     def get_function(self, name):
-        assert name in dict(HEAD.findall(self.code))
+        assert name in host_kernels.names(self.code)
         return RawKernel(self.code, name)
 
 
@@ -301,15 +227,13 @@ class Stream:
     """
 
     pointers: ClassVar = itertools.count(16)
-    blocking: ClassVar = weakref.WeakSet()
+    blocking: ClassVar = set()  # those that have something to do
 
     def __init__(self, null=False, non_blocking=False):
         self.ptr = 0 if null else next(self.pointers)
         self.non_blocking = non_blocking
         self.done, self.waiting = 0, deque()
         self.capture: list | None = None  # what was asked for since a capture began
-        if not null and not non_blocking:
-            self.blocking.add(self)
 
     def __enter__(self):
         stack().append(self)
@@ -323,6 +247,8 @@ class Stream:
             self.capture.append(run)
             return
         self.waiting.append(run)
+        if not self.non_blocking and self.ptr:
+            self.blocking.add(self)
         if not self.ptr:
             for other in list(self.blocking):
                 other.synchronize()
@@ -332,6 +258,8 @@ class Stream:
         while self.done < end and self.waiting:
             self.done += 1
             self.waiting.popleft()()
+        if not self.waiting:
+            self.blocking.discard(self)
 
     def synchronize(self):
         if self.capture is not None:
@@ -514,7 +442,9 @@ def modules():
     views = {"broadcast_to"}
     for name in (*ARRAY_FUNCTIONS, "matmul", "argsort", "ascontiguousarray"):
         run = getattr(np, name)
-        setattr(cupy, name, function(name, run) if name not in views else lambda *a, run=run: wrap(run(*unwrap(a))))
+        setattr(
+            cupy, name, function(name, run) if name not in views else lambda *a, run=run: wrap(run(*unwrap(a)), a[0])
+        )
     cupy.sum, cupy.mean = function("sum", host.sum), function("mean", host.mean)  # of half precision, as CuPy's
     cupy.add.at = function("add.at", lambda a, key, values: np.add.at(a, wrapped(key, a.shape), values))
     for name in DTYPES:

@@ -14,7 +14,8 @@ from tinygraph.backend.cublas import Cublas
 from tinygraph.backend.cupy import FORKED
 
 host_cuda = pytest.importorskip("host_cuda")
-pytestmark = [pytest.mark.host, pytest.mark.skipif(not host_cuda.HAS_COMPILER, reason="needs g++")]
+host_kernels = pytest.importorskip("host_kernels")
+pytestmark = [pytest.mark.host, pytest.mark.skipif(not host_kernels.HAS_COMPILER, reason="needs g++")]
 
 
 @pytest.fixture(autouse=True)

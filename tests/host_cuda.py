@@ -32,6 +32,7 @@ from tinygraph.backend.base import ARRAY_FUNCTIONS, DTYPES
 
 limit = 0  # of the memory pool, in bytes
 alive: dict[int, int] = {}  # the bytes of every array that has memory of its own
+pinned: list = []  # memory of the host that the device reads by itself, when it comes to it
 owners = weakref.WeakValueDictionary()  # those arrays, by the id of the memory
 
 
@@ -160,6 +161,14 @@ class ndarray:
         refuse_in_capture("an assignment")
         self.host[wrapped(unwrap(key), self.host.shape)] = unwrap(value)
 
+    def set(self, values, stream):
+        assert values.shape == self.host.shape
+        assert values.dtype == self.host.dtype
+        if memory_of(values) is not values and any(memory_of(values) is memory for memory in pinned):
+            stream.ask(lambda: np.copyto(self.host, values))
+        else:  # such memory is copied from at once
+            np.copyto(self.host, values)
+
     def __len__(self):
         return len(self.host)
 
@@ -176,6 +185,11 @@ for _name in ("add", "sub", "mul", "truediv", "pow"):
         setattr(ndarray, _full, function(_full, getattr(np.ndarray, _full)))
 for _name in ("neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "invert"):
     setattr(ndarray, f"__{_name}__", function(_name, getattr(np.ndarray, f"__{_name}__")))
+
+
+def alloc_pinned_memory(size):
+    pinned.append(np.full(size, 255, np.uint8))
+    return pinned[-1]
 
 
 def asarray(value, dtype=None):
@@ -423,6 +437,7 @@ def modules():
             Stream=Stream,
             Event=Event,
             Device=Device,
+            alloc_pinned_memory=alloc_pinned_memory,
             runtime=SimpleNamespace(
                 driverGetVersion=lambda: 13000,
                 memGetInfo=lambda: (1 << 28, 1 << 30),

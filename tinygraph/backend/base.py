@@ -6,7 +6,7 @@ operation runs wherever such a namespace exists. A new backend is one subclass o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -79,6 +79,17 @@ class Backend:
     def to_host(self, array: Array) -> np.ndarray:
         """Return `array` as a NumPy array; it may share memory with `array`."""
         raise NotImplementedError
+
+    def prefetch(self, arrays: Sequence[np.ndarray], rows: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
+        """Yield rows of host arrays as arrays of this backend; a device may copy them before they are needed.
+
+        Parameters
+        ----------
+        arrays : list of arrays of one length
+        rows : iterable of slices or arrays of indices, in range
+        """
+        for picked in rows:
+            yield tuple(self.asarray(a[picked]) for a in arrays)
 
     def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: Number = 1.0, beta: Number = 0.0) -> Array:
         """Return ``alpha * a @ b + beta * out`` for matrices, written to `out` where it is given.

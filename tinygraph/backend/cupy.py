@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -21,6 +21,7 @@ from .base import Array, Backend, EdgeList, Number, make_namespace
 from .captured import Captured
 from .cublas import Cublas
 from .nvidia import OPTIONS, find_cupy
+from .prefetch import prefetch
 from .random import mask_bits
 from .turns import Turn
 
@@ -94,6 +95,10 @@ class CupyBackend(Backend):
     def to_host(self, array: Array) -> np.ndarray:
         host: np.ndarray = self.cupy.asnumpy(array)
         return host
+
+    def prefetch(self, arrays: Sequence[np.ndarray], rows: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
+        self.check_device()
+        return prefetch(self.cupy, arrays, rows)
 
     def arena(self, size: int) -> Array:
         return self.cupy.zeros(max(size, 1), np.uint8)

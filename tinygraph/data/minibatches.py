@@ -85,20 +85,29 @@ class Batches:
         self._rows = len(self.X)
         self._epoch = 0
         self._backend: Backend | None = None
+        self._moved = False  # whether the whole set is on the backend
 
     def moved(self, backend: Backend) -> Batches:
         """Return the same batches as tensors of `backend`, where the whole set is moved now."""
-        other = copy(self)
-        other._backend = backend
+        other = self.sent(backend)
+        other._moved = True
         for name in ("X", "Y", "weights"):
             array = getattr(self, name)
             setattr(other, name, None if array is None else backend.asarray(array))
         return other
 
+    def sent(self, backend: Backend) -> Batches:
+        """Return the same batches as tensors of `backend`, to which each is sent before it is needed."""
+        other = copy(self)
+        other._backend = backend
+        return other
+
     def host_arrays(self) -> list[np.ndarray]:
         """Return `X`, and `Y` and `weights` if there are any, as arrays on the host."""
         arrays = self._arrays()
-        return arrays if self._backend is None else [self._backend.to_host(a) for a in arrays]
+        if self._backend is None or not self._moved:
+            return arrays
+        return [self._backend.to_host(a) for a in arrays]
 
     def _arrays(self) -> list[Any]:
         return [a for a in (self.X, self.Y, self.weights) if a is not None]
@@ -160,14 +169,17 @@ class Batches:
         return rng.integers(self._rows, size=self._rows) if self.replacement else rng.permutation(self._rows)
 
     def _walk(self, order: Any) -> Iterator[tuple[Any, ...]]:
-        arrays = self._arrays()
-        if self._backend is not None and order is not None:
-            order = self._backend.asarray(order)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            picked = rows if order is None else order[rows]
-            batch = (a[picked] for a in arrays)
-            yield tuple(batch if self._backend is None else (Tensor(a, self._backend) for a in batch))
+        arrays, backend = self._arrays(), self._backend
+        if backend is not None and self._moved and order is not None:
+            order = backend.asarray(order)
+        spans = (slice(k, k + self.batch_size) for k in range(0, len(self) * self.batch_size, self.batch_size))
+        rows = (span if order is None else order[span] for span in spans)
+        if backend is not None and not self._moved:
+            picked: Iterator[tuple[Any, ...]] = backend.prefetch(arrays, rows)
+        else:
+            picked = (tuple(a[some] for a in arrays) for some in rows)
+        for batch in picked:
+            yield batch if backend is None else tuple(Tensor(a, backend) for a in batch)
 
 
 batches = Batches

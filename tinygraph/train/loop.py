@@ -21,7 +21,7 @@ from .measures import Measures, Metric
 from .objective import LossFunction, Objective, parts
 from .progress import progress_shown
 from .run import Run
-from .samples import EVALUATION_BATCH, Steps, evaluation_batches, held_out_rows, training_batches
+from .samples import EVALUATION_BATCH, Steps, evaluation_batches, held_out_rows, on_device, training_batches
 from .step import Step
 from .stopping import Convergence, Limits, convergence, pocket_variables
 
@@ -181,7 +181,9 @@ def fit(
     pocket = pocket_variables(objective, early_stopping, early_stopping_on, validation is not None)
     train_set, validation = held_out_rows(train_set, validation, seed)
     batches = training_batches(objective, train_set, batch_size, seed, replacement, steps_per_epoch)
-    held_out = None if validation is None else evaluation_batches(objective, validation, "validation")
+    held_out = None
+    if validation is not None:
+        held_out = on_device(objective, evaluation_batches(objective, validation, "validation"))
     _check_optimizer(optimizer, net)
     _check_schedule(schedule, schedule_every, optimizer)
     measures = Measures(objective, metrics, batches, held_out)

@@ -98,7 +98,7 @@ def training_batches(
     replacement: bool,
     steps_per_epoch: int | None = None,
 ) -> Iterable[Any]:
-    """Return the training set of `fit` as batches; its arrays are moved to a device where they fit.
+    """Return the training set of `fit` as batches; on a device if there is one.
 
     Raises
     ------
@@ -112,11 +112,7 @@ def training_batches(
             raise ArgumentError("fit: steps_per_epoch is for batches of your own; limit arrays by max_iterations")
         X, Y, weights = _checked_arrays(objective, train_set, "train_set")
         batches = Batches(X, Y, batch_size, seed=seed, replacement=replacement, check_finite=False, weights=weights)
-        if objective.like is None or objective.loss is None:
-            return batches  # a loss of one's own gets what it was given: host arrays
-        free = objective.backend.free_memory()
-        fits = free is not None and MAX_MEMORY_FRACTION * free >= X.nbytes + Y.nbytes
-        return batches.moved(objective.backend) if fits else batches
+        return on_device(objective, batches)
     if replacement:
         raise ArgumentError("fit: replacement draws from a pair of arrays; batches of your own come as they are")
     if not isinstance(train_set, Iterable):
@@ -124,6 +120,15 @@ def training_batches(
     if isinstance(train_set, list) and any(isinstance(part, np.ndarray | Tensor) for part in train_set):
         raise ArgumentError("fit: train_set is a list of arrays; give a pair of arrays as a tuple (X, Y)")
     return train_set if steps_per_epoch is None else Steps(train_set, steps_per_epoch)
+
+
+def on_device(objective: Objective, batches: Iterable[Any]) -> Iterable[Any]:
+    """Return batches of arrays on the parameters' device: moved there now if they fit, else one after the other."""
+    free = objective.backend.free_memory()
+    if free is None or not isinstance(batches, Batches) or objective.like is None or objective.loss is None:
+        return batches  # a loss of one's own gets what it was given: host arrays
+    fits = sum(a.nbytes for a in batches.host_arrays()) <= MAX_MEMORY_FRACTION * free
+    return batches.moved(objective.backend) if fits else batches.sent(objective.backend)
 
 
 def evaluation_batches(

@@ -48,6 +48,7 @@ LAYERS = [
     },
     {"tinygraph.train", "tinygraph.checkpoint"},
     {"tinygraph.models"},
+    {"tinygraph.sklearn"},
     {"tinygraph.tools"},
 ]
 INSIDE_FUNCTIONS = {  # imports of our own inside functions: commands that should not slow down the others, and

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -37,6 +39,17 @@ def manual_seed(seed: int) -> None:
     seeding.seed = check_seed(seed)
     seeding.draws = itertools.count()
     seeding.generation += 1
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Return a ``with`` block in which draws on the host without a seed of their own follow `seed`."""
+    before = seeding.seed, seeding.draws
+    seeding.seed, seeding.draws = check_seed(seed), itertools.count()
+    try:
+        yield
+    finally:
+        seeding.seed, seeding.draws = before
 
 
 def stream_seed() -> tuple[int, int]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from threadpoolctl import threadpool_info
 
 import tinygraph as tg
+from tinygraph.plan import native
 
-BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE")
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", *native.VARIABLES)
 PACKAGES = ("numpy", "scipy", "graphviz", "matplotlib", "safetensors", "rich", "typer")
 
 
@@ -29,13 +30,14 @@ def versions() -> dict[str, str]:
 
 
 def lines() -> list[str]:
-    """Return the lines: versions, backends, renderer, threads."""
+    """Return the lines: versions, backends, renderer, threads, what runs plans."""
     report = [f"{name:<12} {number}" for name, number in versions().items()]
     report += [f"backend      {name}: {state}" for name, state in tg.backends().items()]
     report.append(f"renderer     {_renderer()}")
     set_by_user = [f"{name}={os.environ[name]}" for name in BLAS_VARIABLES if name in os.environ]
     report.append(f"processors   {os.cpu_count()}; {', '.join(set_by_user) or 'nothing set for BLAS'}")
     report.append(f"products     {_blas()}")
+    report.append(f"plans        {native.description()}")
     return report
 
 

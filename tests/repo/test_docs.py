@@ -38,6 +38,7 @@ def python(page):
 @pytest.mark.parametrize("page", [p for p in PAGES if python(p)], ids=lambda p: p.name)
 def test_the_code_of_a_page_runs_and_prints_what_stands_below_it(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TINYGRAPH_JIT", "0")  # pages show plans as they are without extras
     monkeypatch.setattr(tg.backend, "_factories", dict(tg.backend._factories))  # a page may register a backend
     monkeypatch.setattr(tg.backend, "_backends", dict(tg.backend._backends))
     names = {"__name__": "page"}

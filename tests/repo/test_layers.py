@@ -53,6 +53,7 @@ LAYERS = [
 ]
 INSIDE_FUNCTIONS = {  # imports of our own inside functions: commands that should not slow down the others, and
     ("tinygraph.backend.base", "tinygraph.backend"),  # the registry, in which a backend that was pickled is found again
+    ("tinygraph.plan.native", "tinygraph.plan.machine"),  # numba, where it is installed, in the background
     ("tinygraph.tools.cli", "tinygraph.tools.training"),
     ("tinygraph.tools.cli", "tinygraph.tools.experiments"),
     ("tinygraph.tools.cli", "tinygraph.tools.figures"),

@@ -115,7 +115,7 @@ def test_checking_tells_a_wrong_rule(tinygraph, monkeypatch):
 def test_info_names_versions_backends_and_renderer(tinygraph):
     status, out, _ = tinygraph("info")
     assert status == 0
-    for text in (f"tinygraph    {tg.__version__}", "numpy: ok", "renderer", "threads"):
+    for text in (f"tinygraph    {tg.__version__}", "numpy: ok", "renderer", "threads", "plans        "):
         assert text in out
 
 

@@ -204,7 +204,11 @@ class CacheEntry:
             self.plan.memory.turn()
         copyto = backend.xp.copyto
         for position, array in self.copy_in:
-            copyto(array, array_of(leaves[position], backend, array.dtype))
+            x = leaves[position]
+            if type(x) is type(array) is np.ndarray and x.dtype is array.dtype:
+                array[...] = x  # without the calls that `copyto` makes first
+            else:
+                copyto(array, array_of(x, backend, array.dtype))
         if self.numbers_in:
             numbers = {n: arguments.tree.parts[n] for n in self.open_numbers}
             for array, compute in self.numbers_in:
@@ -223,7 +227,7 @@ class CacheEntry:
         for target, array in zip(self.grad_targets, self.grad_results, strict=True):
             _at(target, leaves)._grad = Tensor(array.copy(), backend)
         for target, inside in self.hidden:
-            _at(target, leaves)._grad = inside
+            (target if type(target) is Tensor else leaves[target])._grad = inside  # type: ignore[index]
         results = [Tensor(array.copy(), backend) for array in self.results]
         if self.only_one and type(self.out_leaves[0]) is Output:
             return results[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,43 @@ LARGE_UPDATE = 1 << 13  # elements from which BLAS adds a column times a row fas
 REDUCTIONS: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
 
+@dataclass
+class Product:
+    """A product as a routine of BLAS computes it: ``y = alpha s x + beta t y``.
+
+    BLAS works column by column, so everything is given to it transposed.
+
+    Attributes
+    ----------
+    routine : {"gemm", "gemv", "ger", "dot"}
+        Without the letter that says the dtype.
+    a, b : numpy.ndarray
+        The factors: two matrices, a matrix and a vector, or two vectors.
+    y : numpy.ndarray
+        What is written: a matrix, a vector, or for "dot" an array of one element.
+    alpha, beta : float
+    s, t : numpy.ndarray or None
+        Numbers without axes that are read when the product runs.
+    flips : tuple of int
+        For each matrix whether it is transposed.
+    """
+
+    routine: str
+    a: np.ndarray
+    b: np.ndarray
+    y: np.ndarray
+    alpha: float
+    beta: float
+    s: np.ndarray | None
+    t: np.ndarray | None
+    flips: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The routine with the letter that says the dtype."""
+        return f"{'s' if self.y.dtype == np.float32 else 'd'}{self.routine}"
+
+
 class NumpyCodeGenerator(CodeGenerator):
     """Code for NumPy arrays."""
 
@@ -33,143 +71,153 @@ class NumpyCodeGenerator(CodeGenerator):
         op: Any = i.op
         self.names(out, "y")
         if i.kind in PRIMITIVES and PRIMITIVES[i.kind].ufunc:
-            ufunc: np.ufunc = getattr(np, i.kind)
             if i.kind in ("maximum", "minimum"):
                 inputs = [_row(a, v, out) for a, v in zip(inputs, i.inputs, strict=True)]
             *inputs, y = (*inputs, out) if in_group else _flat(*inputs, out)
-            return [self.line(ufunc, i.kind, *inputs, f"out={self.names(y, 'y')}")]
+            return [self.ufunc(getattr(np, i.kind), inputs, y)]
         if out.dtype.char in "fd" and out.size and all(a.size for a in inputs):
             product = product_of(i)
             if i.kind == "sum" and op.axis == 0 and out.ndim == 1 and inputs[0].ndim == 2 and _in_rows(inputs[0]):
                 product = ColumnSums()
             if product is not None:
-                return _Blas(self, product, inputs, out).lines
+                return self._product(product, inputs, out)
         if i.kind in REDUCTIONS:
             half = i.kind == "sum" and out.dtype.char == "e"  # added up in single precision
-            return [self._reduce(REDUCTIONS[i.kind], op, inputs[0], out, np.float32 if half else None)]
+            how = np.float32 if half else None
+            return [self.reduction(REDUCTIONS[i.kind], inputs[0], op.axis, out, bool(op.keepdims), how)]
         if i.kind == "mean" and out.size:
             wide = np.empty(out.shape, mean_dtype(out.dtype))
-            count = self.literal(inputs[0].size // out.size)
-            divide = self.line(np.divide, "divide", wide, count, f"out={self.names(out, 'y')}", "casting='same_kind'")
-            return [self._reduce(np.add, op, inputs[0], wide, wide.dtype), divide]
+            total = self.reduction(np.add, inputs[0], op.axis, wide, bool(op.keepdims), wide.dtype)
+            return [total, self.quotient(wide, inputs[0].size // out.size, out)]
         if i.kind == "bernoulli":
-            return [self.line(_masks(op), "bernoulli", *inputs, out)]
+            return [self.mask(op, inputs[0], out)]
         if i.kind == "where" and inputs[0].dtype == bool:
             condition, a, b = inputs
-            choose = self.line(np.copyto, "copyto", out, a, f"where={self.names(condition, 'a')}")
-            return [choose] if _same(b, out) else [self.line(np.copyto, "copyto", out, b), choose]
+            before = [] if _same(b, out) else self.copy(out, b)
+            return [*before, self.choice(out, a, condition)]
         if i.kind == "cast":
-            return [self.line(np.copyto, "copyto", out, inputs[0], "'unsafe'")]
+            return [self.cast(out, inputs[0])]
         if i.kind == "concatenate":
             arrays = "".join(f"{self.names(a, 'a')}, " for a in inputs)
             return [self.line(np.concatenate, "concatenate", f"({arrays})", self.literal(op.axis), out)]
         return None
 
-    def _reduce(self, ufunc: np.ufunc, op: Any, x: Array, out: np.ndarray, dtype: Any) -> str:
-        """Return the line that joins elements along the axes of an operation, in a dtype, by default that of `x`."""
-        reduce = self.names(ufunc.reduce, f"{ufunc.__name__}_reduce")
+    # -- single calls ------------------------------------------------------------------------------------
+
+    def ufunc(self, function: np.ufunc, inputs: list[np.ndarray], y: np.ndarray) -> str:
+        """Return the line that computes the elements of `y`."""
+        return self.line(function, function.__name__, *inputs, f"out={self.names(y, 'y')}")
+
+    def reduction(
+        self, function: np.ufunc, x: np.ndarray, axis: Any, y: np.ndarray, keepdims: bool, dtype: Any = None
+    ) -> str:
+        """Return the line that joins elements along axes, in a dtype, by default that of `x`."""
+        reduce = self.names(function.reduce, f"{function.__name__}_reduce")
         how = None if dtype is None else self.names(dtype, "dtype")
-        arguments = self.names(x, "a"), self.literal(op.axis), how, self.names(out, "y"), bool(op.keepdims)
-        return f"{reduce}({', '.join(map(str, arguments))})"
+        return f"{reduce}({self.names(x, 'a')}, {self.literal(axis)}, {how}, {self.names(y, 'y')}, {keepdims})"
 
+    def quotient(self, x: np.ndarray, number: int, y: np.ndarray) -> str:
+        """Return the line that divides by a number, and writes to an array that may be of a narrower dtype."""
+        return self.line(np.divide, "divide", x, str(number), f"out={self.names(y, 'y')}", "casting='same_kind'")
 
-class _Blas:
-    """The lines of one product: ``alpha s x + beta t c``.
+    def mask(self, op: Any, key: np.ndarray, y: np.ndarray) -> str:
+        """Return the line that draws zeros and ones from a key."""
+        return self.line(_masks(op), "bernoulli", key, y)
 
-    BLAS works column by column, so everything is given to it transposed.
-    """
+    def choice(self, y: np.ndarray, x: np.ndarray, condition: np.ndarray) -> str:
+        """Return the line that writes the elements of `x` to `y` where the condition is true."""
+        return self.line(np.copyto, "copyto", y, x, f"where={self.names(condition, 'a')}")
 
-    def __init__(self, code: CodeGenerator, op: Affine, inputs: list[Array], out: np.ndarray) -> None:
-        from scipy.linalg import blas
+    def cast(self, y: np.ndarray, x: np.ndarray) -> str:
+        """Return the line that writes the elements of `x` to `y`, which is of another dtype."""
+        return self.line(np.copyto, "copyto", y, x, "'unsafe'")
 
-        self.code, self.blas, self.out = code, blas, out
-        self.lines: list[str] = []
-        self.calls: list[str] = []
-        self.unsure: list[str] = []  # conditions under which the calls do what is wanted
-        factors, self.c, s, t = op.split(tuple(inputs))
-        self.alpha = self._scaled(op.alpha, s)
-        self.beta = "0.0" if self.c is None else self._scaled(op.beta, t)
-        if isinstance(op, Dot):
-            self._dot(*factors)
-            return
-        if s is not None:  # BLAS may multiply a factor with it, and does not read what is multiplied by 0
-            limits = ("-1.0 <=", "< 0.0") if op.alpha < 0 else ("0.0 <", "<= 1.0")
-            self.unsure.append(f"{limits[0]} (_s := {self.alpha}) {limits[1]}")
-            self.alpha = "_s"
-        if t is not None:
-            self.unsure.append(f"(_t := {self.beta})")
-            self.beta = "_t"
-        if self.c is not None and not _same(self.c, out):
-            code.names(self.c, "c")
-            self.lines += code.copy(out, self.c)
-        if isinstance(op, Gemm):
-            self._gemm(op, *factors)
+    def product(self, p: Product, exact: Callable[[], None]) -> list[str]:
+        """Return the lines that compute a product; `exact` does it where BLAS may not do what is wanted.
+
+        BLAS may multiply a factor with s, and does not read what is multiplied by 0. It skips the elements of a column
+        that are 0, whatever the row that it is multiplied with holds.
+        """
+        alpha, beta = self._scaled(p.alpha, p.s), self._scaled(p.beta, p.t)
+        y = self.names(p.y, "y")
+        if p.routine == "dot":
+            text = self._blas(p, p.a, p.b)
+            text = text if alpha == "1.0" else f"{alpha} * {text}"
+            return [f"{y}[()] = {text}" if p.beta == 0 else f"{y}[()] = {text} + {beta} * {y}.item()"]
+        unsure = []
+        if p.s is not None:
+            limits = ("-1.0 <=", "< 0.0") if p.alpha < 0 else ("0.0 <", "<= 1.0")
+            unsure.append(f"{limits[0]} (_s := {alpha}) {limits[1]}")
+            alpha = "_s"
+        if p.t is not None:
+            unsure.append(f"(_t := {beta})")
+            beta = "_t"
+        if p.routine == "gemm":
+            calls = [self._blas(p, alpha, self.names(p.a, "b"), p.b, beta, y, *map(str, p.flips), "1")]
+        elif p.routine == "gemv":
+            calls = [self._blas(p, alpha, p.a, p.b, beta, y, "0", "1", "0", "1", str(p.flips[0]), "1")]
         else:
-            a = code.packed(factors[0], self.lines)
-            self._gemv(a.T, np.ones(len(a), a.dtype), 0)
-        if self.unsure:
-            calls = self.calls[0] if len(self.calls) == 1 else f"({', '.join(self.calls)})"
-            exact = code.line(partial(code.forward(op), *inputs, out), "exact")
-            self.calls = [f"{calls} if {' and '.join(self.unsure)} else {exact}"]
-        self.lines += self.calls
+            finite = f"{self._routine(p, 'dot')}({self.names(p.a, 'a')}, {self.names(p.a, 'a')})"
+            unsure.append(f"{finite} < {self.literal(math.inf)}")
+            calls = [f"{self._routine(p, 'scal')}({beta}, {self.names(p.y.T.reshape(-1), 'y')})"] * (beta != "1.0")
+            calls.append(self._blas(p, alpha, p.a, p.b, "1", "1", y, "1", "1", "1"))
+        if not unsure:
+            return calls
+        text = calls[0] if len(calls) == 1 else f"({', '.join(calls)})"
+        return [f"{text} if {' and '.join(unsure)} else {self.line(exact, 'exact')}"]
 
     def _scaled(self, factor: float, number: Array | None) -> str:
         """Return a factor times a number that is read when the line runs, if there is one."""
-        text = self.code.literal(factor)
+        text = self.literal(factor)
         if number is None:
             return text
-        read = f"{self.code.names(number, 's')}.item()"
+        read = f"{self.names(number, 's')}.item()"
         return read if factor == 1.0 else f"{text} * {read}"
 
-    def _call(self, routine: str, *arguments: Any) -> str:
-        name = f"{'s' if self.out.dtype == np.float32 else 'd'}{routine}"
-        texts = (str(a) if isinstance(a, int) else a for a in arguments)
-        return self.code.line(getattr(self.blas, name), name, *texts)
+    def _routine(self, p: Product, routine: str) -> str:
+        from scipy.linalg import blas
 
-    def _y(self, view: np.ndarray) -> str:
-        return self.code.names(view, "y")
+        name = p.name[0] + routine
+        return self.names(getattr(blas, name), name)
 
-    def _gemm(self, op: Gemm, a: np.ndarray, b: np.ndarray) -> None:
-        flip_a, flip_b, out = op.transpose_a, op.transpose_b, self.out
-        if a.flags.f_contiguous and not a.flags.c_contiguous:
-            a, flip_a = a.T, not flip_a
-        if b.flags.f_contiguous and not b.flags.c_contiguous:
-            b, flip_b = b.T, not flip_b
-        a, b = (self.code.packed(x, self.lines) for x in (a, b))
-        if out.shape[0] == 1:
-            self._gemv(b.T, a.reshape(-1), int(flip_b))
-        elif out.shape[1] == 1:
-            self._gemv(a.T, b.reshape(-1), int(not flip_a))
-        elif a.shape[0 if flip_a else 1] == 1 and self.c is not None and out.size >= LARGE_UPDATE:
-            self._ger(b.reshape(-1), a.reshape(-1))
+    def _blas(self, p: Product, *arguments: Any) -> str:
+        texts = (a if isinstance(a, str) else self.names(a, "a") for a in arguments)
+        return f"{self._routine(p, p.routine)}({', '.join(texts)})"
+
+    # -- products ----------------------------------------------------------------------------------------
+
+    def _product(self, op: Affine, inputs: list[Array], out: np.ndarray) -> list[str]:
+        """Return the lines of a product ``alpha s x + beta t c``."""
+        factors, c, s, t = op.split(tuple(inputs))
+        lines: list[str] = []
+        if c is not None and not _same(c, out):
+            self.names(c, "c")
+            lines += self.copy(out, c)
+        numbers = op.alpha, op.beta if c is not None else 0.0, s, t
+        if isinstance(op, Dot):
+            a, b = (self.packed(x, lines).reshape(-1) for x in factors)
+            product = Product("dot", a, b, out, *numbers)
+        elif isinstance(op, Gemm):
+            a, b = factors
+            flip_a, flip_b = op.transpose_a, op.transpose_b
+            if a.flags.f_contiguous and not a.flags.c_contiguous:
+                a, flip_a = a.T, not flip_a
+            if b.flags.f_contiguous and not b.flags.c_contiguous:
+                b, flip_b = b.T, not flip_b
+            a, b = (self.packed(x, lines) for x in (a, b))
+            flips = int(flip_b), int(flip_a)
+            if out.shape[0] == 1:
+                product = Product("gemv", b.T, a.reshape(-1), out.reshape(-1), *numbers, flips[:1])
+            elif out.shape[1] == 1:
+                product = Product("gemv", a.T, b.reshape(-1), out.reshape(-1), *numbers, (int(not flip_a),))
+            elif a.shape[0 if flip_a else 1] == 1 and c is not None and out.size >= LARGE_UPDATE:
+                product = Product("ger", b.reshape(-1), a.reshape(-1), out.T, *numbers)
+            else:
+                product = Product("gemm", b.T, a.T, out.T, *numbers, flips)
         else:
-            flips = (int(flip_b), int(flip_a))
-            self.calls.append(
-                self._call("gemm", self.alpha, self.code.names(b.T, "b"), a.T, self.beta, self._y(out.T), *flips, 1)
-            )
-
-    def _gemv(self, matrix: np.ndarray, vector: np.ndarray, trans: int) -> None:
-        """Append a matrix times a vector: a product with one row or one column."""
-        y = self._y(self.out.reshape(-1))
-        self.calls.append(self._call("gemv", self.alpha, matrix, vector, self.beta, y, 0, 1, 0, 1, trans, 1))
-
-    def _ger(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Append a column times a row, added to what is there: one sample's gradient, if `x` is finite.
-
-        BLAS skips the elements of `y` that are 0, whatever they are to be multiplied with.
-        """
-        self.unsure.append(f"{self._call('dot', x, x)} < {self.code.literal(math.inf)}")
-        if self.beta != "1.0":
-            self.calls.append(self._call("scal", self.beta, self._y(self.out.reshape(-1))))
-        self.calls.append(self._call("ger", self.alpha, x, y, 1, 1, self._y(self.out.T), 1, 1, 1))
-
-    def _dot(self, a: np.ndarray, b: np.ndarray) -> None:
-        """Append a sum of products of elements."""
-        product = self._call("dot", *(self.code.packed(x, self.lines).reshape(-1) for x in (a, b)))
-        text = product if self.alpha == "1.0" else f"{self.alpha} * {product}"
-        if self.c is not None:
-            text += f" + {self.beta} * {self.code.names(self.c, 'c')}.item()"
-        self.lines.append(f"{self.code.names(self.out, 'y')}[()] = {text}")
+            a = self.packed(factors[0], lines)
+            product = Product("gemv", a.T, np.ones(len(a), a.dtype), out.reshape(-1), *numbers, (0,))
+        return lines + self.product(product, partial(self.forward(op), *inputs, out))
 
 
 def _masks(op: Any) -> Callable[[np.ndarray, np.ndarray], None]:

@@ -14,9 +14,11 @@ from ..graphs import Graph
 from .arenas import Arenas
 from .kernels import CodeGenerator
 from .kernels_cuda import CudaCodeGenerator
+from .kernels_native import NativeCodeGenerator
 from .kernels_numpy import NumpyCodeGenerator
 from .listing import names_of, nodes_of
 from .memory import keep_results_apart, lay_out
+from .native import machine
 from .passes import IN_PLACE, NAMES, rewrite
 from .program import Instruction, Program, Value
 from .roofline import Roofline, roofline
@@ -44,8 +46,14 @@ class Plan:
         self.program = keep_results_apart(rewrite(traced, self.passes))
         self.layout = lay_out(self.program, IN_PLACE in self.passes)
         self.memory = (arenas or Arenas())(traced.backend, self.layout.size)
-        generator = GENERATORS.get(traced.backend.name, CodeGenerator)
-        self.replay = generator(self.program, self.layout, self.memory.arena)
+        self.replay = self._generated()
+
+    def _generated(self) -> CodeGenerator:
+        name, arena = self.traced.backend.name, self.memory.arena
+        native = machine() if name == "numpy" else None
+        if native is not None:
+            return NativeCodeGenerator(self.program, self.layout, arena, native)
+        return GENERATORS.get(name, CodeGenerator)(self.program, self.layout, arena)
 
     def run(self) -> None:
         """Replay it once, on what its arguments' memory holds."""

@@ -1,0 +1,87 @@
+"""Floating-point errors that native loops meet: which are looked for, and how they are told, as NumPy does both."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+KINDS = {"divide": "divide by zero", "over": "overflow", "under": "underflow", "invalid": "invalid value"}
+_NUMPY = {"divide": 1, "over": 2, "under": 4, "invalid": 8}  # what a function that is called is told
+_X86, _ARM = ({"invalid": 1, "divide": 4, "over": 8, "under": 16}, {"invalid": 1, "divide": 2, "over": 4, "under": 8})
+_MICROSOFT = {"under": 2, "over": 4, "divide": 8, "invalid": 16}
+
+
+class FloatErrors:
+    """The floating-point errors of this machine's processor.
+
+    Attributes
+    ----------
+    test, clear : int
+        Addresses of the functions of C that tell and forget them.
+    """
+
+    def __init__(self) -> None:
+        is_arm = platform.machine().lower() in ("aarch64", "arm64")
+        self._bits = _MICROSOFT if sys.platform == "win32" else _ARM if is_arm else _X86
+        library = _library()
+        self.test, self.clear = (
+            ctypes.cast(function, ctypes.c_void_p).value or 0
+            for function in (library.fetestexcept, library.feclearexcept)
+        )
+        self._known: tuple[Any, ctypes.c_int64] = None, ctypes.c_int64(0)
+
+    def mask(self) -> ctypes.c_int64:
+        """Return those that NumPy would not ignore now (`numpy.errstate`), as the processor numbers them."""
+        state = _state()
+        known, mask = self._known
+        if state is not known or state is None:
+            how: dict[str, str] = dict(np.geterr())  # type: ignore[arg-type]
+            mask = ctypes.c_int64(sum(bit for kind, bit in self._bits.items() if how[kind] != "ignore"))
+            self._known = state, mask
+        return mask
+
+    def tell(self, met: int, name: str) -> None:
+        """Warn of errors that a function met, raise them, or whatever NumPy is told to do with each of them.
+
+        Raises
+        ------
+        FloatingPointError
+        """
+        kinds = [kind for kind in KINDS if met & self._bits[kind]]
+        hows: dict[str, str] = dict(np.geterr())  # type: ignore[arg-type]
+        for kind in kinds:
+            how, text = hows[kind], f"{KINDS[kind]} encountered in {name}"
+            if how == "raise":
+                raise FloatingPointError(text)
+            if how == "warn":
+                warnings.warn(text, RuntimeWarning, stacklevel=5)
+            elif how == "print":
+                print(f"Warning: {text}", file=sys.stderr)
+            elif how == "call":
+                np.geterrcall()(KINDS[kind], sum(_NUMPY[k] for k in kinds))  # type: ignore[operator, misc]
+            elif how == "log":
+                np.geterrcall().write(f"Warning: {text}\n")  # type: ignore[union-attr]
+
+
+def _library() -> Any:
+    if sys.platform == "win32":
+        return ctypes.CDLL("ucrtbase")
+    own = ctypes.CDLL(None)
+    return own if hasattr(own, "fetestexcept") else ctypes.CDLL("libm.so.6")
+
+
+def _context_variable() -> Callable[[], Any]:
+    """Return a function whose result is another object whenever `numpy.errstate` changed; None where none tells."""
+    from numpy._core import umath
+
+    variable = getattr(umath, "_extobj_contextvar", None)
+    return (lambda: None) if variable is None else variable.get
+
+
+_state = _context_variable()

@@ -1,0 +1,585 @@
+"""Instructions on NumPy arrays as records for the native machine, beside the lines of Python that do the same.
+
+What no record can say stays a line: there the machine stops, Python does it, and the machine goes on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from ..backend.blas import BlasLibrary
+from ..backend.random import mask_bits
+from .kernels_numpy import NumpyCodeGenerator, Product
+from .memory import TILE, Layout, in_order
+from .native import SCRATCH, Machine, loop_of
+from .program import Instruction, Program, Value
+from .records import (
+    ADD_ROWS,
+    CAST,
+    CHECK,
+    CHOOSE,
+    COPY,
+    DOT,
+    DRAW,
+    FINITE,
+    GEMM,
+    GEMV,
+    GER,
+    MOVE,
+    REDUCE,
+    STOP,
+    UFUNC,
+    Field,
+)
+
+Record = dict[int, int]
+CASTS = {("?", "f"): 0, ("?", "d"): 1, ("l", "f"): 2, ("l", "d"): 3, ("f", "d"): 4, ("d", "f"): 5}
+SUMS = {("f", "f"): 0, ("f", "d"): 1, ("d", "d"): 2}
+HEAVY = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "power"}
+LARGE = 1 << 17  # elements from which a function of them is done in tasks
+LARGE_HEAVY = 1 << 14  # the same for functions that take long
+GEMM_TASK = 1 << 22  # multiplications that a task of a product of matrices has at least
+GEMV_TASK = 1 << 17  # elements of the matrix that a task of another product has at least
+MOST_TASKS = 16
+BRIEF = 1 << 13  # elements in a plan that takes some microseconds
+COLUMNS = 256  # of a task that adds up rows
+AT_A_TIME = 8192  # elements that NumPy converts at a time
+ROUND = 16  # rows or columns of a task are a multiple of this
+
+
+class NativeCodeGenerator(NumpyCodeGenerator):
+    """Code for NumPy arrays, which the native machine runs as soon as it is made.
+
+    The lines of Python call the same routines in the same pieces: it makes no difference to the bits which of them run.
+    """
+
+    def __init__(self, program: Program, layout: Layout, arena: Any, machine: Machine) -> None:
+        self.machine = machine
+        self._table: list[Record] = []
+        self._stops: dict[int, tuple[list[str], int]] = {}  # lines for where the machine stops, and where it goes on
+        self._records: list[Record] = []  # of the instruction at hand
+        self._functions = ["cast", "reduce"]  # by the numbers that records have for them
+        self._said = 0  # how many of its lines the records say
+        self._kept: list[Any] = []  # memory whose addresses records hold
+        self._tiles: dict[Value, np.ndarray] = {}  # room for a tile of each thread
+        super().__init__(program, layout, arena)
+
+    # -- instructions ------------------------------------------------------------------------------------
+
+    def instruction(self, i: Instruction) -> list[str]:
+        """Return the lines that run an instruction; add its records to the table."""
+        self._records, self._said = [], 0
+        lines = super().instruction(i)
+        self._add(lines, self._said == len(lines))
+        return lines
+
+    def group(self, members: Sequence[Instruction]) -> list[str]:
+        """Return the lines of a fusion group; add its records to the table."""
+        records = self._group_records(members)
+        self._records = []
+        lines = super().group(members)
+        self._records = records or []
+        self._add(lines, bool(records))
+        return lines
+
+    def _add(self, lines: list[str], is_said: bool) -> None:
+        """Add the records of an instruction to the table, or one at which the machine stops."""
+        first = len(self._table)
+        self._table += self._records if is_said else [_record(STOP)]
+        for k in range(first, len(self._table)):
+            if self._table[k][Field.OP] in (STOP, CHECK, FINITE):
+                self._stops[k] = lines, len(self._table)
+
+    def finish(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Return what a replay calls: the machine with the table, or `run` as long as there is no machine."""
+        for leaf, v in self.layout.copies.items():
+            self._records, self._said = [], 0
+            lines = self.copy(leaf.data, self.arrays[v])
+            self._add(lines, self._said == len(lines))
+        count, width = len(self._table), int(Field.END)
+        memory = np.zeros(SCRATCH + count * width, np.int64)
+        table = memory[SCRATCH:].reshape(count, width)
+        for k, record in enumerate(self._table):
+            for field, number in record.items():
+                table[k, field] = number
+        self._kept.append(memory)
+        steps = {k: (self.function("def step():", lines)["step"], after) for k, (lines, after) in self._stops.items()}
+        word = ctypes.c_int64
+        begin, end, control = word(0), word(count), word(self.machine.control.ctypes.data)
+        start = word(table.ctypes.data)
+        machine, mask_now = self.machine, self.machine.errors.mask
+        is_brief = sum(max(v.size for v in (*i.inputs, i.output)) for i in self.program.instructions) < BRIEF
+
+        def replay() -> None:
+            native = machine.run
+            if native is None:
+                run()
+                return
+            if is_brief:
+                native = machine.run_briefly or native
+            mask = mask_now()
+            k = native(start, begin, end, control, mask)
+            while k != count:
+                if k < 0:
+                    k = self._tell_errors(table, -1 - k)
+                else:
+                    step, k = steps[k]
+                    step()
+                k = native(start, k, end, control, mask)
+
+        return replay
+
+    def _tell_errors(self, table: np.ndarray, k: int) -> int:
+        """Tell the floating-point errors of the records that are done together from the k-th on; return what is next.
+
+        Raises
+        ------
+        FloatingPointError
+            If NumPy would.
+        """
+        after = k + int(table[k, Field.SPAN])
+        met = [(int(row[Field.STATUS]), self._functions[row[Field.NAME]]) for row in table[k:after]]
+        table[k:after, Field.STATUS] = 0
+        for status, name in met:
+            if status:
+                self.machine.errors.tell(status, name)
+        return after
+
+    # -- single calls ------------------------------------------------------------------------------------
+
+    def ufunc(self, function: np.ufunc, inputs: list[np.ndarray], y: np.ndarray) -> str:
+        """Return the line that computes the elements of `y`."""
+        *wanted, made = function.resolve_dtypes((*(a.dtype for a in inputs), y.dtype))
+        loop = loop_of(function, f"{''.join(d.char for d in wanted)}->{made.char}")
+        converted = [self._converted(a, dtype) for a, dtype in zip(inputs, wanted, strict=True)]
+        arrays = [a for a in converted if a is not None]
+        if loop is not None and made == y.dtype and len(arrays) == len(inputs):
+            name = self._number_of(function)
+            record = _elementwise(UFUNC, [*arrays, y], y, FUNCTION=loop[0], DATA=loop[1], NAME=name)
+            self._say(record, y, heavy=function.__name__ in HEAVY)
+        return super().ufunc(function, inputs, y)
+
+    def _number_of(self, function: np.ufunc) -> int:
+        """Return the number of a function's name."""
+        if function.__name__ not in self._functions:
+            self._functions.append(function.__name__)
+        return self._functions.index(function.__name__)
+
+    def _converted(self, a: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray | None:
+        """Return an array of another dtype into which records write the elements of `a`; None if none can."""
+        if a.dtype == dtype:
+            return a
+        kind, y = CASTS.get((a.dtype.char, dtype.char)), np.empty(a.shape, dtype)
+        record = None if kind is None else _elementwise(CAST, [y, a], y, TYPE=kind)
+        if record is None:
+            return None
+        self._kept.append(y)
+        self._records.append(record)
+        return y
+
+    def copy(self, target: Array, source: Array) -> list[str]:
+        """Return the lines that write the elements of `source` to `target`."""
+        if target.dtype == source.dtype and target.itemsize in (1, 4, 8):
+            record = _elementwise(COPY, [target, source], target, TYPE=target.itemsize)
+            if record is not None and record[Field.S] == record[_at(Field.S, 1)] == target.itemsize:
+                record[Field.OP], record[Field.FUNCTION] = MOVE, _memmove()
+                record[Field.INNER] *= target.itemsize
+            self._say(record)
+        return super().copy(target, source)
+
+    def choice(self, y: np.ndarray, x: np.ndarray, condition: np.ndarray) -> str:
+        """Return the line that writes the elements of `x` to `y` where the condition is true."""
+        if y.dtype == x.dtype and y.itemsize in (1, 4, 8):
+            self._say(_elementwise(CHOOSE, [y, x, condition], y, TYPE=y.itemsize))
+        return super().choice(y, x, condition)
+
+    def cast(self, y: np.ndarray, x: np.ndarray) -> str:
+        """Return the line that writes the elements of `x` to `y`, which is of another dtype."""
+        kind = CASTS.get((x.dtype.char, y.dtype.char))
+        if kind is not None:
+            self._say(_elementwise(CAST, [y, x], y, TYPE=kind))
+        return super().cast(y, x)
+
+    def reduction(
+        self, function: np.ufunc, x: np.ndarray, axis: Any, y: np.ndarray, keepdims: bool, dtype: Any = None
+    ) -> str:
+        """Return the line that joins elements along axes, in a dtype, by default that of `x`."""
+        if y.dtype == (dtype or x.dtype) and x.size and _is_plain(x) and _is_plain(y) and not np.may_share_memory(x, y):
+            if axis is None or axis in (x.ndim - 1, -1):
+                self._join_rows(function, x, 1 if axis is None else x.size // x.shape[-1], y)
+            elif function is np.add and axis == 0 and x.ndim == 2 and x.shape[1] > 1:
+                self._add_rows(x, y)
+        return super().reduction(function, x, axis, y, keepdims, dtype)
+
+    def _join_rows(self, function: np.ufunc, x: np.ndarray, rows: int, y: np.ndarray) -> None:
+        """Let records join the elements of each row; NumPy converts up to as many at a time as have room here."""
+        length = x.size // rows
+        loop = loop_of(function, f"{y.dtype.char}{y.dtype.char}->{y.dtype.char}")
+        if loop is None or y.dtype.char not in "fd" or (x.dtype != y.dtype and max(length, x.size // 4) > AT_A_TIME):
+            return
+        converted = self._converted(x, y.dtype)
+        if converted is None:
+            return
+        width = y.itemsize
+        fields = {"FUNCTION": loop[0], "FACTOR": loop[1], "DATA": int(function is not np.add), "NAME": 1, "TYPE": width}
+        record = _record(REDUCE, INNER=length, OUTER=rows, **fields)
+        record |= {_at(Field.P, 0): _address(y), _at(Field.R, 0): width}
+        record |= {_at(Field.P, 1): _address(converted), _at(Field.S, 1): width, _at(Field.R, 1): length * width}
+        self._say(record)
+
+    def _add_rows(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Let a record add up the rows of a matrix, one after the other, as NumPy does; a task takes some columns."""
+        kind = SUMS.get((x.dtype.char, y.dtype.char))
+        if kind is None:
+            return
+        rows, length = x.shape
+        record = _record(ADD_ROWS, INNER=length, OUTER=rows, TYPE=kind, NAME=1)
+        record |= {_at(Field.P, 0): _address(y), _at(Field.S, 0): y.itemsize, _at(Field.I, 0): COLUMNS * y.itemsize}
+        record |= {_at(Field.P, 1): _address(x), _at(Field.S, 1): x.itemsize, _at(Field.I, 1): COLUMNS * x.itemsize}
+        record[_at(Field.R, 1)] = x.strides[0]
+        if x.size >= LARGE and length > COLUMNS:
+            record |= {Field.TASKS: -(-length // COLUMNS), Field.STEP: COLUMNS, Field.TOTAL: length, Field.VARIED: 1}
+        self._say(record)
+
+    def quotient(self, x: np.ndarray, number: int, y: np.ndarray) -> str:
+        """Return the line that divides by a number, and writes to an array that may be of a narrower dtype."""
+        divisor, loop = np.array(number, x.dtype), loop_of(np.divide, f"{x.dtype.char}{x.dtype.char}->{x.dtype.char}")
+        kind, name = CASTS.get((x.dtype.char, y.dtype.char)), self._number_of(np.divide)
+        if loop is not None and (kind is not None or x.dtype == y.dtype) and not np.may_share_memory(x, y):
+            self._kept.append(divisor)
+            z = y if x.dtype == y.dtype else x
+            records = [_elementwise(UFUNC, [x, divisor, z], z, FUNCTION=loop[0], DATA=loop[1], NAME=name)]
+            if z is x:
+                records.append(_elementwise(CAST, [y, x], y, TYPE=kind or 0, NAME=name))
+            if None not in records:
+                self._records += [r for r in records if r is not None]
+                self._said += 1
+        return super().quotient(x, number, y)
+
+    def mask(self, op: Any, key: np.ndarray, y: np.ndarray) -> str:
+        """Return the line that draws zeros and ones from a key."""
+        if y.dtype.char in "fd" and y.size and _is_plain(y) and _is_plain(key) and sys.byteorder == "little":
+            width, off = mask_bits(op.p_off)
+            record = _record(DRAW, INNER=y.size, OUTER=1, TYPE=y.itemsize, FACTOR=width)
+            record |= {_at(Field.FACTOR, 1): off, _at(Field.P, 0): _address(y), _at(Field.S, 0): y.itemsize}
+            record[_at(Field.P, 1)] = _address(key)
+            self._say(record, y, heavy=True)
+        return super().mask(op, key, y)
+
+    def _say(self, record: Record | None, y: np.ndarray | None = None, heavy: bool = False) -> None:
+        """Let a record say a line; with `y` it is done in tasks if that is large."""
+        if record is None:
+            return
+        if y is not None and y.size >= (LARGE_HEAVY if heavy else LARGE):
+            _cut(record, LARGE_HEAVY // 2 if heavy else TILE)
+        self._records.append(record)
+        self._said += 1
+
+    # -- products ----------------------------------------------------------------------------------------
+
+    def product(self, p: Product, exact: Callable[[], None]) -> list[str]:
+        """Return the line that computes a product: a call whose arguments are bound."""
+        calls = _BoundProduct(p, exact, self.machine.blas)
+        self._kept.append(calls)
+        self._records += calls.records
+        self._said += 1
+        return [self.line(calls, p.name)]
+
+    # -- fusion groups -----------------------------------------------------------------------------------
+
+    def _group_records(self, members: Sequence[Instruction]) -> list[Record] | None:
+        """Return the records of a fusion group, whose tasks are its tiles; None if they cannot say it."""
+        shape = members[0].output.shape
+        values = list(dict.fromkeys(v for i in members for v in (*i.inputs, i.output)))
+        by_rows = any(
+            v.shape not in (shape, ()) or (v not in self.layout.tiles and not in_order(self.arrays[v])) for v in values
+        )
+        if by_rows and len(shape) != 2:
+            return None
+        size = members[0].output.size
+        row = shape[-1] if by_rows else 1
+        length = max(1, TILE // row)
+        total = size // row
+        records = []
+        for i in members:
+            operands = [*i.inputs, i.output]
+            letters = "".join(v.dtype.char for v in i.inputs) + "->" + i.output.dtype.char
+            loop = loop_of(getattr(np, i.kind), letters)
+            if loop is None or len(operands) > 3:
+                return None
+            record = _record(
+                UFUNC,
+                FUNCTION=loop[0],
+                DATA=loop[1],
+                NAME=self._number_of(getattr(np, i.kind)),
+                TASKS=-(-total // length),
+                STEP=length,
+                TOTAL=total,
+                VARIED=2 if by_rows else 1,
+                INNER=row if by_rows else length,
+                OUTER=length if by_rows else 1,
+            )
+            for n, v in enumerate(operands):
+                width = v.dtype.itemsize
+                if v in self.layout.tiles:
+                    a = self._tile(v, length * row)
+                    element, line, task, thread = width, row * width, 0, a.strides[0]
+                else:
+                    a = self.arrays[v]
+                    thread = 0
+                    if not v.shape:
+                        element = line = task = 0
+                    elif v.shape != shape:
+                        element, line, task = a.strides[-1], 0, 0
+                    elif by_rows:
+                        element, line, task = a.strides[1], a.strides[0], length * a.strides[0]
+                    else:
+                        element, line, task = width, 0, length * width
+                if not a.flags.aligned or not (v in self.layout.tiles or _is_apart(a, self.arrays[i.output])):
+                    return None
+                record |= {_at(Field.P, n): _address(a), _at(Field.S, n): element, _at(Field.R, n): line}
+                record |= {_at(Field.I, n): task, _at(Field.H, n): thread}
+            records.append(record)
+        records[0][Field.SPAN] = len(records)
+        return records
+
+    def _tile(self, v: Value, size: int) -> np.ndarray:
+        """Return room for a tile of a value, a row for each thread."""
+        if v not in self._tiles:
+            self._tiles[v] = np.empty((self.machine.threads, size), v.dtype)
+        return self._tiles[v]
+
+
+class _BoundProduct:
+    """A product as calls with bound arguments, and as records; a large one is cut into tasks.
+
+    Parameters
+    ----------
+    p : Product
+    exact : callable
+        Computes it where BLAS may not do what is wanted.
+    blas : BlasLibrary
+
+    Attributes
+    ----------
+    records : list of dict
+    """
+
+    def __init__(self, p: Product, exact: Callable[[], None], blas: BlasLibrary) -> None:
+        self.p, self.exact, self.blas = p, exact, blas
+        self.records: list[Record] = []
+        self._calls: list[tuple[Any, list[int]]] = []
+        self._numbers: list[np.ndarray] = []
+        self._scales = np.zeros(4)
+        self._scales[2:] = p.alpha, p.beta
+        self._alpha, self._beta = (self._scales[k : k + 1].view(p.y.dtype)[:1] for k in (0, 1))
+        self._alpha[0], self._beta[0] = p.alpha, p.beta
+        if p.routine == "dot":
+            self._dot()
+            return
+        if p.s is not None or p.t is not None:
+            self.records.append(self._record(CHECK))
+        if p.routine == "ger":
+            self.records.append(self._record(FINITE, "dot", [p.a.size, 1], p.a))
+        checks = len(self.records)
+        {"gemm": self._gemm, "gemv": self._gemv, "ger": self._ger}[p.routine]()
+        tasks = self.records[checks:]
+        if len(tasks) > 1:
+            tasks[0] |= {Field.SPAN: len(tasks), Field.TASKS: len(tasks), Field.APART: 1}
+
+    def __call__(self) -> None:
+        """Compute it."""
+        p = self.p
+        alpha, beta = (c if x is None else c * x.item() for c, x in ((p.alpha, p.s), (p.beta, p.t)))
+        if p.routine == "dot":
+            y = alpha * self._dot_of(p.a, p.b)
+            p.y[()] = y + beta * p.y.item() if beta != 0.0 or p.t is not None else y
+            return
+        is_sure = p.s is None or (-1.0 <= alpha < 0.0 if p.alpha < 0 else 0.0 < alpha <= 1.0)
+        is_sure = is_sure and (p.t is None or beta != 0.0)
+        if not is_sure or (p.routine == "ger" and not self._dot_of(p.a, p.a) < math.inf):
+            self.exact()
+            return
+        self._alpha[0], self._beta[0] = alpha, beta
+        for function, addresses in self._calls:
+            function(*addresses)
+
+    def _dot_of(self, a: np.ndarray, b: np.ndarray) -> float:
+        routine = self.blas.routine(f"{self.p.name[0]}dot")
+        routine.restype = ctypes.c_double if a.dtype == np.float64 else ctypes.c_float
+        n, step = ctypes.c_int(a.size), ctypes.c_int(1)
+        places = (ctypes.c_void_p(_address(x)) for x in (a, b))
+        first, second = places
+        return float(routine(ctypes.byref(n), first, ctypes.byref(step), second, ctypes.byref(step)))
+
+    def _record(self, op: int, routine: str = "", numbers: Sequence[int] = (), *arrays: np.ndarray) -> Record:
+        """Return a record with a routine of BLAS, the whole numbers that it takes, and its arrays."""
+        memory = np.zeros(8, np.int64)
+        memory[: len(numbers)] = numbers
+        self._numbers.append(memory)
+        p = self.p
+        record = _record(
+            op,
+            FUNCTION=self.blas.address(p.name[0] + routine) if routine else 0,
+            NUMBERS=_address(memory),
+            TYPE=int(p.y.dtype == np.float64),
+            SCALES=_address(self._scales),
+            FACTOR=0 if p.s is None else _address(p.s),
+        )
+        record[_at(Field.FACTOR, 1)] = 0 if p.t is None else _address(p.t)
+        for k, a in enumerate(arrays):
+            record[_at(Field.P, k)] = _address(a)
+        return record
+
+    def _call(self, routine: str, *addresses: int) -> None:
+        self._calls.append((self.blas.routine(self.p.name[0] + routine), [ctypes.c_void_p(x) for x in addresses]))  # type: ignore[misc]
+
+    def _dot(self) -> None:
+        p = self.p
+        self.records.append(self._record(DOT, "dot", [p.a.size, 1], p.a, p.b, p.y))
+
+    def _gemm(self) -> None:
+        """Add the tasks of a product of matrices: each makes columns of the result, or rows of it."""
+        p = self.p
+        m, n = p.y.shape
+        flip_a, flip_b = p.flips
+        k = p.a.shape[0 if flip_a else 1]
+        for rows, columns in _parts_of(m, n, m * n * k // GEMM_TASK):
+            a = p.a[:, rows] if flip_a else p.a[rows]
+            b = p.b[columns] if flip_b else p.b[:, columns]
+            y = p.y[rows, columns]
+            letters = (ord("T" if flip else "N") for flip in p.flips)
+            numbers = [*letters, *y.shape, k, _leading(p.a), _leading(p.b), _leading(p.y)]
+            self.records.append(self._record(GEMM, "gemm", numbers, a, b, y))
+            at, c = _address(self._numbers[-1]), _address(self._scales)
+            flips = (at, at + 8, at + 16, at + 24, at + 32)
+            self._call("gemm", *flips, c, _address(a), at + 40, _address(b), at + 48, c + 8, _address(y), at + 56)
+
+    def _gemv(self) -> None:
+        """Add the tasks of a matrix times a vector: each makes a piece of the result."""
+        p = self.p
+        (flip,) = p.flips
+        for piece, _ in _parts_of(p.y.size, 1, p.a.size // GEMV_TASK):
+            a, y = p.a[:, piece] if flip else p.a[piece], p.y[piece]
+            numbers = [ord("T" if flip else "N"), 0, *a.shape, 0, _leading(p.a), 1, 1]
+            self.records.append(self._record(GEMV, "gemv", numbers, a, p.b, y))
+            at, c = _address(self._numbers[-1]), _address(self._scales)
+            matrix = (at, at + 16, at + 24, c, _address(a), at + 40)
+            self._call("gemv", *matrix, _address(p.b), at + 48, c + 8, _address(y), at + 56)
+
+    def _ger(self) -> None:
+        """Add the tasks of a column times a row, added to a matrix: each does some columns."""
+        p = self.p
+        m, n = p.y.shape
+        for columns, _ in _parts_of(n, 1, p.y.size // GEMV_TASK):
+            b, y = p.b[columns], p.y[:, columns]
+            record = self._record(GER, "ger", [0, 0, *y.shape, y.size, 0, 1, m], p.a, b, y)
+            record[Field.DATA] = self.blas.address(f"{p.name[0]}scal")
+            self.records.append(record)
+            at, c = _address(self._numbers[-1]), _address(self._scales)
+            if p.beta != 1.0 or p.t is not None:
+                self._call("scal", at + 32, c + 8, _address(y), at + 48)
+            vectors = (_address(p.a), at + 48, _address(b), at + 48)
+            self._call("ger", at + 16, at + 24, c, *vectors, _address(y), at + 56)
+
+
+def _parts_of(m: int, n: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the parts into which m rows and n columns are cut, along the longer; how depends on nothing else."""
+    length = max(m, n)
+    count = max(1, min(most, MOST_TASKS, length // ROUND))
+    step = -(-length // (count * ROUND)) * ROUND
+    for start in range(0, length, step):
+        piece = slice(start, min(start + step, length))
+        yield (piece, slice(None)) if m >= n else (slice(None), piece)
+
+
+def _record(op: int, **fields: int) -> Record:
+    """Return a record of one task."""
+    return {Field.OP: op, Field.SPAN: 1, Field.TASKS: 1, **{Field[name]: number for name, number in fields.items()}}
+
+
+def _elementwise(op: int, arrays: Sequence[np.ndarray], y: np.ndarray, **fields: int) -> Record | None:
+    """Return a record that goes through arrays of the shape of `y`, or that broadcast to it; None if it takes more.
+
+    It can say two axes; more are joined where their elements lie that way.
+    """
+    if not y.size or not all(a.flags.aligned and _is_apart(a, y) for a in arrays):
+        return None
+    shape, strides = _joined(y.shape, [np.broadcast_to(a, y.shape).strides for a in arrays])
+    if len(shape) > 2:
+        return None
+    outer, inner = (1,) * (2 - len(shape)) + shape
+    record = _record(op, INNER=inner, OUTER=outer, **fields)
+    for k, (a, by_axis) in enumerate(zip(arrays, strides, strict=True)):
+        line, element = (0,) * (2 - len(by_axis)) + by_axis
+        record |= {_at(Field.P, k): _address(a), _at(Field.S, k): element, _at(Field.R, k): line}
+    return record
+
+
+def _is_apart(a: np.ndarray, y: np.ndarray) -> bool:
+    """Whether writing `y` element by element leaves those of `a` alone that are still to be read.
+
+    Where it does not, NumPy copies first.
+    """
+    places = (_address(x) for x in (a, y))
+    is_same = len(set(places)) == 1 and (a.shape, a.strides) == (y.shape, y.strides)
+    return is_same or not np.may_share_memory(a, y)
+
+
+def _joined(
+    shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Return lengths and strides of as few axes as say the same."""
+    kept: list[tuple[int, list[int]]] = []  # from the last axis on
+    for axis in reversed(range(len(shape))):
+        length, steps = shape[axis], [s[axis] for s in strides]
+        if length == 1:
+            continue
+        if kept and all(step == kept[-1][0] * inner for step, inner in zip(steps, kept[-1][1], strict=True)):
+            kept[-1] = kept[-1][0] * length, kept[-1][1]
+        else:
+            kept.append((length, steps))
+    kept.reverse()
+    return tuple(n for n, _ in kept), [tuple(steps[k] for _, steps in kept) for k in range(len(strides))]
+
+
+def _cut(record: Record, tile: int) -> None:
+    """Cut a record into tasks of about as many elements as a tile has: pieces of its one row, or rows."""
+    inner, outer = record[Field.INNER], record[Field.OUTER]
+    by_rows = outer > 1
+    step, total = (max(1, tile // inner), outer) if by_rows else (tile, inner)
+    if total > step:
+        record |= {Field.TASKS: -(-total // step), Field.STEP: step, Field.TOTAL: total, Field.VARIED: 1 + by_rows}
+        for k in range(3):
+            record[_at(Field.I, k)] = step * record.get(_at(Field.R if by_rows else Field.S, k), 0)
+
+
+def _at(field: Field, k: int) -> int:
+    """Return where the k-th of several numbers of a field stands."""
+    return int(field) + k
+
+
+def _address(a: np.ndarray) -> int:
+    return int(a.__array_interface__["data"][0])
+
+
+def _leading(a: np.ndarray) -> int:
+    """Return the distance between the columns of a matrix that lies column by column, in elements."""
+    return max(1, a.shape[0]) if a.flags.f_contiguous else a.strides[1] // a.itemsize
+
+
+def _is_plain(a: np.ndarray) -> bool:
+    return bool(a.flags.c_contiguous and a.flags.aligned)
+
+
+@cache
+def _memmove() -> int:
+    return ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0

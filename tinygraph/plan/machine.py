@@ -1,0 +1,520 @@
+"""A machine that runs records: one instruction of a plan each, made native once by numba for all plans.
+
+A plan on NumPy arrays is a row of calls whose arguments never change. Here such a call is a record of addresses and
+numbers, and a loop without Python runs one after the other: NumPy's own loops over elements, routines of BLAS, copies.
+The results have the bits that NumPy's calls would give. A record may be cut into tasks, which other threads take part
+in: how they are cut depends on shapes only, so that results never depend on who does what.
+
+This module imports numba; `native` loads it where that is installed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import cfunc, njit, types
+from numba.extending import intrinsic
+
+from .records import (
+    ADD_ROWS,
+    CAST,
+    CHECK,
+    CHOOSE,
+    COPY,
+    DOT,
+    DRAW,
+    FINITE,
+    GEMM,
+    GEMV,
+    GER,
+    LAYOUT,
+    MOVE,
+    REDUCE,
+    STOP,
+    UFUNC,
+    Control,
+    Field,
+)
+
+_I64 = ir.IntType(64)
+_TYPES: dict[str, tuple[Any, Any]] = {  # by NumPy's letters
+    "b": (ir.IntType(8), types.int8),
+    "i": (ir.IntType(32), types.int32),
+    "l": (_I64, types.int64),
+    "f": (ir.FloatType(), types.float32),
+    "d": (ir.DoubleType(), types.float64),
+}
+
+
+def _pointer(builder: Any, address: Any, to: Any) -> Any:
+    return builder.inttoptr(address, ir.PointerType(to))
+
+
+def _reader(letter: str) -> Any:
+    kind, result = _TYPES[letter]
+
+    @intrinsic
+    def read(typing: Any, address: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.load(_pointer(builder, arguments[0], kind))
+
+        return result(types.int64), code
+
+    return read
+
+
+def _writer(letter: str) -> Any:
+    kind, taken = _TYPES[letter]
+
+    @intrinsic
+    def write(typing: Any, address: Any, value: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            builder.store(arguments[1], _pointer(builder, arguments[0], kind))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, taken), code
+
+    return write
+
+
+def _caller(count: int, letter: str = "") -> Any:
+    """Return a call of the function at an address with `count` integers or addresses."""
+    kind, result = _TYPES[letter] if letter else (ir.VoidType(), types.void)
+
+    @intrinsic
+    def call(typing: Any, function: Any, given: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            target = _pointer(builder, arguments[0], ir.FunctionType(kind, [_I64] * count))
+            y = builder.call(target, [builder.extract_value(arguments[1], k) for k in range(count)])
+            return y if letter else context.get_dummy_value()
+
+        return result(types.int64, types.UniTuple(types.int64, count)), code
+
+    return call
+
+
+@intrinsic
+def add_atomically(typing: Any, address: Any, number: Any) -> Any:
+    """Add to the integer at an address; return what it was."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.atomic_rmw("add", _pointer(builder, arguments[0], _I64), arguments[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), code
+
+
+@intrinsic
+def set_atomically(typing: Any, address: Any, bits: Any) -> Any:
+    """Set bits of the integer at an address."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.atomic_rmw("or", _pointer(builder, arguments[0], _I64), arguments[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), code
+
+
+@intrinsic
+def exchange(typing: Any, address: Any, number: Any) -> Any:
+    """Set the integer at an address; return what it was."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.atomic_rmw("xchg", _pointer(builder, arguments[0], _I64), arguments[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), code
+
+
+@intrinsic
+def multiply_high(typing: Any, a: Any, b: Any) -> Any:
+    """Return the upper 64 bits of the product of two integers without sign."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = [builder.zext(x, ir.IntType(128)) for x in arguments]
+        return builder.trunc(builder.lshr(builder.mul(*wide), ir.Constant(ir.IntType(128), 64)), _I64)
+
+    return types.int64(types.int64, types.int64), code
+
+
+get, get_f, get_d, get_b, get_i = (_reader(letter) for letter in "lfdbi")
+put, put_f, put_d, put_b, put_i = (_writer(letter) for letter in "lfdbi")
+call_1, call_3, call_4, call_9, call_11, call_13 = (_caller(n) for n in (1, 3, 4, 9, 11, 13))
+dot_s, dot_d = _caller(5, "f"), _caller(5, "d")
+ask = _caller(1, "i")
+
+(OP, FUNCTION, DATA, SPAN, TASKS, APART, STEP, TOTAL, VARIED, INNER, OUTER) = (8 * int(f) for f in list(Field)[:11])
+(P, S, R, I, H, NUMBERS, TYPE, FACTOR, SCALES, _, STATUS, RECORD) = (8 * int(f) for f in list(Field)[11:])
+(CLAIM, REGION, IS_APART, DONE, STOPPED, WAIT, POST, SEMAPHORE) = (8 * int(c) for c in list(Control)[:8])
+(HELPERS, BUSY, YIELD, REST, NEXT_REST, MASK, TEST, CLEAR, SCRATCH) = (8 * int(c) for c in list(Control)[8:])
+COUNT_BITS, COUNT_MASK = 22, (1 << 22) - 1
+PATIENT = 4000  # looks at whether the last task is done, before the processor is left to others
+PHILOX = tuple(  # two multipliers, and what is added to the key in each round
+    n - (1 << 64) for n in (0xD2E7470EE14C6C93, 0xCA5A826395121157, 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+)
+SHORTEST_REST, LONGEST_REST = 16, 4096  # regions
+
+
+@njit(nogil=True)
+def _factors(r: int) -> bool:
+    """Whether BLAS does what is wanted with the factors of a product as they are now; note them if so."""
+    scales, is_double = get(r + SCALES), get(r + TYPE)
+    alpha, beta = get_d(scales + 16), get_d(scales + 24)
+    s, t = get(r + FACTOR), get(r + FACTOR + 8)
+    if s:
+        negative = alpha < 0
+        alpha *= get_d(s) if is_double else get_f(s)
+        if not (-1.0 <= alpha < 0.0 if negative else 0.0 < alpha <= 1.0):
+            return False
+    if t:
+        beta *= get_d(t) if is_double else get_f(t)
+        if beta == 0.0:
+            return False
+    if is_double:
+        put_d(scales, alpha)
+        put_d(scales + 8, beta)
+    else:
+        put_f(scales, np.float32(alpha))
+        put_f(scales + 8, np.float32(beta))
+    return True
+
+
+@njit(nogil=True)
+def _dot(r: int, a: int, b: int) -> float:
+    n, step = get(r + NUMBERS), get(r + NUMBERS) + 8
+    if get(r + TYPE) == 1:
+        return float(dot_d(get(r + FUNCTION), (n, a, step, b, step)))
+    return float(dot_s(get(r + FUNCTION), (n, a, step, b, step)))
+
+
+@njit(nogil=True)
+def _add_rows(kind: int, columns: int, rows: int, y: int, x: int, step: int) -> None:
+    """Add up the rows of a matrix, one after the other."""
+    for j in range(columns):
+        if kind == 0:
+            put_f(y + 4 * j, np.float32(0.0))
+        else:
+            put_d(y + 8 * j, 0.0)
+    for _ in range(rows):
+        if kind == 0:
+            for j in range(columns):
+                put_f(y + 4 * j, get_f(y + 4 * j) + get_f(x + 4 * j))
+        elif kind == 1:
+            for j in range(columns):
+                put_d(y + 8 * j, get_d(y + 8 * j) + np.float64(get_f(x + 4 * j)))
+        else:
+            for j in range(columns):
+                put_d(y + 8 * j, get_d(y + 8 * j) + get_d(x + 8 * j))
+        x += step
+
+
+@njit(nogil=True)
+def _philox(k0: int, k1: int, block: int) -> tuple[int, int, int, int]:
+    """Return the 256 bits of a block of Philox 4x64-10."""
+    c0, c1, c2, c3 = block, 0, 0, 0
+    for _ in range(10):
+        high, low = multiply_high(c0, PHILOX[0]), c0 * PHILOX[0]
+        high_2, low_2 = multiply_high(c2, PHILOX[1]), c2 * PHILOX[1]
+        c0, c1, c2, c3 = high_2 ^ c1 ^ k0, low_2, high ^ c3 ^ k1, low
+        k0, k1 = k0 + PHILOX[2], k1 + PHILOX[3]
+    return c0, c1, c2, c3
+
+
+@njit(nogil=True)
+def _draw(r: int, task: int, count: int, y: int, key: int) -> None:
+    """Write zeros and ones, as `Backend.bernoulli` draws them; the first block of NumPy's generator has number 1."""
+    width, off, size = get(r + FACTOR), get(r + FACTOR + 8), get(r + TYPE)
+    each, ones = 64 // width, (1 << width) - 1
+    block = 1 + task * get(r + STEP) // (4 * each)
+    j = 0
+    while j < count:
+        for word in _philox(get(key), get(key + 8), block):
+            for part in range(each):
+                if j < count:
+                    awake = ((word >> (part * width)) & ones) >= off
+                    if size == 4:
+                        put_f(y + 4 * j, np.float32(awake))
+                    else:
+                        put_d(y + 8 * j, np.float64(awake))
+                    j += 1
+        block += 1
+
+
+@njit(nogil=True)
+def _execute(r: int, task: int, scratch: int, thread: int) -> None:
+    """Do one task of a record."""
+    op, inner, outer = get(r + OP), get(r + INNER), get(r + OUTER)
+    varied = get(r + VARIED)
+    if varied:
+        n = min(get(r + STEP), get(r + TOTAL) - task * get(r + STEP))
+        if varied == 1:
+            inner = n
+        else:
+            outer = n
+    p0 = get(r + P) + task * get(r + I) + thread * get(r + H)
+    p1 = get(r + P + 8) + task * get(r + I + 8) + thread * get(r + H + 8)
+    p2 = get(r + P + 16) + task * get(r + I + 16) + thread * get(r + H + 16)
+    s0, s1, s2 = get(r + S), get(r + S + 8), get(r + S + 16)
+    r0, r1, r2 = get(r + R), get(r + R + 8), get(r + R + 16)
+    if op == UFUNC:
+        put(scratch + 64, inner)
+        for _ in range(outer):
+            put(scratch, p0)
+            put(scratch + 8, p1)
+            put(scratch + 16, p2)
+            call_4(get(r + FUNCTION), (scratch, scratch + 64, r + S, get(r + DATA)))
+            p0, p1, p2 = p0 + r0, p1 + r1, p2 + r2
+    elif op == GEMM:
+        n, c = get(r + NUMBERS), get(r + SCALES)
+        where = (n, n + 8, n + 16, n + 24, n + 32, c, p0, n + 40, p1, n + 48, c + 8, p2, n + 56)
+        call_13(get(r + FUNCTION), where)
+    elif op == GEMV:
+        n, c = get(r + NUMBERS), get(r + SCALES)
+        call_11(get(r + FUNCTION), (n, n + 16, n + 24, c, p0, n + 40, p1, n + 48, c + 8, p2, n + 56))
+    elif op == GER:
+        n, c = get(r + NUMBERS), get(r + SCALES)
+        if get_d(c + 24) != 1.0 or get(r + FACTOR + 8):
+            call_4(get(r + DATA), (n + 32, c + 8, p2, n + 48))
+        call_9(get(r + FUNCTION), (n + 16, n + 24, c, p0, n + 48, p1, n + 48, p2, n + 56))
+    elif op == MOVE:
+        for _ in range(outer):
+            call_3(get(r + FUNCTION), (p0, p1, inner))
+            p0, p1 = p0 + r0, p1 + r1
+    elif op == COPY:
+        size = get(r + TYPE)
+        for _ in range(outer):
+            for j in range(inner):
+                if size == 4:
+                    put_i(p0 + j * s0, get_i(p1 + j * s1))
+                elif size == 8:
+                    put(p0 + j * s0, get(p1 + j * s1))
+                else:
+                    put_b(p0 + j * s0, get_b(p1 + j * s1))
+            p0, p1 = p0 + r0, p1 + r1
+    elif op == CHOOSE:
+        size = get(r + TYPE)
+        for _ in range(outer):
+            for j in range(inner):
+                if get_b(p2 + j * s2):
+                    if size == 4:
+                        put_i(p0 + j * s0, get_i(p1 + j * s1))
+                    elif size == 8:
+                        put(p0 + j * s0, get(p1 + j * s1))
+                    else:
+                        put_b(p0 + j * s0, get_b(p1 + j * s1))
+            p0, p1, p2 = p0 + r0, p1 + r1, p2 + r2
+    elif op == CAST:
+        kind = get(r + TYPE)
+        for _ in range(outer):
+            for j in range(inner):
+                if kind == 0:
+                    put_f(p0 + j * s0, np.float32(get_b(p1 + j * s1)))
+                elif kind == 1:
+                    put_d(p0 + j * s0, np.float64(get_b(p1 + j * s1)))
+                elif kind == 2:
+                    put_f(p0 + j * s0, np.float32(get(p1 + j * s1)))
+                elif kind == 3:
+                    put_d(p0 + j * s0, np.float64(get(p1 + j * s1)))
+                elif kind == 4:
+                    put_d(p0 + j * s0, np.float64(get_f(p1 + j * s1)))
+                else:
+                    put_f(p0 + j * s0, np.float32(get_d(p1 + j * s1)))
+            p0, p1 = p0 + r0, p1 + r1
+    elif op == REDUCE:
+        size, first = get(r + TYPE), get(r + DATA)
+        for _ in range(outer):
+            if first:  # begins with its first element: a maximum
+                if size == 4:
+                    put_i(p0, get_i(p1))
+                else:
+                    put(p0, get(p1))
+            elif size == 4:
+                put_f(p0, np.float32(0.0))
+            else:
+                put_d(p0, 0.0)
+            put(scratch, p0)
+            put(scratch + 8, p1 + (s1 if first else 0))
+            put(scratch + 16, p0)
+            put(scratch + 64, inner - (1 if first else 0))
+            put(scratch + 72, 0)
+            put(scratch + 80, s1)
+            put(scratch + 88, 0)
+            call_4(get(r + FUNCTION), (scratch, scratch + 64, scratch + 72, get(r + FACTOR)))
+            p0, p1 = p0 + r0, p1 + r1
+    elif op == ADD_ROWS:
+        _add_rows(get(r + TYPE), inner, outer, p0, p1, r1)
+    elif op == DRAW:
+        _draw(r, task, inner, p0, p1)
+    elif op == DOT:
+        s, t, c, is_double = get(r + FACTOR), get(r + FACTOR + 8), get(r + SCALES), get(r + TYPE)
+        alpha, beta = get_d(c + 16), get_d(c + 24)
+        if s:
+            alpha *= get_d(s) if is_double else get_f(s)
+        if t:
+            beta *= get_d(t) if is_double else get_f(t)
+        y = alpha * _dot(r, p0, p1)
+        if beta != 0.0 or t:
+            y += beta * (get_d(p2) if is_double else get_f(p2))
+        if is_double:
+            put_d(p2, y)
+        else:
+            put_f(p2, np.float32(y))
+
+
+@njit(nogil=True)
+def _clear(control: int, mask: int) -> None:
+    """Forget the floating-point errors that this thread met."""
+    if mask and ask(get(control + TEST), (mask,)):
+        ask(get(control + CLEAR), (mask,))
+
+
+@njit(nogil=True)
+def _do(r: int, task: int, control: int, scratch: int, thread: int, mask: int) -> None:
+    """Do one task of a record; note the floating-point errors where NumPy looks for them, as it does not in BLAS."""
+    _execute(r, task, scratch, thread)
+    if mask:
+        met = ask(get(control + TEST), (mask,))
+        if met:
+            op = get(r + OP)
+            if op in (UFUNC, REDUCE, ADD_ROWS, CAST):
+                set_atomically(r + STATUS, met)
+            ask(get(control + CLEAR), (mask,))
+
+
+@njit(nogil=True)
+def _do_task(region: int, apart: int, task: int, control: int, scratch: int, thread: int, mask: int) -> None:
+    """Do one task of a region: a record of its own, or a part of each record."""
+    if apart:
+        _do(region + task * RECORD, 0, control, scratch, thread, mask)
+        return
+    for k in range(get(region + SPAN)):
+        _do(region + k * RECORD, task, control, scratch, thread, mask)
+
+
+@njit(nogil=True)
+def _take_tasks(control: int, scratch: int, thread: int) -> None:
+    """Do tasks of the region that is at hand as long as there are any."""
+    while True:
+        claim = add_atomically(control + CLAIM, 1)
+        task, count = claim & COUNT_MASK, (claim >> COUNT_BITS) & COUNT_MASK
+        if task >= count:
+            return
+        # The region cannot end before this task is done, so what is read of it is of this region.
+        mask = get(control + MASK)
+        if thread:
+            _clear(control, mask)
+        _do_task(get(control + REGION), get(control + IS_APART), task, control, scratch, thread, mask)
+        add_atomically(control + DONE, 1)
+
+
+@njit(nogil=True)
+def _share(region: int, apart: int, tasks: int, control: int, scratch: int, mask: int) -> None:
+    """Do the tasks of a region together with the helpers that come."""
+    put(control + REGION, region)
+    put(control + IS_APART, apart)
+    put(control + MASK, mask)
+    exchange(control + DONE, 0)
+    exchange(control + CLAIM, tasks << COUNT_BITS)
+    for _ in range(min(get(control + HELPERS), tasks - 1)):
+        call_1(get(control + POST), (control + SEMAPHORE,))
+    _take_tasks(control, scratch, 0)
+    turns = 0
+    while add_atomically(control + DONE, 0) < tasks:
+        turns += 1
+        if turns > PATIENT:
+            ask(get(control + YIELD), (0,))
+    # Whoever has the last task did not run: other programs want the processors, and alone it goes faster for a time.
+    rest = max(get(control + NEXT_REST), SHORTEST_REST)
+    if turns > PATIENT:
+        put(control + REST, rest)
+        put(control + NEXT_REST, min(2 * rest, LONGEST_REST))
+    else:
+        put(control + NEXT_REST, max(rest - 1, SHORTEST_REST))
+
+
+@njit(nogil=True)
+def _is_resting(control: int) -> bool:
+    """Whether no help is asked for at this time; count the time."""
+    rest = get(control + REST)
+    if rest > 0:
+        put(control + REST, rest - 1)
+    return bool(rest > 0)
+
+
+@njit(nogil=True)
+def _has_met(r: int, span: int) -> bool:
+    """Whether one of some records met a floating-point error."""
+    met = False
+    for j in range(span):
+        met |= get(r + j * RECORD + STATUS) != 0
+    return met
+
+
+def _is_kept() -> bool:
+    """Whether numba finds a folder for what it compiles; without one it compiles in every process."""
+    try:
+        njit(cache=True)(_pointer)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _made_for(layout: int) -> tuple[Any, Any]:
+    """Return what runs records and what helps, for a layout of records.
+
+    Numba finds what it compiled by the source of this file, and by what functions made in others hold: the layout.
+    """
+
+    @cfunc(types.int64(*[types.int64] * 5), cache=KEPT, nogil=True)
+    def run(table: int, first: int, end: int, control: int, mask: int) -> int:
+        """Run the records from `first` on; return where it stopped.
+
+        That is at `end`, at a record that Python has to do, or, as -1 minus its number, after one with floating-point
+        errors among those of `mask`.
+        """
+        if not table:
+            return layout
+        k = first
+        helpers = 0
+        if get(control + HELPERS) and exchange(control + BUSY, 1) == 0:
+            helpers = 1
+        scratch = control + SCRATCH
+        if not helpers:
+            scratch = table - 256  # the table's own, where another plan runs with the helpers
+        _clear(control, mask)
+        while k < end:
+            r = table + k * RECORD
+            op = get(r + OP)
+            if op == STOP:
+                break
+            if op == CHECK and not _factors(r):
+                break
+            if op == FINITE and not _dot(r, get(r + P), get(r + P)) < np.inf:
+                break
+            span, tasks, apart = get(r + SPAN), get(r + TASKS), get(r + APART)
+            if helpers and tasks > 1 and not _is_resting(control):
+                _share(r, apart, tasks, control, scratch, mask)
+            else:
+                for task in range(tasks):
+                    _do_task(r, apart, task, control, scratch, 0, mask)
+            if mask and _has_met(r, span):
+                k = -1 - k
+                break
+            k += span
+        if helpers:
+            exchange(control + BUSY, 0)
+        return k
+
+    @cfunc(types.int64(types.int64, types.int64), cache=KEPT, nogil=True)
+    def help_out(control: int, thread: int) -> int:
+        """Take part in the tasks of whoever asks for help, until told to stop; asleep in between."""
+        while True:
+            ask(get(control + WAIT), (control + SEMAPHORE,))
+            if get(control + STOPPED):
+                return layout
+            _take_tasks(control, control + SCRATCH + thread * 256, thread)
+
+    return run, help_out
+
+
+KEPT = _is_kept()
+run, help_out = _made_for(LAYOUT)

@@ -1,0 +1,72 @@
+"""What a record of the native machine consists of."""
+
+from __future__ import annotations
+
+import zlib
+from enum import IntEnum
+
+STOP, UFUNC, GEMM, GEMV, GER, DOT, MOVE, COPY, CHOOSE, CAST, REDUCE, ADD_ROWS, DRAW, CHECK, FINITE = range(15)
+
+
+class Field(IntEnum):
+    """Where what stands in a record, in words of 64 bits.
+
+    OP, FUNCTION, DATA : what is done, the address of the function, and what it is given besides
+    SPAN, TASKS, APART : how many records are done together, in how many tasks, and whether each task is a record
+    STEP, TOTAL, VARIED : of a record whose tasks are parts: their length, the whole, and which length it is
+    INNER, OUTER : how many elements, how many times
+    P, S, R, I, H : addresses of up to three arrays, and their distances in bytes from element to element, from row to
+        row, from task to task, from thread to thread; the first array is written, but for functions of NumPy's
+    NUMBERS, TYPE : the memory with a product's numbers, and what tells types apart
+    FACTOR, SCALES : the addresses of s and t, and of alpha and beta of the product's dtype with those they begin with
+    NAME, STATUS : what NumPy calls the function, as a number, and the floating-point errors that it met
+    """
+
+    OP = 0
+    FUNCTION = 1
+    DATA = 2
+    SPAN = 3
+    TASKS = 4
+    APART = 5
+    STEP = 6
+    TOTAL = 7
+    VARIED = 8
+    INNER = 9
+    OUTER = 10
+    P = 11
+    S = 14
+    R = 17
+    I = 20
+    H = 23
+    NUMBERS = 26
+    TYPE = 27
+    FACTOR = 28
+    SCALES = 30
+    NAME = 31
+    STATUS = 32
+    END = 33
+
+
+class Control(IntEnum):
+    """Where what stands in the memory that threads share, in words of 64 bits; what many write stands apart."""
+
+    CLAIM = 0
+    REGION = 8
+    IS_APART = 9
+    DONE = 16
+    STOPPED = 24
+    WAIT = 25
+    POST = 26
+    SEMAPHORE = 27  # 4 words
+    HELPERS = 32
+    BUSY = 40
+    YIELD = 48
+    REST = 49  # for how many regions no help is asked for
+    NEXT_REST = 50  # for how many that will be, if help comes late again
+    MASK = 51  # the floating-point errors that are looked for
+    TEST = 52
+    CLEAR = 53
+    SCRATCH = 64  # 32 words for each thread
+
+
+LAYOUT = zlib.crc32(repr((*Field, *Control, UFUNC, FINITE)).encode())  # another number where anything stands elsewhere

@@ -176,6 +176,10 @@ class ndarray:
         refuse_in_capture("a copy to the host")
         return float(self.host)
 
+    def __int__(self):
+        refuse_in_capture("a copy to the host")
+        return int(self.host)
+
 
 for _name in ("astype", "copy", "fill", "reshape", "transpose", "swapaxes", "any", "all", "sum"):
     setattr(ndarray, _name, function(_name, getattr(np.ndarray, _name)))

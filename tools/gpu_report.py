@@ -1,51 +1,82 @@
-"""All that needs a GPU, in one command: ``python -m tinygraph.tools.gpu_report``, in a clone, in under 8 minutes.
+"""All that needs a GPU, in one command: ``python -m tinygraph.tools.gpu_report``, in a clone.
 
-It runs the tests marked `gpu`, the benchmark on the device, an epoch of MNIST-sized data at B = 1, and 10,000 steps
-that must not leak; and writes ``gpu_report.json`` and ``gpu_report.md``.
+It goes through the ten steps of `gpu_steps`, runs the tests marked `gpu` and the benchmark on the device; and writes
+``gpu_report.json`` and ``gpu_report.md`` after each, with all that there is by then.
 """
 
 from __future__ import annotations
 
-import gc
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib import import_module
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-import tinygraph as tg
-from tinygraph import losses, optim
 from tinygraph.backend import get_backend
 from tinygraph.errors import TinygraphError
 from tinygraph.files import write_file
-from tinygraph.models import fully_connected
+from tinygraph.tools import gpu_steps
 from tinygraph.tools.bench import measure, report
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN
 from tinygraph.tools.bench.workloads import WORKLOADS
 
-TESTS_SECONDS, BENCH_SECONDS = 200.0, 220.0  # of the 8 minutes; the rest is for the two long runs
+TESTS_SECONDS, BENCH_SECONDS = 200.0, 220.0
+LAST_WORDS = 20.0  # seconds that tests which were interrupted have to say how far they came
 PATIENCE = 45.0  # seconds that a contender may take to compile
-ROWS, FEATURES, CLASSES = 60_000, 784, 10  # the size of MNIST
-STEPS = 10_000
 
 Say = Callable[[str], None]
 
 
-def tests(seconds: float) -> dict[str, Any]:
-    """Run the tests marked `gpu`; return how they ended, "not finished" after so many seconds."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return {"status": None, "summary": f"not finished within {seconds:.0f} s"}
-    lines = done.stdout.strip().splitlines() or [done.stderr.strip()]
+def run_tests(seconds: float, chosen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Run the tests marked `gpu`; return how they ended, or how far they came in so many seconds.
+
+    Parameters
+    ----------
+    seconds : float
+    chosen : tuple of str
+        Arguments of pytest, by default none: all tests.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-v",
+        "--tb=short",
+        "--durations=5",
+        "-m",
+        "gpu",
+        "-p",
+        "no:cacheprovider",
+    ]
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        running = subprocess.Popen([*command, *chosen], stdout=said, stderr=subprocess.STDOUT)
+        try:
+            running.wait(seconds)
+            late = ""
+        except subprocess.TimeoutExpired:
+            late = f"not finished within {seconds:.0f} s: "
+            running.send_signal(signal.SIGINT)
+            try:
+                running.wait(LAST_WORDS)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+        said.seek(0)
+        output = said.read()
+    lines = output.strip().splitlines() or [""]
+    results = [line.split()[1] for line in lines if "::" in line and len(line.split()) > 1]
+    passed, failures = results.count("PASSED"), results.count("FAILED") + results.count("ERROR")
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return {"status": done.returncode, "summary": lines[-1], "failed": failed}
+    if not failed:  # the summary was not reached
+        failed = [line for line in lines if "::" in line and line.split()[1:2] in (["FAILED"], ["ERROR"])]
+    summary = f"{late}{passed} passed, {failures} failed" if late else lines[-1].strip("= ")
+    return {"status": None if late else running.returncode, "summary": summary, "failed": failed, "output": output}
 
 
 def benchmark(seconds: float, say: Say) -> Iterator[measure.Result]:
@@ -61,73 +92,40 @@ def benchmark(seconds: float, say: Say) -> Iterator[measure.Result]:
         )
 
 
-def one_epoch() -> dict[str, float]:
-    """Return the seconds of one epoch over data of MNIST's size at B = 1, after one over a tenth of them."""
-    random = np.random.default_rng(0)
-    X = random.random((ROWS, FEATURES), np.float32)
-    labels = random.integers(0, CLASSES, ROWS)
-    net = fully_connected([FEATURES, 512, 512, CLASSES], seed=0)
-    optimizer = optim.SGD(net.parameters(), 1e-3)
-    seconds = []
-    for rows in (ROWS // 10, ROWS):
-        started = time.perf_counter()
-        tg.fit(net, losses.cross_entropy, (X[:rows], labels[:rows]), optimizer, 1, 1, progress=False)
-        seconds.append(time.perf_counter() - started)
-    return {"seconds": seconds[1], "microseconds a step": 1e6 * seconds[1] / ROWS}
-
-
-def leak(steps: int) -> dict[str, Any]:
-    """Return the bytes that CuPy's pool has in use, and has taken, before and after so many compiled steps."""
-    pool = import_module("cupy").get_default_memory_pool()
-    net = fully_connected([FEATURES, 512, 512, CLASSES], seed=0, dropout=0.5)
-    optimizer = optim.Adam(net.parameters(), 1e-3)
-    x = tg.tensor(np.random.default_rng(0).random((32, FEATURES), np.float32))
-    y = tg.tensor(np.eye(CLASSES, dtype=np.float32)[np.arange(32) % CLASSES])
-
-    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
-        optimizer.zero_grad()
-        loss = losses.cross_entropy(net(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    fast = tg.compile(step)
-    gc.collect()  # what was left in cycles before is not to be freed in between
-    counts = []
-    for count in (100, steps):
-        for _ in range(count):
-            fast(x, y)
-        x.backend.synchronize()
-        counts.append({"used": int(pool.used_bytes()), "taken": int(pool.total_bytes())})
-    return {"steps": steps, "before": counts[0], "after": counts[1]}
-
-
 def markdown(facts: dict[str, Any], results: list[measure.Result]) -> str:
-    """Return the report as a page: the tests, a table of the benchmark, the long runs."""
-    lines = [f"# On {facts['environment']['device']}", "", f"Tests marked `gpu`: {facts['tests']['summary']}.", ""]
+    """Return the report as a page, of what there is: the steps, the tests, a table of the benchmark."""
+    lines = [f"# On {facts['environment']['device']}", ""]
+    if facts.get("steps"):
+        lines += ["| step | must show | found | |", "| --- | --- | --- | --- |"]
+        for step in facts["steps"]:
+            mark = {True: "ok", False: "NOT", None: "not run"}[step["ok"]]
+            cells = [" ".join(str(step[name]).replace("|", "/").split()) for name in ("name", "shows", "found")]
+            lines.append(f"| {' | '.join(cells)} | {mark} |")
+        lines.append("")
+    if "tests" in facts:
+        lines += [f"Tests marked `gpu`: {facts['tests']['summary']}.", ""]
+        lines += [f"- `{line}`" for line in facts["tests"]["failed"]]
+        lines += [""] * bool(facts["tests"]["failed"])
     names = [name for name in CONTENDERS if any(name in r.medians for r in results)]
-    lines += ["| workload | " + " | ".join(CONTENDERS[n].title for n in names) + " | to the best peer |"]
-    lines += ["| --- |" + " ---: |" * (len(names) + 1)]
+    if results:
+        lines += ["| workload | " + " | ".join(CONTENDERS[n].title for n in names) + " | to the best peer |"]
+        lines += ["| --- |" + " ---: |" * (len(names) + 1)]
     for r in results:
         cells = [report.duration(r.medians[n]) if n in r.medians else "-" for n in names]
         best = f"{r.ratios[r.best_peer]:.2f}" if r.best_peer and OWN in r.medians else "-"
         lines.append(f"| {r.workload.title} | {' | '.join(cells)} | {best} |")
-    run, kept = facts["one epoch at B = 1"], facts["memory"]
-    lines += [
-        "",
-        f"One epoch over {ROWS:,} samples at B = 1, with `fit`: {run['seconds']:.2f} s, "
-        f"{run['microseconds a step']:.1f} us a step.",
-        "",
-        f"Memory in use before and after {kept['steps']:,} compiled steps: {kept['before']['used']:,} and "
-        f"{kept['after']['used']:,} bytes.",
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for gpu_report.json and gpu_report.md.")] = Path("gpu_report"),
+    no_tests: Annotated[bool, typer.Option("--no-tests", help="Leave the tests out.")] = False,
+    tests_only: Annotated[bool, typer.Option("--tests-only", help="Run the tests and nothing else.")] = False,
 ) -> None:
     """Run everything that needs a GPU and write what was found."""
+    if no_tests and tests_only:
+        typer.echo("gpu_report: --no-tests and --tests-only leave nothing to run; give one of them", err=True)
+        raise typer.Exit(2)
     try:
         get_backend("cupy")
     except TinygraphError as error:
@@ -139,20 +137,27 @@ def main(
 
     def save() -> None:
         write_file(out / "gpu_report.json", report.as_json(results, facts))
+        write_file(out / "gpu_report.md", markdown(facts, results).encode())
 
-    facts["tests"] = tests(TESTS_SECONDS)
-    typer.echo(facts["tests"]["summary"])
-    save()
-    for result in benchmark(BENCH_SECONDS, typer.echo):
-        results.append(result)
-        for line in report.table(result):
-            typer.echo(line)
+    if not tests_only:
+        facts["steps"] = []
+        for name in gpu_steps.STEPS:
+            if no_tests and name == "quick tests":
+                continue
+            step = gpu_steps.in_a_process(name)
+            facts["steps"].append(asdict(step))
+            save()
+            typer.echo(f"{name}: {step.found}" + ("" if step.ok else f"; expected: {step.shows}"))
+    if not no_tests:
+        facts["tests"] = run_tests(TESTS_SECONDS)
         save()
-    with tg.using("cupy"):
-        facts["one epoch at B = 1"] = one_epoch()
-        facts["memory"] = leak(STEPS)
-    save()
-    write_file(out / "gpu_report.md", markdown(facts, results).encode())
+        typer.echo("\n".join([facts["tests"]["summary"], *facts["tests"]["failed"]]))
+    if not tests_only:
+        for result in benchmark(BENCH_SECONDS, typer.echo):
+            results.append(result)
+            save()
+            for line in report.table(result):
+                typer.echo(line)
     typer.echo((out / "gpu_report.md").read_text())
 
 

@@ -73,7 +73,7 @@ def fit(
         ``(X, Y)`` with one sample a row, converted to the parameters' dtype and shuffled anew each epoch; or
         ``(X, Y, weights)``, with weights of shape (n,) for the samples, see `tinygraph.losses`; or
         something that yields ``(x, y)`` or ``(x, y, weights)`` every time it is iterated over. On a device, arrays are
-        moved there once if they take no more than half of the free memory; batches travel otherwise.
+        moved there once if they take no more than half of the free memory; else each batch is sent ahead of need.
     optimizer : Optimizer
         It counts the epochs: another call with it goes on in the order of the data, so that n calls of one epoch
         train as one call of n does. ``optimizer.epoch = 0`` starts over, as a new optimiser does.

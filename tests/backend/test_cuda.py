@@ -14,7 +14,8 @@ from tinygraph.backend.cublas import Cublas
 from tinygraph.models import fully_connected
 from tinygraph.ops.shape import concatenate, pad
 from tinygraph.plan.c_expressions import c_literal
-from tinygraph.plan.kernels_cuda import THREADS, _Launch
+from tinygraph.plan.cuda_source import THREADS
+from tinygraph.plan.kernels_cuda import _Launch
 
 host_cuda = pytest.importorskip("host_cuda")
 pytestmark = [pytest.mark.host, pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")]

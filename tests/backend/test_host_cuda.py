@@ -226,6 +226,7 @@ def test_training_is_the_same_but_for_rounding(settings):
 
     def weights(backend):
         with tg.using(backend):
+            tg.manual_seed(0)
             net = fully_connected([5, 8, 3], seed=0, batch_norm=True, dropout=0.3)
             adam = optim.Adam(net.parameters(), 0.01)
             history = tg.fit(net, losses.cross_entropy, (X, labels), adam, 3, 6, progress=False)

@@ -100,9 +100,9 @@ class BatchNorm(Module):
             # A constant column has exactly its mean, also where means are rounded, and the variance 0; what stays the
             # same is kept to the bit by r + (1 - lambda) (s - r) for lambda r + (1 - lambda) s.
             signals, new = as_tensor(z, self.a), 1 - self.smoothing
-            first = signals[0]
+            first = signals[:1]
             shifted = signals - first
-            self.mean.assign_(self.mean + new * (first + mean(shifted, 0) - self.mean))
+            self.mean.assign_(self.mean + new * (first[0] + mean(shifted, 0) - self.mean))
             self.variance.assign_(self.variance + new * (var(shifted, 0, ddof=self.ddof) - self.variance))
         return v
 

@@ -83,9 +83,9 @@ class CodeGenerator:
         self.program, self.layout, self.backend = program, layout, program.backend
         self.arrays = self._bind(arena)
         self.names = Names()
-        self.lines = self._all_lines()
-        copies = [line for leaf, v in layout.copies.items() for line in self.copy(leaf.data, self.arrays[v])]
-        body = [line for lines in self.lines for line in lines] + copies
+        copies = (self.copy(leaf.data, self.arrays[v]) for leaf, v in layout.copies.items())
+        *self.lines, copied = self.arranged([*self._all_lines(), [line for lines in copies for line in lines]])
+        body = [line for lines in (*self.lines, copied) for line in lines]
         self.source = "\n".join(body)
         self.run: Callable[[], None] = self.finish(self.function("def run():", body)["run"])
 
@@ -198,6 +198,10 @@ class CodeGenerator:
     def copy(self, target: Array, source: Array) -> list[str]:
         """Return the lines that write the elements of `source` to `target`."""
         return [self.line(self.backend.xp.copyto, "copyto", target, source)]
+
+    def arranged(self, lines: list[list[str]]) -> list[list[str]]:
+        """Return the lines of each instruction, and last of the copies to leaves, as they are run."""
+        return lines
 
     def finish(self, run: Callable[[], None]) -> Callable[[], None]:
         """Return what a replay calls, now that all lines are written and `run` runs them."""

@@ -86,10 +86,14 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
     last: dict[Value, int] = {}
     for position, i in enumerate(program.instructions):
         for v in i.inputs:
-            # An element of a view may lie where another element of the same operation or group is written before.
+            # An element may be read after another one of the same operation or group is written where it lies.
             source = base.get(v, v)
-            elsewhere = i.kind in PRIMITIVES and (v in scattered or v.size != source.size)
-            read = group_end.get(position, position + 1) if elsewhere else position
+            moved = v in scattered or v.size != source.size
+            if position in group_end:
+                own = v.size == i.output.size and (i.kind in PRIMITIVES or may_overwrite(i, v))
+                read = position if own and not moved else group_end[position]
+            else:
+                read = position + (moved and i.kind in PRIMITIVES)
             last[source] = max(read, last.get(source, 0))
     for v in program.outputs:
         last[base.get(v, v)] = end
@@ -99,6 +103,11 @@ def lay_out(program: Program, in_place: bool = True) -> Layout:
     _find_tiles(program, layout, base)
     _place(program, layout, last, in_place)
     return layout
+
+
+def views_of(program: Program) -> set[Value]:
+    """Return the values that are other values' memory."""
+    return set(_bases(program, Layout())[0])
 
 
 def _bases(program: Program, layout: Layout) -> tuple[dict[Value, Value], set[Value]]:

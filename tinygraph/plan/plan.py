@@ -206,10 +206,11 @@ class Profile:
         )
 
     def _members(self, i: Instruction) -> tuple[Instruction, ...]:
-        instructions = self.plan.program.instructions
-        position = instructions.index(i)
-        end = dict(self.plan.program.groups).get(position, position + 1)
-        return instructions[position:end]
+        """Return what the lines of an instruction compute: it, and those after it that have no lines."""
+        instructions, lines = self.plan.program.instructions, self.plan.replay.lines
+        first = instructions.index(i)
+        end = next((n for n in range(first + 1, len(lines)) if lines[n]), len(lines))
+        return tuple(x for x in instructions[first:end] if x.output not in self.plan.layout.views)
 
 
 def flops(i: Instruction) -> int:

@@ -7,48 +7,48 @@ needs takes no more than a tile. Or as one kernel, on backends that fuse: what o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..c_expressions import has_c_expression
 from ..memory import TILE
 from ..primitives import PRIMITIVES
 from ..program import Instruction, Program, Value
+from .kernel_groups import group_into_kernels
 
 SMALLEST = 1 << 17  # elements from which arrays are too large to stay in the cache
 WINDOW = 64  # instructions that are looked through for the next member of a group
-Fits = Callable[[Instruction, tuple[int, ...]], bool]
 
 
 def fuse_elementwise(program: Program) -> Program:
     """Return the program with elementwise operations on large arrays of one shape side by side, and so marked."""
-    fits = _fits_kernel if program.backend.fuses else _fits_tiles
+    if program.backend.fuses:
+        return group_into_kernels(program)
     done: list[Instruction] = []
     groups: list[tuple[int, int]] = []
-    for group in _groups(program.instructions, fits):
+    for group in _groups(program.instructions):
         if len(group) > 1:
             groups.append((len(done), len(done) + len(group)))
         done.extend(group)
     return replace(program.rewritten(done), groups=tuple(groups))
 
 
-def _groups(instructions: Iterable[Instruction], fits: Fits) -> Iterator[list[Instruction]]:
+def _groups(instructions: Iterable[Instruction]) -> Iterator[list[Instruction]]:
     """Yield groups and single instructions, in an order of evaluation."""
     remaining = deque(instructions)
     while remaining:
         first = remaining.popleft()
         shape = first.output.shape
-        if not fits(first, shape):
+        if not _fits_tiles(first, shape):
             yield [first]
             continue
         window = [first, *(remaining.popleft() for _ in range(min(WINDOW - 1, len(remaining))))]
-        members, others, late = _gather(window, shape, fits)
-        yield from _groups(others, fits)
+        members, others, late = _gather(window, shape)
+        yield from _groups(others)
         yield members
         remaining.extendleft(reversed(late))
 
 
-def _gather(window: list[Instruction], shape: tuple[int, ...], fits: Fits) -> tuple[list[Instruction], ...]:
+def _gather(window: list[Instruction], shape: tuple[int, ...]) -> tuple[list[Instruction], ...]:
     """Return the group that begins with the first instruction, what can run before it, and what comes after.
 
     Opaque instructions stay in order.
@@ -60,7 +60,7 @@ def _gather(window: list[Instruction], shape: tuple[int, ...], fits: Fits) -> tu
     after: set[Value] = set()  # what has to wait for members
     opaque_after = False
     for i in window:
-        if fits(i, shape) and after.isdisjoint(i.inputs):
+        if _fits_tiles(i, shape) and after.isdisjoint(i.inputs):
             members.append(i)
             outputs.add(i.output)
         elif not after.isdisjoint(i.inputs) or not outputs.isdisjoint(i.inputs) or (opaque_after and i.is_opaque):
@@ -70,11 +70,6 @@ def _gather(window: list[Instruction], shape: tuple[int, ...], fits: Fits) -> tu
         else:
             others.append(i)
     return members, others, late
-
-
-def _fits_kernel(i: Instruction, shape: tuple[int, ...]) -> bool:
-    """Whether an instruction can be part of a kernel that makes elements of a shape."""
-    return has_c_expression(i) and i.output.shape == shape
 
 
 def _fits_tiles(i: Instruction, shape: tuple[int, ...]) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...backend import Array
+from ..kernel_roles import is_element, is_reduction
 from ..operations import Affine, ColumnSums, Dot, Gemm
 from ..program import Builder, Instruction, Program, Value, broadcast
 from .simplify import is_normal, joined, scaled
@@ -81,6 +82,9 @@ class _Folding:
         added, rest = [t for t in others if t.value is c], [t for t in others if t.value is not c]
         if c is not None and broadcast(c.shape, v.shape) != v.shape:
             return
+        by_library = self.backend.fuses and self.by_library(Instruction(product.op, product.factors, v))
+        if by_library and c is not None and not (update and c.array is memory) and not self.is_product(c):
+            return  # the kernel after the product adds it, where it needs no copy before
         if any(t.value.shape != v.shape for t in rest) or (len(others) > 1 and not update):
             return
         if abs(term.factor) > 1:  # BLAS may multiply with it first, and leave the range of the dtype
@@ -88,6 +92,8 @@ class _Folding:
         build = Builder(self.backend, v.scope)
         y = Value(v.shape, v.dtype, name=v.name, scope=v.scope) if rest else v
         alpha, s = _coefficient(build, [term])
+        if by_library and s is not None and alpha != 1.0:  # one number for all products that take it
+            alpha, s = 1.0, build.elementwise("multiply", s, alpha)
         beta, t = _coefficient(build, added)
         if c is not None and not is_normal(beta, v.dtype):
             return
@@ -172,6 +178,15 @@ class _Folding:
         long = a.dtype.itemsize < 8 and a.size > LONGEST_DOT
         fits = all(f.like(a) and not self.scattered(f) for f in factors)
         return Product(Dot(), factors, (a,)) if fits and not long and a.dtype.kind == "f" else None
+
+    def is_product(self, c: Value) -> bool:
+        """Whether a value is a product that may be added to where it lies."""
+        i = self.makers.get(c)
+        return i is not None and i.kind == "matmul" and self.uses[c] == 1 and self.by_library(i)
+
+    def by_library(self, product: Instruction) -> bool:
+        """Whether a product is no kernel of ours, on a backend that has some."""
+        return not (is_element(product) or is_reduction(product))
 
     def scattered(self, v: Value) -> bool:
         """Whether a value is a view whose elements do not lie one after the other."""

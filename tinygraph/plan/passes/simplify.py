@@ -87,11 +87,14 @@ class Simplifier:
         may give different things.
         """
         try:
-            hash(i.op)
+            fields = [_hashable(x) for x in vars(i.op).values()]
         except TypeError:  # a field without a hash
             return None
-        numbers = [(type(x), str(x)) for x in vars(i.op).values() if isinstance(x, int | float)]  # -0.0 == 0.0 == 0
-        return i.op, *numbers, *(self.content(v) if v.kind == "constant" and v.size <= SMALL else v for v in i.inputs)
+        return (
+            type(i.op),
+            *fields,
+            *(self.content(v) if v.kind == "constant" and v.size <= SMALL else v for v in i.inputs),
+        )
 
     def content(self, v: Value) -> Any:
         """Return what equal constants have in common."""
@@ -101,6 +104,24 @@ class Simplifier:
         """Return the instruction that makes `v`, if it is of one of these kinds."""
         maker = self.makers.get(v)
         return maker if maker is not None and maker.kind in kinds else None
+
+
+def _hashable(field: Any) -> Any:
+    """Return what equal fields of operations have in common, slices and what they stand among included.
+
+    Raises
+    ------
+    TypeError
+        If that cannot be told.
+    """
+    if isinstance(field, slice):
+        return slice, _hashable(field.start), _hashable(field.stop), _hashable(field.step)
+    if isinstance(field, tuple):
+        return tuple(map(_hashable, field))
+    if isinstance(field, int | float):  # -0.0 == 0.0 == 0 == False
+        return type(field), str(field)
+    hash(field)
+    return field
 
 
 def scaled(i: Instruction, backend: Backend) -> tuple[Value, float] | None:
@@ -195,6 +216,14 @@ def neutral(p: Simplifier, i: Instruction) -> Value | None:
 def same_shape(p: Simplifier, i: Instruction) -> Value | None:
     """Leave a shape and a dtype that are there already."""
     return i.inputs[0] if i.inputs[0].like(i.output) else None
+
+
+@rule(SHARING, "index")
+def shortest_key(p: Simplifier, i: Instruction) -> Instruction | None:
+    """Make ``x[:1]`` of ``x[:1, ...]``."""
+    op: Any = i.op
+    longer = len(op.key) > 1 and op.key[-1] is Ellipsis
+    return Instruction(replace(op, key=op.key[:-1]), i.inputs, i.output) if longer else None
 
 
 @rule("constant folding")

@@ -38,11 +38,11 @@ class FullyConnected(Module):
         """What is applied to the input, one after the other: modules, and activations that stand alone."""
         return [getattr(self, step) if isinstance(step, str) else step for step in self._steps]
 
-    def forward(self, y: Tensor) -> Tensor:
-        """Return z_L, or v_L, for `y` of shape (B, n_1)."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return z_L, or v_L, for `x` of shape (B, n_1)."""
         for step in self.steps:
-            y = step(y)
-        return y
+            x = step(x)
+        return x
 
 
 def fully_connected(

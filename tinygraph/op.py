@@ -49,6 +49,7 @@ class Op:
 
     name: ClassVar[str] = "op"  # shown in drawings and errors; the class name in snake case unless given
     rule: ClassVar[str] = ""  # the backward rule in words
+    equation: ClassVar[str] = ""  # its number in a text, shown beside it: that of tanh is "(65.7)"
     differentiable: ClassVar[bool] = True  # False: the output carries no gradient (a comparison, an index)
     random: ClassVar[bool] = False  # True: each call gives another result, even for the same inputs
     view: ClassVar[bool] = False  # True: the output is the first input's memory, seen in another way

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +41,8 @@ class Node:
         The operation's name, "" for a leaf.
     rule : str
         The operation's local backward rule in words.
+    equation : str
+        The number of the chapter's equation for that rule, ``"(65.7)"`` for tanh; "" for none.
     shape : tuple
         Lengths of the axes; ``"B"`` for one that follows the batch.
     dtype : str
@@ -52,8 +54,17 @@ class Node:
         The place of that call in `Graph.clusters`.
     inputs : tuple of int
         The ids of what it was made from, in the operation's order.
+    owner : str
+        Of a parameter that several module calls share: its dotted path in the network, ``"branch.layer1.W"``.
+    sensitivity : str or None
+        What the gradient that arrives here in the backward pass is called: ``"delta_3"`` for a layer's signal,
+        ``"dQ/dW"`` for a parameter, "" where it has no name; None where none arrives.
     is_gradient, is_output : bool
         Whether it belongs to the backward pass, and whether the graph was asked for it.
+    is_frozen : bool
+        Whether it is a parameter that no training changes.
+    is_differentiable : bool
+        Whether gradients can pass through its operation.
     """
 
     id: int
@@ -62,13 +73,18 @@ class Node:
     name: str = ""
     op: str = ""
     rule: str = ""
+    equation: str = ""
     shape: tuple[Size, ...]
     dtype: str
     scope: str = ""
     cluster: int | None = None
     inputs: tuple[int, ...]
+    owner: str = ""
+    sensitivity: str | None = None
     is_gradient: bool = False
     is_output: bool = False
+    is_frozen: bool = False
+    is_differentiable: bool = True
 
     @property
     def size(self) -> int:
@@ -111,6 +127,22 @@ class Cluster:
     parent: int | None
 
 
+@dataclass(frozen=True)
+class Network:
+    """The outermost module call, which has no box of its own.
+
+    Attributes
+    ----------
+    kind : str
+        The module's class.
+    nodes : frozenset of int
+        The ids of what was made during the call, and of its parameters.
+    """
+
+    kind: str
+    nodes: frozenset[int]
+
+
 # -- of tensors -----------------------------------------------------------------------------------------
 
 
@@ -125,12 +157,15 @@ class Run:
         Those that are no gradients, and those that were asked for.
     names : dict of Tensor to str
         What tensors are called, gradients among them.
+    sensitivities : dict of Tensor to str
+        What the gradients are called that arrive at tensors of the forward pass, "" for one without a name.
     """
 
     tensors: list[Tensor]
     forward: set[Tensor]
     outputs: set[Tensor]
     names: dict[Tensor, str]
+    sensitivities: dict[Tensor, str] = field(default_factory=dict)
 
     def edges(self) -> list[tuple[Any, tuple[int, ...]]]:
         """Return for every tensor the class of its operation, and the places of its inputs."""
@@ -138,14 +173,15 @@ class Run:
         return [(type(t.op), tuple([places[x] for x in t.inputs])) for t in self.tensors]
 
 
-def record(run: Run, other: Run | None = None) -> tuple[list[Node], list[Cluster]]:
-    """Return the nodes and clusters of a computation; `other` is the same one with the second of `TRIAL_BATCHES`.
+def record(run: Run, other: Run | None = None) -> tuple[list[Node], list[Cluster], Network | None]:
+    """Return nodes, clusters and network of a computation; `other` is the same with the second of `TRIAL_BATCHES`.
 
     What depends on the batch by more than its lengths and numbers is shown as `run` did it.
     """
     edges = run.edges()
     runs = [run] if other is None or other.edges() != edges else [run, other]
-    homes, clusters = _clusters(run.tensors)
+    homes, clusters, network = _clusters(run.tensors)
+    owners = _owners(run.tensors)
     nodes: list[Node] = []
     for same, home, (_, inputs) in zip(zip(*(r.tensors for r in runs), strict=True), homes, edges, strict=True):
         t = same[0]
@@ -157,16 +193,21 @@ def record(run: Run, other: Run | None = None) -> tuple[list[Node], list[Cluster
             name=name,
             op="" if t.op is None else t.op.name,
             rule="" if t.op is None else t.op.rule,
+            equation="" if t.op is None else t.op.equation,
             shape=_shape(*(x.shape for x in same)),
             dtype=str(t.dtype),
             scope="" if home is None else clusters[home].scope,
             cluster=home,
             inputs=inputs,
+            owner=owners.get(t, ""),
+            sensitivity=run.sensitivities.get(t),
             is_gradient=t not in run.forward,
             is_output=t in run.outputs,
+            is_frozen=kind == "parameter" and not t.requires_grad,
+            is_differentiable=t.op is None or t.op.differentiable,
         )
         nodes.append(node)
-    return nodes, clusters
+    return nodes, clusters, network
 
 
 def _kind(t: Tensor, run: Run) -> Kind:
@@ -221,13 +262,15 @@ def _length(m: int, n: int = 0) -> Size:
 # -- module calls ---------------------------------------------------------------------------------------
 
 
-def _clusters(tensors: Sequence[Tensor]) -> tuple[list[int | None], list[Cluster]]:
-    """Return for each tensor the place of its module call in the list of clusters, and that list."""
+def _clusters(tensors: Sequence[Tensor]) -> tuple[list[int | None], list[Cluster], Network | None]:
+    """Return for each tensor the place of its module call in the list of clusters, that list, and the network."""
     homes = _homes(tensors)
     calls = dict.fromkeys(call for home in homes for call in reversed(list(_chain(home))))
     outermost = [call for call in calls if call.parent is None]
+    network = None
     if len(outermost) == 1 and not outermost[0].path and any(call.parent is outermost[0] for call in calls):
         del calls[outermost[0]]  # the whole network needs no box around it
+        network = Network(outermost[0].kind, frozenset(i for i, home in enumerate(homes) if home is not None))
     places = {call: i for i, call in enumerate(calls)}
     names = {call: _own_name(call) for call in calls}
     several = Counter((call.parent, names[call]) for call in calls)
@@ -241,7 +284,7 @@ def _clusters(tensors: Sequence[Tensor]) -> tuple[list[int | None], list[Cluster
         parent = None if call.parent is None else places.get(call.parent)
         around = "" if parent is None else f"{clusters[parent].scope}."
         clusters.append(Cluster(place, title, call.kind, around + title.replace(" #", "#"), parent))
-    return [None if home is None else places.get(home) for home in homes], clusters
+    return [None if home is None else places.get(home) for home in homes], clusters, network
 
 
 def _own_name(call: Scope) -> str:
@@ -249,6 +292,17 @@ def _own_name(call: Scope) -> str:
     if call.parent is None:
         return call.path or call.kind
     return call.path.removeprefix(f"{call.parent.path}.") if call.parent.path else call.path
+
+
+def _owners(tensors: Sequence[Tensor]) -> dict[Tensor, str]:
+    """Return for parameters that several module calls use the path of the first of them, and their name."""
+    users: dict[Tensor, dict[Scope, None]] = {}
+    for t in tensors:
+        for x in t.inputs:
+            if x.role is not None and t.scope is not None:
+                users.setdefault(x, {})[t.scope] = None
+    firsts = {x: next(iter(calls)).path for x, calls in users.items() if len(calls) > 1}
+    return {x: f"{path}.{x.name or x.role}" if path else x.name or "" for x, path in firsts.items()}
 
 
 def _homes(tensors: Sequence[Tensor]) -> list[Scope | None]:

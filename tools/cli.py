@@ -121,6 +121,14 @@ def render(
     tied: Tied = None,
     noise: Noise = None,
     backward: Annotated[bool, typer.Option("--backward", help="Draw the gradients as well.")] = False,
+    level: Annotated[
+        str | None,
+        typer.Option(help="How much: modules, operations, rules, primitives [default: rules if --backward]."),
+    ] = None,
+    depth: Annotated[int | None, typer.Option(help="How far modules are open; 0: the network as one box.")] = None,
+    direction: Annotated[str, typer.Option(help="Where data flow: down, up, right, left.")] = "down",
+    theme: Annotated[str, typer.Option(help="Colours: light, dark, print.")] = "light",
+    font_size: Annotated[float, typer.Option(help="In points.")] = 11,
     output: Annotated[Path, typer.Option("--output", "-o", help="A name ending in .svg, .png, .pdf or .dot.")] = Path(
         "net.svg"
     ),
@@ -131,7 +139,8 @@ def render(
     from tinygraph.tools.training import draw
 
     settings = settings_of(model, data=data, hidden=hidden, activation=activation, head=head, tied=tied, noise=noise)
-    typer.echo(draw(settings, output, backward, data_dir))
+    view = {"level": level, "depth": depth, "direction": direction, "theme": theme, "font_size": font_size}
+    typer.echo(draw(settings, output, backward, data_dir, **view))
 
 
 @app.command()

@@ -169,13 +169,13 @@ def _draw_or_write_dot(experiment: Experiment, path: Path) -> tuple[Path, str]:
     return path, ""
 
 
-def draw(settings: Settings, path: Path, backward: bool, data_dir: Path | None = None) -> str:
-    """Draw the network that `settings` describe; return a line that says where."""
+def draw(settings: Settings, path: Path, backward: bool, data_dir: Path | None = None, **view: Any) -> str:
+    """Draw the network that `settings` describe, with options of `Graph.render`; return a line that says where."""
     graph = prepare(settings, data_dir).graph(backward)
     if path.suffix == ".dot":
-        write_file(path, graph.to_dot().encode())
+        write_file(path, graph.to_dot(**view).encode())
     else:
-        graph.render(path)
+        graph.render(path, **view)
     return f"wrote {path}: {len(graph)} nodes"
 
 

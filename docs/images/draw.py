@@ -6,12 +6,10 @@
 import re
 from pathlib import Path
 
-import numpy as np
-
 import tinygraph as tg
-from tinygraph import losses
 from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese, transfer
 from tinygraph.tools import figures
+from tinygraph.tools.experiments import prepare, settings_of
 
 IMAGES = Path(__file__).resolve().parent
 
@@ -26,12 +24,12 @@ def first_block(page):
 
 def with_gradients():
     """Return what ``tinygraph render --backward --hidden 32`` draws."""
-    net = fully_connected([64, 32, 10], seed=0)
+    return prepare(settings_of("fully_connected", hidden="32")).graph(backward=True)
 
-    def loss(x):
-        return losses.cross_entropy(net(x), np.full((len(x), 10), 0.1, np.float32))
 
-    return tg.graph(loss, input_shape=(None, 64), backward=True)
+def folded():
+    """Return the modules of a deep network, equal ones once."""
+    return tg.graph(first_block("drawings.md")["net"], input_shape=(None, 64), level="modules")
 
 
 def first_network():
@@ -68,6 +66,7 @@ PICTURES = {
     "siamese": one_network(siamese([64, 32, 16], head="absolute_difference", seed=0), (None, 64), (None, 64)),
     "transfer": one_network(transfer(fully_connected([64, 32, 5], seed=0), new_layers=[5], seed=1), (None, 64)),
     "readme-graph": with_gradients,
+    "folded": folded,
     "first-network": first_network,
     "one-node": one_node,
     "two-branches": two_branches,

@@ -3,7 +3,7 @@
 import gc
 import time
 import weakref
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -154,7 +154,7 @@ def test_a_fixed_input_shape_is_kept():
 
 def test_several_inputs():
     g = graph(tg.add, input_shape=((None, 3), (3,)))
-    assert [(n.name, n.shape) for n in g.nodes] == [("x1", ("B", 3)), ("x2", (3,)), ("", ("B", 3))]
+    assert [(n.name, n.shape) for n in g.nodes] == [("a", ("B", 3)), ("b", (3,)), ("", ("B", 3))]
 
 
 def test_the_input_takes_the_dtype_of_the_parameters():
@@ -235,7 +235,8 @@ def test_a_named_loss_names_its_gradients():
 def test_the_forward_nodes_are_the_same_with_backward():
     loss = small_loss()
     forward = graph(loss).nodes
-    assert graph(loss, backward=True).nodes[: len(forward)] == forward
+    nodes = [replace(n, sensitivity=None) for n in graph(loss, backward=True).nodes[: len(forward)]]
+    assert tuple(nodes) == forward
     assert not any(n.is_gradient for n in forward)
 
 

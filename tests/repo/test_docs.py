@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import tinygraph as tg
-from tinygraph.tools import figures
+from tinygraph.tools import cli, figures
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +139,20 @@ def words(svg):
 def test_a_picture_says_what_would_be_drawn_now(name, tmp_path):
     fresh = PICTURES[name]().render(tmp_path / "now.svg")
     assert words((ROOT / "docs" / "images" / f"{name}.svg").read_text()) == words(fresh.read_text())
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs the executable dot")
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/drawings.md"])
+def test_the_first_picture_is_the_one_that_its_command_draws(page, tmp_path, monkeypatch):
+    text = (ROOT / page).read_text()
+    command = re.search(r"`tinygraph (render --backward [^`]*)`", text).group(1)
+    assert "images/readme-graph.svg" in text
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command.split())
+    assert ended.value.code == 0
+    drawn = words((tmp_path / command.split()[-1]).read_text())
+    assert words((ROOT / "docs" / "images" / "readme-graph.svg").read_text()) == drawn
 
 
 def test_the_version_is_the_one_in_the_changelog():

@@ -34,7 +34,7 @@ LAYERS = [
         "tinygraph.gradient_check",
         "tinygraph.record",
         "tinygraph.describe",
-        "tinygraph.render",
+        "tinygraph.drawing",
         "tinygraph.graphs",
     },
     {"tinygraph.plan"},

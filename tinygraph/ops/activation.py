@@ -34,7 +34,7 @@ def _sigmoid(xp: Any, z: Array, out: Array | None = None) -> Array:
     return xp.divide(xp.exp(xp.minimum(z, 0)), 1 + xp.exp(-xp.abs(z)), out=out)
 
 
-@operation("dz = dy y (1 - y)", FloatingOp, forward=_sigmoid)
+@operation("dz = dy y (1 - y)", FloatingOp, forward=_sigmoid, equation="(65.6)")
 def sigmoid(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     """Return the sigmoid ``1 / (1 + exp(-z))`` of every element (Table 65.1), derivative ``y (1 - y)`` (65.6)."""
     return (dy * (y * (1.0 - y)),)
@@ -50,7 +50,7 @@ def softplus(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     return (dy * sigmoid(z),)
 
 
-@operation("dz = dy (1 - y**2)", FloatingOp)
+@operation("dz = dy (1 - y**2)", FloatingOp, equation="(65.7)")
 def tanh(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     """Return the hyperbolic tangent, tanh, of every element (Table 65.1); its derivative is ``1 - y**2`` (65.7)."""
     return (dy * (1.0 - y * y),)
@@ -92,7 +92,7 @@ def _positive_part(xp: Any, z: Array, out: Array | None = None) -> Array:
     return xp.maximum(z, 0, out=out)
 
 
-@operation("dz = dy where z > 0, 0 elsewhere", FloatingOp, forward=_positive_part)
+@operation("dz = dy where z > 0, 0 elsewhere", FloatingOp, forward=_positive_part, equation="(65.11)")
 def relu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     """Return the rectifier, ReLU, ``max(0, z)`` of every element (Table 65.1); the derivative at 0 is 0 (65.11)."""
     return (gate(dy, y),)
@@ -120,6 +120,8 @@ def two_sided_relu(z: Operand, alpha: float) -> Tensor:
 
 class LeakyRelu(TwoSidedRelu):
     """Leaky ReLU ``y = z`` for ``z >= 0``, ``alpha z`` below."""
+
+    equation = "(65.12)"
 
 
 @applies(LeakyRelu)

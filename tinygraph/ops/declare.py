@@ -82,7 +82,7 @@ def operation(
         The name of a function of the backend's ``xp``, by default the operation's own; or a function called as
         ``forward(xp, *arrays, out=None)``.
     **members
-        Further members of the class: ``check``, ``view``, ``differentiable``.
+        Further members of the class: ``check``, ``view``, ``differentiable``, ``equation``.
     """
 
     def declare(backward: Callable[Concatenate[Tensor, Tensor, P], Gradients]) -> Function[P]:

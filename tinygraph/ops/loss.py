@@ -55,6 +55,7 @@ def _squared_error(xp: Any, output: Array, target: Array, out: Array | None = No
     forward=_squared_error,
     check=_check_pair,
     promotes_from=0,
+    equation="(65.53)",
 )
 def squared_error(dy: Tensor, y: Tensor, output: Operand, target: Operand) -> Gradients:
     """Return the mean over the batch of the squared distance ``|output - target|**2`` (65.48).
@@ -84,6 +85,7 @@ def _softmax_cross_entropy(xp: Any, z: Array, target: Array, out: Array | None =
     forward=_softmax_cross_entropy,
     check=_check_logits,
     promotes_from=0,
+    equation="(65.147)",
 )
 def softmax_cross_entropy(dy: Tensor, y: Tensor, z: Operand, target: Operand) -> Gradients:
     """Return the mean over the batch of the cross-entropy ``-sum target log softmax(z)`` (65.126), (65.128).

@@ -28,6 +28,7 @@ class MatMul(Op):
 
     name = "matmul"
     rule = "da = dy b', db = a' dy"
+    equation = "(65.61), (65.74)"  # sensitivities from layer to layer, the gradient with respect to the weights
     promotes_from = 0
 
     transpose_a: bool = False
@@ -99,7 +100,13 @@ def _one_per_column(op: Op, *inputs: Tensor) -> None:
         raise ShapeError(f"bias: z has shape {z} and theta {theta}; expected {fits}")
 
 
-@operation("dy = dz, dtheta = -dz, summed over the batch", ElementwiseOp, forward="subtract", check=_one_per_column)
+@operation(
+    "dy = dz, dtheta = -dz, summed over the batch",
+    ElementwiseOp,
+    forward="subtract",
+    check=_one_per_column,
+    equation="(65.80)",
+)
 def bias(dz: Tensor, y: Tensor, z: Operand, theta: Operand) -> Gradients:
     """Return ``z - theta``: the bias is subtracted, as in (65.4) and (65.31).
 

@@ -119,9 +119,12 @@ class Plan:
         """Return the instructions as a graph, to list, sum up and draw."""
         return Graph(nodes_of(self.program).values())
 
-    def render(self, path: str | Path) -> Path:
-        """Draw the instructions to a file that ends in .svg, .png, .pdf or .dot; return its path."""
-        return self.graph().render(path)
+    def render(self, path: str | Path, *, direction: str = "down", theme: str = "light", font_size: float = 11) -> Path:
+        """Draw the instructions to a file that ends in .svg, .png, .pdf or .dot; return its path.
+
+        The other parameters are those of `Graph.render`.
+        """
+        return self.graph().render(path, direction=direction, theme=theme, font_size=font_size)
 
     # -- how long it takes ------------------------------------------------------------------------------
 

@@ -101,8 +101,12 @@ class AutoencoderExperiment(Experiment):
         """Return the network's graph, or with `backward` that of its reconstruction error and gradients."""
         if not backward:
             return super().graph()
-        x = self.train_set[0][:2]
-        return tg.graph(self.loss(self.net, x, x), backward=True)
+
+        def loss(x: tg.Tensor) -> tg.Tensor:
+            Q: tg.Tensor = self.loss(self.net, x, x)
+            return Q
+
+        return tg.graph(loss, inputs=[np.asarray(self.train_set[0][:3])], backward=True)
 
 
 def reconstruction_error(net: Autoencoder, x: Any, y: Any) -> tg.Tensor:

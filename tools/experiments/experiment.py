@@ -193,5 +193,9 @@ class Experiment(ABC):
         """Return the network's graph, or with `backward` that of its loss and gradients."""
         if not backward:
             return tg.graph(self.net, input_shape=(None, self.n_features))
-        x, y = (np.asarray(part[:2]) for part in self.train_set)
-        return tg.graph(self.loss(self.net(x), y), backward=True)
+
+        def loss(x: tg.Tensor, target: tg.Tensor) -> tg.Tensor:
+            Q: tg.Tensor = self.loss(self.net(x), target)
+            return Q
+
+        return tg.graph(loss, inputs=[np.asarray(part[:3]) for part in self.train_set], backward=True)

@@ -162,9 +162,13 @@ class SiameseExperiment(Experiment):
         n = self.n_features // 2
         if not backward:
             return tg.graph(self.net, input_shape=((None, n), (None, n)))
-        pairs, same = (part[:2] for part in self.validation)
-        h1, h2 = (tg.tensor(pairs[:, i], name=f"h{i + 1}") for i in (0, 1))
-        return tg.graph(self.loss(self.net(h1, h2), tg.tensor(same, name="same")), backward=True)
+
+        def loss(h1: tg.Tensor, h2: tg.Tensor, same: tg.Tensor) -> tg.Tensor:
+            Q: tg.Tensor = self.loss(self.net(h1, h2), same)
+            return Q
+
+        pairs, same = (part[:3] for part in self.validation)
+        return tg.graph(loss, inputs=[pairs[:, 0], pairs[:, 1], same], backward=True)
 
 
 def _split(images: Dataset) -> tuple[Pair, Pair, Pair | None]:

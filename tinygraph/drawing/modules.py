@@ -1,0 +1,155 @@
+"""The level of detail at which a module is one box, and equal blocks in a row are drawn once.
+
+A graph is taken apart into units (`units.py`); which of them repeat is found in `folding.py`. Here they become items
+and frames: a closed module is an item, an open one a frame, and of repeats the first is drawn for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..describe import shape_text
+from ..record import Cluster, Network, Node
+from .folding import runs
+from .levels import frames_of, item_of, trunk_of
+from .picture import Arrow, ArrowKind, Frame, Item, Picture
+from .units import Unit, taken_apart, users_of
+from .words import inlined_constants, joined
+
+
+def modules(nodes: Sequence[Node], clusters: Sequence[Cluster], network: Network | None, depth: int) -> Picture:
+    """Return a picture of a forward pass in which modules are open down to `depth`; 0 is the network as one box."""
+    inlined = inlined_constants(nodes)
+    drawing = _Drawing([node for node in nodes if node.id not in inlined], clusters, network, inlined)
+    stack: list[tuple[list[Unit], int | None]] = [(taken_apart(drawing.nodes, clusters, network, depth), None)]
+    while stack:
+        units, frame = stack.pop()
+        stack.extend(drawing.add(units, frame))
+    drawing.connect()
+    return drawing.picture
+
+
+class _Drawing:
+    """A picture while it is made."""
+
+    def __init__(
+        self,
+        nodes: list[Node],
+        clusters: Sequence[Cluster],
+        network: Network | None,
+        inlined: Mapping[int, str],
+    ) -> None:
+        self.nodes, self.clusters, self.network, self.inlined = nodes, clusters, network, inlined
+        self.picture = Picture()
+        self.by_id = {node.id: node for node in nodes}
+        self.users = users_of(nodes)
+        self.frames = frames_of(clusters)
+        self.shown_by: dict[int, str] = {}  # the item that shows a node
+        self.twin: dict[int, int] = {}  # of a node in a repeat that is not drawn: the one that is drawn for it
+
+    def add(self, units: list[Unit], frame: int | None) -> list[tuple[list[Unit], int]]:
+        """Draw units that stand beside each other in a frame; return the parts of the open ones, with their frames."""
+        below: list[tuple[list[Unit], int]] = []
+        repeated = {run.start: run for run in runs(units, self.users)}
+        start = 0
+        while start < len(units):
+            run = repeated.get(start)
+            if run is None:
+                below += self._add_unit(units[start], frame)
+                start += 1
+                continue
+            repeats = units[start : start + run.period * run.times]
+            kept = repeats[: run.period]
+            for place, unit in enumerate(repeats):
+                for node, twin in zip(unit.nodes, kept[place % run.period].nodes, strict=True):
+                    self.twin[node.id] = twin.id
+            if len(kept) == 1 and not kept[0].parts:
+                self._add_closed(kept[0], frame, run.times, repeats[-1])
+            else:
+                around = len(self.clusters) + len(self.picture.frames)
+                words = f"{run.times} equal blocks in a row"
+                self.picture.frames.append(Frame(around, f"× {run.times}", words, frame))  # noqa: RUF001
+                for unit in kept:
+                    below += self._add_unit(unit, around)
+            start += len(repeats)
+        return below
+
+    def _add_unit(self, unit: Unit, frame: int | None) -> list[tuple[list[Unit], int]]:
+        if not unit.parts:
+            self._add_closed(unit, frame)
+            return []
+        module = self.frames[unit.cluster or 0]
+        self.picture.frames.append(Frame(module.id, module.title, module.hint, frame))
+        return [(unit.parts, module.id)]
+
+    def _add_closed(self, unit: Unit, frame: int | None, times: int = 1, last: Unit | None = None) -> None:
+        """Draw a closed module, an operation with its parameters, or a leaf; `times` of them up to `last`."""
+        if unit.is_module:
+            items = [self._module(unit, times, last or unit)]
+            self.shown_by |= {node.id: items[0].id for node in unit.nodes}
+        elif unit.is_hidden:
+            return
+        else:
+            items = [item_of(node, self.inlined) for node in unit.nodes]
+            self.shown_by |= {node.id: item.id for node, item in zip(unit.nodes, items, strict=True)}
+            if times > 1:
+                items[-1].lines = [f"{items[-1].lines[0]}  × {times}", *items[-1].lines[1:]]  # noqa: RUF001
+            parameters = [item.id for item in items[:-1]]
+            if parameters:
+                self.picture.rows.append([items[-1].id, *parameters])
+        for item in items:
+            item.frame = frame
+        self.picture.items += items
+
+    def _module(self, unit: Unit, times: int, last: Unit) -> Item:
+        """Return a closed module as an item."""
+        kind, title = self._titles(unit)
+        if times > 1:
+            title = f"{title} … {self._titles(last)[1]}"
+            kind = f"{kind}  × {times}"  # noqa: RUF001
+        heading = [f"{title}  {kind}"] if title.split(" ")[0].isdecimal() else [title, kind]
+        own = {i: self.by_id[i] for node in unit.nodes for i in (node.id, *node.inputs) if i in self.by_id}
+        learned = [node for node in own.values() if node.kind == "parameter"]
+        size = sum(node.parameters for node in learned)
+        frozen = sum(node.parameters for node in learned if node.is_frozen)
+        words = f"{size:,} parameters" + (" each" if times > 1 else "")
+        if frozen:
+            words += ", frozen" if frozen == size else f", {frozen:,} frozen"
+        if any(node.owner for node in learned):
+            words += ", shared"
+        inside = {node.id for node in unit.nodes}
+        given = [n for n in unit.nodes if n.is_output or not inside.issuperset(self.users.get(n.id, ()))]
+        shape = joined([shape_text(node.shape) for node in given if node.kind == "op"])
+        return Item(
+            id=f"n{unit.nodes[-1].id}",
+            kind="module",
+            lines=[line for line in (*heading, words if learned else "", shape) if line],
+            hint=[f"{kind} {title}", "operations: " + joined([n.label for n in unit.nodes if n.kind == "op"])],
+            is_frozen=bool(size) and frozen == size,
+        )
+
+    def _titles(self, unit: Unit) -> tuple[str, str]:
+        """Return the class and the name of a module."""
+        if unit.cluster is None:
+            return (self.network.kind if self.network else ""), "network"
+        cluster = self.clusters[unit.cluster]
+        return cluster.kind, cluster.title
+
+    def connect(self) -> None:
+        """Draw the arrows between what was drawn, and mark what was asked for."""
+        asked_for: set[str] = set()
+        arrows: dict[Arrow, None] = {}
+        trunk = trunk_of(self.nodes)
+        for node in self.nodes:
+            if self.twin.get(node.id, node.id) == node.id and node.id in self.shown_by:
+                target = self.shown_by[node.id]
+                for i in node.inputs:
+                    source = self.shown_by.get(self.twin.get(i, i))
+                    if source is not None and source != target:
+                        kind: ArrowKind = "parameter" if self.by_id[i].kind == "parameter" else "data"
+                        arrows[Arrow(source, target, kind, trunk.get(node.id) == i)] = None
+            if node.is_output:
+                asked_for.add(self.shown_by[self.twin.get(node.id, node.id)])
+        self.picture.arrows += arrows
+        for item in self.picture.items:
+            item.is_output = item.id in asked_for

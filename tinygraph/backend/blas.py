@@ -86,5 +86,5 @@ def _load(name: str) -> BlasLibrary | None:
         library.MKL_Set_Interface_Layer(0)  # integers of 32 bits
         library.MKL_Set_Threading_Layer(1)  # sequential
         return BlasLibrary(name, release, library, "{}_")
-    except (PackageNotFoundError, ImportError, OSError, AttributeError, StopIteration):
+    except (PackageNotFoundError, ImportError, OSError, AttributeError, StopIteration, TypeError):  # or too old
         return None

@@ -51,7 +51,8 @@ GEMV_TASK = 1 << 17  # elements of the matrix that a task of another product has
 MOST_TASKS = 16
 BRIEF = 1 << 13  # elements in a plan that takes some microseconds
 COLUMNS = 256  # of a task that adds up rows
-AT_A_TIME = 8192  # elements that NumPy converts at a time
+AT_A_TIME = 8192  # elements that NumPy converts at a time; older versions add up no more at a time either
+MOST_CONVERTED = 4 * AT_A_TIME
 ROUND = 16  # rows or columns of a task are a multiple of this
 
 
@@ -220,10 +221,13 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         return super().reduction(function, x, axis, y, keepdims, dtype)
 
     def _join_rows(self, function: np.ufunc, x: np.ndarray, rows: int, y: np.ndarray) -> None:
-        """Let records join the elements of each row; NumPy converts up to as many at a time as have room here."""
+        """Let records join the elements of each row, where NumPy does that in one loop."""
         length = x.size // rows
         loop = loop_of(function, f"{y.dtype.char}{y.dtype.char}->{y.dtype.char}")
-        if loop is None or y.dtype.char not in "fd" or (x.dtype != y.dtype and max(length, x.size // 4) > AT_A_TIME):
+        in_one_loop = length <= AT_A_TIME or (x.dtype == y.dtype and _long_rows_are_one_loop())
+        if loop is None or y.dtype.char not in "fd" or not in_one_loop:
+            return
+        if x.dtype != y.dtype and x.size > MOST_CONVERTED:
             return
         converted = self._converted(x, y.dtype)
         if converted is None:
@@ -578,6 +582,13 @@ def _leading(a: np.ndarray) -> int:
 
 def _is_plain(a: np.ndarray) -> bool:
     return bool(a.flags.c_contiguous and a.flags.aligned)
+
+
+@cache
+def _long_rows_are_one_loop() -> bool:
+    """Whether this NumPy adds up a long row in one go, by the bits of a sum."""
+    x = np.random.default_rng(0).standard_normal(4 * AT_A_TIME)
+    return bool(np.add.reduce(x) != sum(np.add.reduce(piece) for piece in x.reshape(4, AT_A_TIME)))
 
 
 @cache

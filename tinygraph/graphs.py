@@ -136,7 +136,7 @@ class Graph:
             without.
         depth : int, optional
             For the level "modules", which it implies: 0 is the network as one box, 1 (by default) has a box for each
-            of its modules, 2 opens these, and so on.
+            of its modules, 2 opens those that consist of modules, and so on.
         direction : {"down", "up", "right", "left"}
             Where the forward pass runs.
         theme : {"light", "dark", "print"}

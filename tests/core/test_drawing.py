@@ -243,10 +243,9 @@ def test_depth_opens_modules():
     g = tg.graph(net, input_shape=(None, 3))
     assert boxes(g, depth=0) == [["network", "Sequential", "23 parameters", "(B, 1)"]]
     assert [b[0] for b in boxes(g, depth=1)] == ["0  Sequential", "1  Dense"]
-    assert [b[0] for b in boxes(g, depth=2)] == ["0  Dense", "1  Dense"]
-    assert boxes(g, depth=3) == []
-    assert Counter(words(g, depth=3)) == Counter(words(g))  # all is open
-    assert picture(g, depth=100).items == picture(g, depth=3).items
+    assert sorted(b[0] for b in boxes(g, depth=2)) == ["0  Dense", "1  Dense", "1  Dense"]
+    assert [f.title for f in picture(g, depth=2).frames] == ["0 Sequential"]
+    assert picture(g, depth=100) == picture(g, depth=2)
 
 
 def test_the_loss_stays_outside_of_the_network():
@@ -275,11 +274,11 @@ def test_blocks_with_a_way_around_are_folded():
     g = tg.graph(net, input_shape=(None, 4))
     assert boxes(g)[0] == ["0 … 11  Residual  × 12", "20 parameters each", "(B, 4)"]  # noqa: RUF001
     opened = picture(g, depth=2)
-    assert [f.title for f in opened.frames] == ["× 12", "0 Residual", "12 Dense"]  # noqa: RUF001
+    assert [f.title for f in opened.frames] == ["× 12", "0 Residual"]  # noqa: RUF001
     x, inner, total = (next(i.id for i in opened.items if i.lines[0] == line) for line in ("x", "inner", "add"))
     ways = {(a.source, a.target) for a in opened.arrows}
     assert {(x, inner), (x, total), (inner, total)} <= ways
-    assert len(ways) == 7  # these, and the last layer
+    assert len(ways) == 4  # these, and to the last layer
 
 
 def test_the_same_without_modules_for_the_blocks():
@@ -477,6 +476,9 @@ def test_the_forward_pass_runs_in_the_direction(direction, axis, sign):
     places, _ = layout(g.to_dot(direction=direction))
     steps = [places[a.target][axis] - places[a.source][axis] for a in shown.arrows if a.is_trunk and a.kind == "data"]
     assert all(sign * step > 0 for step in steps)
+    for row in shown.rows:
+        across = [places[i][1 - axis] for i in row]
+        assert across in (sorted(across), sorted(across, reverse=True))  # rules outside, gradients by their parameters
 
 
 @pytest.mark.parametrize("level", LEVELS)

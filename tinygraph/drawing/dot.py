@@ -82,7 +82,9 @@ def digraph(picture: Picture, view: View) -> Any:
             boxes[i].subgraph(box)
     pairs = {(arrow.source, arrow.target) for arrow in picture.arrows}
     for arrow in picture.arrows:
-        drawing.edge(**_arrow(arrow, (arrow.source, arrow.target) in beside, theme))
+        drawing.edge(
+            **_arrow(arrow, (arrow.source, arrow.target) in beside, view.direction in ("right", "left"), theme)
+        )
     for row in picture.rows:
         for left, right in itertools.pairwise(row):
             if (right, left) not in pairs and (left, right) not in pairs:
@@ -159,8 +161,11 @@ def _item(item: Item, theme: Theme) -> dict[str, str]:
     return attributes | {"penwidth": "2"} if item.is_output else attributes
 
 
-def _arrow(arrow: Arrow, beside: bool, theme: Theme) -> dict[str, str]:
-    """Return the ends and the style of an arrow; `beside`: to something on its left in the same row."""
+def _arrow(arrow: Arrow, beside: bool, sideways: bool, theme: Theme) -> dict[str, str]:
+    """Return the ends and the style of an arrow; `beside`: to something on its left in the same row.
+
+    Where the picture runs `sideways`, dot keeps the order of a row if this ends in an arrow laid out in reverse.
+    """
     tail, head = arrow.source, arrow.target
     style: dict[str, str]
     if arrow.kind == "gradient":
@@ -170,6 +175,9 @@ def _arrow(arrow: Arrow, beside: bool, theme: Theme) -> dict[str, str]:
         style = {"constraint": "false", "style": "dashed", "color": theme.faint}
     elif arrow.kind == "pair":
         style = {"style": "dotted", "color": theme.faint}
+        if sideways:
+            style["dir"] = "back"
+            tail, head = head, tail
     elif arrow.kind == "parameter":
         style = {"color": theme.parameter[1]}
     elif arrow.kind == "prediction":

@@ -87,7 +87,8 @@ def taken_apart(nodes: Sequence[Node], clusters: Sequence[Cluster], network: Net
 def _chains_of_operations(
     nodes: Sequence[Node], clusters: Sequence[Cluster], network: Network | None, depth: int
 ) -> dict[int, Chain]:
-    """Return for every operation the units that it is in."""
+    """Return for every operation the units that it is in; a module without modules in it stays closed."""
+    around = {cluster.parent for cluster in clusters}
     paths: list[Chain] = []
     for cluster in clusters:
         paths.append((*(() if cluster.parent is None else paths[cluster.parent]), cluster.id))
@@ -97,8 +98,9 @@ def _chains_of_operations(
             path = () if node.cluster is None else paths[node.cluster]
             if depth == 0 and network is not None and node.id in network.nodes:
                 path = ("network",)
-            closed = path[: max(depth, 1)]
-            chains[node.id] = closed if closed and len(path) >= depth else (*closed, ("node", node.id))
+            inside = path[: max(depth, 1)]
+            is_closed = inside and (len(path) >= max(depth, 1) or inside[-1] not in around)
+            chains[node.id] = inside if is_closed else (*inside, ("node", node.id))
     return chains
 
 

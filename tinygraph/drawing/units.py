@@ -45,7 +45,7 @@ def users_of(nodes: Sequence[Node]) -> dict[int, list[int]]:
 
 
 def taken_apart(nodes: Sequence[Node], clusters: Sequence[Cluster], network: Network | None, depth: int) -> list[Unit]:
-    """Return the outermost units of a graph, in order of computation.
+    """Return the outermost units of a graph: leaves that are used several times, then in order of computation.
 
     Parameters
     ----------
@@ -81,6 +81,8 @@ def taken_apart(nodes: Sequence[Node], clusters: Sequence[Cluster], network: Net
     for node in nodes:
         if node.kind != "op" and node.id not in placed:  # it was asked for, and no operation uses it
             place(node, (("node", node.id),))
+    for unit in units.values():  # what repeats use in common stands before them, not in the first
+        unit.parts.sort(key=lambda part: part.nodes[-1].kind == "op" or len(users[part.nodes[-1].id]) < 2)
     return units[()].parts
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ..backend import Array
 from ..backend.blas import BlasLibrary
 from ..backend.random import mask_bits
+from .float_errors import FloatErrors
 from .kernels_numpy import NumpyCodeGenerator, Product
 from .memory import TILE, Layout, in_order
 from .native import SCRATCH, Machine, loop_of
@@ -116,7 +117,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         word = ctypes.c_int64
         begin, end, control = word(0), word(count), word(self.machine.control.ctypes.data)
         start = word(table.ctypes.data)
-        machine, mask_now = self.machine, self.machine.errors.mask
+        machine, errors, functions = self.machine, self.machine.errors, self._functions
         is_brief = sum(max(v.size for v in (*i.inputs, i.output)) for i in self.program.instructions) < BRIEF
 
         def replay() -> None:
@@ -126,33 +127,17 @@ class NativeCodeGenerator(NumpyCodeGenerator):
                 return
             if is_brief:
                 native = machine.run_briefly or native
-            mask = mask_now()
+            mask = errors.mask()
             k = native(start, begin, end, control, mask)
             while k != count:
                 if k < 0:
-                    k = self._tell_errors(table, -1 - k)
+                    k = _tell_errors(errors, functions, table, -1 - k)
                 else:
                     step, k = steps[k]
                     step()
                 k = native(start, k, end, control, mask)
 
         return replay
-
-    def _tell_errors(self, table: np.ndarray, k: int) -> int:
-        """Tell the floating-point errors of the records that are done together from the k-th on; return what is next.
-
-        Raises
-        ------
-        FloatingPointError
-            If NumPy would.
-        """
-        after = k + int(table[k, Field.SPAN])
-        met = [(int(row[Field.STATUS]), self._functions[row[Field.NAME]]) for row in table[k:after]]
-        table[k:after, Field.STATUS] = 0
-        for status, name in met:
-            if status:
-                self.machine.errors.tell(status, name)
-        return after
 
     # -- single calls ------------------------------------------------------------------------------------
 
@@ -360,6 +345,23 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         if v not in self._tiles:
             self._tiles[v] = np.empty((self.machine.threads, size), v.dtype)
         return self._tiles[v]
+
+
+def _tell_errors(errors: FloatErrors, functions: Sequence[str], table: np.ndarray, k: int) -> int:
+    """Tell the floating-point errors of the records that are done together from the k-th on; return what is next.
+
+    Raises
+    ------
+    FloatingPointError
+        If NumPy would.
+    """
+    after = k + int(table[k, Field.SPAN])
+    met = [(int(row[Field.STATUS]), functions[row[Field.NAME]]) for row in table[k:after]]
+    table[k:after, Field.STATUS] = 0
+    for status, name in met:
+        if status:
+            errors.tell(status, name)
+    return after
 
 
 class _BoundProduct:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from .errors import DataError, ShapeError
 from .leaves import as_tensor
 from .mode import mode
 from .operators import Operand
-from .ops.elementwise import where
+from .ops.indexing import OneHot
 from .ops.shape import reshape, stack
 from .tensors import Tensor
 
@@ -136,11 +135,8 @@ class ClassLabels(Labels):
         indices = as_tensor(target, output)
         if indices.shape != output.shape[:1]:
             raise ShapeError(f"cross_entropy: expected {output.shape[0]} class indices, got shape {indices.shape}")
-        columns = Tensor(output.backend.xp.arange(classes), output.backend)
-        places = indices[:, None].astype(columns.dtype)
-        vectors = (places == columns).astype(output.dtype)
         # what is not read on the host cannot be refused here: the loss of a class out of range is NaN, not 0
-        return where(places >= 0, where(places < classes, vectors, math.nan), math.nan)
+        return OneHot(classes, output.dtype.name)(indices)
 
     @staticmethod
     def check_indices(indices: np.ndarray, classes: int, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -187,6 +188,27 @@ def _indices(value: Any, x: Tensor) -> tuple[Tensor, np.ndarray | None]:
 
 
 @applies(Index)
+@dataclass(frozen=True)
+class OneHot(Op):
+    """Class indices as basis vectors (65.125); those outside 0 to ``classes - 1`` give NaN."""
+
+    rule = "no gradient"
+    differentiable = False
+    classes: int
+    dtype: str
+
+    @property
+    def label(self) -> str:
+        """The name with the number of classes."""
+        return f"{self.name}({self.classes})"
+
+    def forward(self, xp: Any, indices: Array, out: Array | None = None) -> Array:
+        places = xp.reshape(indices, (*indices.shape, 1)).astype("int64")
+        vectors = xp.equal(places, xp.arange(self.classes)).astype(self.dtype)
+        known = xp.where(xp.less(places, self.classes), vectors, math.nan)
+        return xp.where(xp.greater_equal(places, 0), known, math.nan)
+
+
 def take(x: Operand, indices: Operand, axis: int = 0) -> Tensor:
     """Return the elements of `x` at `indices` along `axis`; an index may repeat.
 

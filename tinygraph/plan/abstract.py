@@ -304,6 +304,9 @@ class Functions:
     def full_like(self, x: AbstractArray, number: float) -> AbstractArray:
         return self._new(constant(self.build.backend, np.full(x.shape, number, x.dtype)))
 
+    def arange(self, n: int) -> AbstractArray:
+        return self._new(constant(self.build.backend, np.arange(n)))
+
     def zeros_like(self, x: AbstractArray) -> AbstractArray:
         return self.full_like(x, 0)
 

@@ -378,7 +378,9 @@ def kernel_text(pieces: Sequence[Piece]) -> tuple[str, int, list[Array]]:
         names = []
         for a in piece.arrays:
             key = a.data.ptr, C_TYPES[a.dtype]
-            names.append(pointers.setdefault(key, (a, f"p{len(pointers)}"))[1])
+            longest, name = pointers.get(key, (a, f"p{len(pointers)}"))
+            pointers[key] = (max(longest, a, key=touched), name)  # places are shared by values of several lengths
+            names.append(name)
         body = piece.text(names, threads, alone)
         lines += body if alone else ["__syncthreads();"] * (n > 0) + ["{", *indented(body), "}"]
     spans = [sum(abs(s) * n for s, n in zip(strides_of(a), a.shape, strict=True)) for p in pieces for a in p.arrays]

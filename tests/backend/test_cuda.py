@@ -69,6 +69,20 @@ def test_reductions(kind, shape, axis):
     assert is_captured(plan)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((5, 3, 0), (1, 2)), ((5, 0, 3), (1, 2)), ((0, 4), 0), ((5, 3, 0), 2)])
+def test_nothing_adds_up_to_zero_and_is_divided_by_nothing(shape, axis, monkeypatch):
+    sources = []
+    make = host_cuda.RawModule.__init__
+    monkeypatch.setattr(
+        host_cuda.RawModule, "__init__", lambda self, code, **k: sources.append(code) or make(self, code)
+    )
+    got, plan = replayed(lambda t: tg.sum(t, axis) * 2.0 + 1.0, np.ones(shape))
+    np.testing.assert_array_equal(got, np.ones(np.sum(np.ones(shape), axis).shape))
+    assert is_captured(plan)
+    assert sources
+    assert not [text for source in sources for text in ("/ 0;", "% 0;", "/ 0 ") if text in source]
+
+
 @pytest.mark.parametrize("turn", [lambda t: t.T, lambda t: t[::-1], lambda t: t[:, 1:4]])
 def test_reductions_of_views(turn):
     x = data(9, 6)

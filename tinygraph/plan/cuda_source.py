@@ -220,7 +220,7 @@ class Reduce(Piece):
 
     def _lie_along(self) -> bool:
         """Whether neighbours in memory are reduced together, in the array that is largest."""
-        if self.r == 1 or not self.inner_arrays:
+        if self.r < 2 or not self.inner_arrays:
             return False
         axes = Axes(self.reduced, [strides_of(a)[len(self.kept) :] for a in self.inner_arrays], "r")
         sizes = [touched(a) for a in self.inner_arrays]
@@ -336,6 +336,8 @@ class Axes:
     def __init__(self, shape: tuple[int, ...], strides: Sequence[tuple[int, ...]], number: str) -> None:
         self.number = number
         self.axes: list[tuple[int, tuple[int, ...]]] = []
+        if not math.prod(shape):
+            return  # nothing is counted, and no remainder taken
         for a, n in enumerate(shape):
             steps = tuple(s[a] for s in strides)
             if n == 1:

@@ -5,6 +5,10 @@ mistakes a user can mend into one line; each also derives from the built-in erro
 which knows nothing of tinygraph catches what it expects.
 """
 
+from __future__ import annotations
+
+import threading
+
 __all__ = ["AnomalyError", "ArgumentError", "BackendError", "CompileError", "DTypeError", "DataError"]
 __all__ += ["GradientError", "GraphError", "IndexRangeError", "RenderError", "ShapeError", "TinygraphError"]
 
@@ -39,6 +43,26 @@ class GraphError(TinygraphError, RuntimeError):
 
 class CompileError(GraphError):
     """A function that a recording cannot stand for: it reads values on the host, or keeps what it computes."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        if refusals.made is not None:
+            refusals.made.append(self)
+
+
+class Refusals(threading.local):
+    """The errors that were made while a thread records a function, which may catch them and go on.
+
+    Attributes
+    ----------
+    made : list of CompileError or None
+        None while nothing is recorded.
+    """
+
+    made: list[CompileError] | None = None
+
+
+refusals = Refusals()
 
 
 class AnomalyError(TinygraphError, FloatingPointError):

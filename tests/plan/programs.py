@@ -4,6 +4,8 @@ A program is a module of its own: it defines `f`, which is called `CALLS` times,
 
 - `args`, a function from the number of the call to the arguments; without it `f` is given `x`,
 - `state`, a function that returns what else is to be compared after every call,
+- `undo`, a function that puts back what no other program should find changed, besides the environment, the current
+  folder, builtins, `sys.argv`, `sys.path` and the settings in `tinygraph.plan.outside`, which are put back anyway,
 - `tell`, a function of the results of all calls, true if they are right: for what no two runs share, such as clocks.
 
 Where it compiles something itself, a decorated method say, it does so by `compiled` and sets ``by_itself = True``.
@@ -11,9 +13,12 @@ A change is a text as well, run in the program's namespace between calls, with `
 """
 
 import asyncio
+import builtins
 import inspect
 import linecache
+import os
 import sys
+import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -24,6 +29,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph.errors import CompileError, GraphError
+from tinygraph.plan.outside import SETTINGS
 
 CALLS = 6
 CHANGES = {2: 1, 4: 2}  # before call 2 comes change 1: every plan is replayed before it can be stale
@@ -94,16 +100,40 @@ def _module(name, source, compiled):
     """The names of a program, in a module that can be imported as long as this lasts."""
     module = types.ModuleType(f"program_{abs(hash((name, source)))}")
     space = vars(module)
-    space.update(compiled=compiled, args=lambda k: (space["x"],), state=lambda: None, tell=None)
+    space.update(compiled=compiled, args=lambda k: (space["x"],), state=lambda: None, tell=None, undo=lambda: None)
     sys.modules[module.__name__] = module
+    with _as_before():
+        try:
+            exec(PRELUDE, space)
+            exec(_code(source, f"<{name}>"), space)
+            yield space
+        finally:
+            space["undo"]()
+            del sys.modules[module.__name__]
+            if hasattr(space.get("file"), "close"):
+                space["file"].close()
+
+
+@contextmanager
+def _as_before():
+    """A ``with`` block after which the process is set as it was."""
+    environment, folder, lists = dict(os.environ), os.getcwd(), [(x, list(x)) for x in (sys.argv, sys.path)]
+    names = dict(vars(builtins))
+    settings = [(setting, setting.get()) for setting in set(SETTINGS.values())]
     try:
-        exec(PRELUDE, space)
-        exec(_code(source, f"<{name}>"), space)
-        yield space
+        yield
     finally:
-        del sys.modules[module.__name__]
-        if hasattr(space.get("file"), "close"):
-            space["file"].close()
+        vars(builtins).update(names)
+        for name in set(vars(builtins)) - set(names):
+            delattr(builtins, name)
+        for x, before in lists:
+            x[:] = before
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        time.tzset()
+        for setting, value in settings:
+            setting.put(value)
 
 
 def _code(text, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from .aliases import overlap, owner
 from .arenas import Arenas
 from .arguments import Arguments, array_of
 from .guards import Guards
+from .number_inputs import NUMBERS
 from .plan import Plan
 from .program import Program, Value
 from .trace import Given, GradientNotMaterialized, Output, Trace, View
@@ -74,9 +76,11 @@ class CacheEntry:
         self.specs, self.repeats, self.keywords = arguments.specs, arguments.repeats, arguments.keywords
         self.open_numbers = tuple(open_numbers)
         self.tokens = self._with_open_numbers(tree.tokens)
+        self.out_given, self.out_kept, self.out_copied = trace.out_given, trace.out_kept, trace.out_copied
         self.out_tree, self.out_leaves = trace.out_tree, trace.out_leaves
         self.only_one = self.out_tree.tokens == [LEAF]
         self.backend, self.recording = current(), mode.recording
+        self.identical = trace.identical
         self.bound = [(n, leaves[n]) for n in bound]
         position = dict(zip(trace.inputs, trace.positions, strict=True))
         for t, v in zip(trace.inputs, trace.arguments, strict=True):
@@ -170,8 +174,13 @@ class CacheEntry:
             or current() is not self.backend
         ):
             return False
+        if self.number_values and not self._are_numbers(arguments):
+            return False
         for n, leaf in self.bound:
             if leaves[n] is not leaf:
+                return False
+        for n, x in self.identical:
+            if arguments.tree.parts[n].origin is not x:
                 return False
         for n in self._free:
             x = leaves[n]
@@ -190,6 +199,14 @@ class CacheEntry:
             if not _same_grad(_at(target, leaves)._grad, before):
                 return False
         return self.guards.check()
+
+    def _are_numbers(self, arguments: Arguments) -> bool:
+        """Whether arithmetic with the numbers among the arguments raises no error, which the function may catch."""
+        numbers = {n: arguments.tree.parts[n] for n in self.open_numbers}
+        try:
+            return all(isinstance(number.compute(numbers), NUMBERS) for number, _ in self.number_values)
+        except ArithmeticError:
+            return False
 
     def replay(self, arguments: Arguments) -> Any:
         """Compute the results for these arguments."""
@@ -233,7 +250,11 @@ class CacheEntry:
             return results[0]
         made: dict[int, Any] = {}
         out = (self._result(x, results, leaves, made) for x in self.out_leaves)
-        return self.out_tree.filled(out)[0]
+        if not (self.out_given or self.out_kept or self.out_copied):
+            return self.out_tree.filled(out)[0]
+        copied = {n: copy(x) for n, x in self.out_copied}
+        given = {n: arguments.tree.parts[position].origin for n, position in self.out_given}
+        return self.out_tree.filled(out, copied, {**self.out_kept, **given})[0]
 
     def _result(self, x: Any, results: list[Tensor], leaves: list[Any], made: dict[int, Any]) -> Any:
         """Return one of the results: computed, given, a view of one of these, or a leaf from outside."""

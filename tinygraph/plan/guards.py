@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any
 
-from .places import MISSING, Read, members, same
-from .reads import count_without_mode
+from .places import MISSING, Read, members
+from .reads import count_without_cache, count_without_mode
 
 CHECKS = {  # when to look closer, by the kind of a read: the cheapest comparison that can tell
     "item": "H{n}[{key!r}] is not V{n}",
@@ -58,7 +58,7 @@ class Guards:
     def _same(self, n: int) -> bool:
         """Look closer at one read; an equal number in the place of another is as good from now on."""
         value = self.reads[n].now()
-        if not same(value, self._space[f"V{n}"]):
+        if not self.reads[n].alike(value, self._space[f"V{n}"]):
             return False
         self._space[f"V{n}"] = value
         return True
@@ -70,6 +70,8 @@ def _condition(n: int, read: Read) -> str:
         return f"{read.key!r} in H{n}"
     if read.key is count_without_mode:
         return f"len(H{n}) - ('training' in H{n}) != {read.value}"
+    if read.key is count_without_cache:
+        return f"len(H{n}) - ('__slotnames__' in H{n}) != {read.value}"
     if read.value is MISSING or read.kind not in CHECKS:
         return f"not same({n})"
     if read.kind == "members" and not read.value:

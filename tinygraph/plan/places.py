@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextvars
+import functools
 import types
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .generators import GENERATORS, set_state
+from .outside import Setting
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
 
@@ -57,7 +59,13 @@ class Read:
 
     def changed(self) -> bool:
         """Whether it is no longer what it was."""
-        return not same(self.now(), self.value)
+        return not self.alike(self.now(), self.value)
+
+    def alike(self, a: Any, b: Any) -> bool:
+        """Whether it makes no difference which of two values is there."""
+        if self.kind == "content" and isinstance(a, np.ndarray | np.void) and isinstance(b, type(a)):
+            return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+        return same(a, b)
 
     def restore(self) -> None:
         """Put back what was there, as far as this is possible."""
@@ -78,8 +86,15 @@ class Read:
             _refill(holder, value)
         elif self.kind == "content" and isinstance(holder, np.ndarray) and holder.shape == value.shape:
             holder[...] = value
+        elif self.kind == "content" and isinstance(holder, np.void):
+            for field in holder.dtype.names or ():
+                holder[field] = value[field]
         elif isinstance(holder, contextvars.ContextVar):
             holder.set(value)
+        elif isinstance(holder, Setting):
+            holder.put(value)
+        elif isinstance(holder, functools._lru_cache_wrapper):
+            holder.cache_clear()
         elif isinstance(holder, GENERATORS):
             set_state(holder, value)
 
@@ -95,18 +110,14 @@ def same(a: Any, b: Any) -> bool:
         return bool(a.hex() == b.hex())
     if kind in (int, bool, str, bytes, np.dtype):
         return bool(a == b)
-    if kind is frozenset:  # 1, 1.0 and True are equal
-        return {(type(x), x) for x in a} == {(type(x), x) for x in b}
     if kind is complex:
         return repr(a) == repr(b)
-    if kind is tuple:
+    if kind in (tuple, frozenset):  # a frozenset has an order too, in which it is gone through
         return len(a) == len(b) and all(map(same, a, b))
     if kind is types.MethodType:
         return a.__func__ is b.__func__ and a.__self__ is b.__self__
-    if isinstance(a, np.generic):
+    if isinstance(a, np.generic) and not isinstance(a, np.void):  # which can be written to
         return bool(a.dtype == b.dtype and a.tobytes() == b.tobytes())
-    if isinstance(a, np.ndarray):  # a content
-        return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
     return False
 
 
@@ -119,18 +130,18 @@ def cell_value(cell: types.CellType) -> Any:
 
 
 def members(x: Any) -> tuple[Any, ...]:
-    """Return what is in a container, of dicts keys and values."""
+    """Return what is in a container, in its order, of dicts keys and values."""
     if isinstance(x, dict | types.MappingProxyType):
         if isinstance(x, dict) and not isinstance(x, collections.OrderedDict):  # which has an order of its own
             return (*dict.keys(x), *dict.values(x))
         return (*x.keys(), *x.values())
-    if isinstance(x, set | frozenset):
-        return (frozenset(x),)
     return tuple(list.__iter__(x)) if isinstance(x, list) else tuple(x)
 
 
 def content(x: Any) -> Any:
     """Return a copy of what is in an array or a buffer."""
+    if isinstance(x, np.void):
+        return x.copy()
     return np.array(x, subok=False) if isinstance(x, np.ndarray) else bytes(x)
 
 
@@ -141,7 +152,7 @@ def _refill(x: Any, old: tuple[Any, ...]) -> None:
         dict.update(x, zip(old[:half], old[half:], strict=True))
     elif isinstance(x, set):
         x.clear()
-        x.update(*old)
+        x.update(old)
     elif isinstance(x, list):
         list.__setitem__(x, slice(None), old)
     elif isinstance(x, collections.deque):

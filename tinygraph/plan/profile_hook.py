@@ -19,11 +19,7 @@ class Profiled:
         sys.setprofile(self.function)
 
     def __exit__(self, *exception: object) -> None:
-        sys.setprofile(None)
-        if callable(self._before):
-            sys.setprofile(self._before)
-        elif hasattr(self._before, "enable"):  # Python's own profiler
-            self._before.enable()
+        _go_on(self._before)
 
 
 class Unprofiled:
@@ -34,4 +30,13 @@ class Unprofiled:
         sys.setprofile(None)
 
     def __exit__(self, *exception: object) -> None:
-        sys.setprofile(self._before)
+        _go_on(self._before)
+
+
+def _go_on(before: Any) -> None:
+    """Set what was the profile function before."""
+    sys.setprofile(None)
+    if callable(before):
+        sys.setprofile(before)
+    elif hasattr(before, "enable"):  # Python's own profiler
+        before.enable()

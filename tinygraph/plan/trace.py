@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from ..backend import Array, Backend, current
 from ..backend.conversion import find_dtype
 from ..backend.random import seeding
-from ..errors import CompileError, GraphError
+from ..errors import CompileError, GraphError, refusals
 from ..mode import mode
 from ..op import Gradients, Op
 from ..ops.elementwise import Cast, astype
@@ -30,7 +31,7 @@ from .places import Read
 from .profile_hook import Profiled, Unprofiled
 from .program import Instruction, Program, Value, is_ours
 from .reads import Reads
-from .trees import LEAF, Tree
+from .trees import LEAF, MUTABLE, Branch, Tree, keeps_state, tells_identity
 
 
 class GradientNotMaterialized(GraphError):
@@ -105,6 +106,10 @@ class Trace(Watcher):
         self.out_leaves: list[Any] = []  # for each leaf in it an `Output`, a `Given`, a `View`, or a leaf from outside
         self.number_values: dict[tuple[int, np.dtype[Any]], tuple[NumberInput, Value]] = {}
         self.checks: list[tuple[int, Callable[[np.ndarray], None]]] = []  # of arguments, by their positions
+        self.out_given: list[tuple[int, int]] = []  # objects in the result, by position, that are arguments: theirs
+        self.out_kept: dict[int, Any] = {}  # that were there before
+        self.out_copied: list[tuple[int, Any]] = []  # of which each call returns a copy
+        self.identical: list[tuple[int, Any]] = []  # objects among the arguments, by position, that must be the same
         self.bind: set[int] = set()  # positions of arguments that the function also reaches or changes as leaves
         self.reached: list[Tensor] = []  # the leaves that live on, all of those that share memory
         self.backend: Backend | None = None
@@ -158,14 +163,24 @@ class Trace(Watcher):
             elif id(leaf) not in stand_ins:
                 stand_ins[id(leaf)] = self._argument(leaf, path)
                 self.positions.append(position)
-        roots = tree.filled((stand_ins[id(leaf)] for leaf in tree.leaves), numbers)
+        kept = tree.without_leaves(numbers or ())
+        roots = tree.filled((stand_ins[id(leaf)] for leaf in tree.leaves), numbers, kept)
         before = Tree(roots)
         given, named = arguments.split(roots)
-        objects = [(x, "an argument") for x in tree.fixed()]
+        objects = [(x, "an argument") for x in (*tree.fixed(), *kept.values())]
         self._reads = Reads([(function, getattr(function, "__name__", "the function")), *objects], Unguarded)
-        with watching(self), Profiled(self._reads.sees):
-            result = function(*given, **named)
-        check_unchanged(before, Tree(roots), names)
+        outer, refusals.made = refusals.made, []
+        try:
+            with watching(self), Profiled(self._reads.sees):
+                result = function(*given, **named)
+            if not refusals.made:
+                check_unchanged(before, Tree(roots), names)
+        finally:
+            refused, refusals.made = refusals.made, outer
+            if refused:  # whatever the function made of it
+                self._reads.put_back()
+                raise refused[0] from None
+        self._find_identical(tree, kept, roots, tree.paths(names))
         if inspect.isgenerator(result) or inspect.iscoroutine(result) or inspect.isasyncgen(result):
             kind = type(result).__name__
             if not inspect.isasyncgen(result):
@@ -173,8 +188,55 @@ class Trace(Watcher):
             raise CompileError(f"compile: the function returns a {kind}, which runs only once: return tensors")
         self.known, self.unseen = self._reads.tensors(), self._reads.unseen
         self.guarded = self._reads.finish({id(a) for a in (r() for r, _ in self._adopted) if a is not None})
+        self._returns_objects(result, tree, Tree(roots))
         self._outcome(result)
         self._find_bound(bound)
+
+    def _find_identical(self, tree: Tree, kept: Mapping[int, Any], roots: Sequence[Any], paths: list[str]) -> None:
+        """Find the objects among the arguments of which the function asks whether they are another object.
+
+        Raises
+        ------
+        CompileError
+            If one of them holds tensors or arrays, and so was made anew around what stands for these.
+        """
+        if not self._reads.compared_names and not any(isinstance(p, Branch) for p in tree.parts):
+            return
+        for position, (part, given) in enumerate(zip(tree.parts, Tree(roots).parts, strict=True)):
+            if isinstance(part, Branch):
+                asked = re.split(r"[.\[]", paths[position])[-1] in self._reads.compared_names
+                asked |= id(given.origin) in self._reads.compared
+                if asked and position not in kept:
+                    raise CompileError(
+                        f"compile: the function asks whether its argument {paths[position]!r} is another object, but "
+                        "what holds tensors is made anew for it; pass a flag instead"
+                    )
+                if asked or (position in kept and tells_identity(part.kind)):
+                    self.identical.append((position, part.origin))
+
+    def _returns_objects(self, result: Any, given: Tree, inside: Tree) -> None:
+        """Find the objects in a result that are arguments, were there before, or must be others at each call.
+
+        Raises
+        ------
+        CompileError
+            If one keeps state of its own that a replay cannot make anew.
+        """
+        positions = {id(p.origin): n for n, p in enumerate(inside.parts) if isinstance(p, Branch)}
+        for n, part in enumerate(Tree([result]).parts):
+            x = part.origin if isinstance(part, Branch) else part
+            if isinstance(part, Branch) and id(x) in positions:
+                self.out_given.append((n, positions[id(x)]))
+            elif self._reads.was_there(x):
+                if isinstance(part, Branch):
+                    self.out_kept[n] = x
+            elif isinstance(x, MUTABLE):
+                self.out_copied.append((n, x))
+            elif hasattr(type(x), "__next__") or keeps_state(x):
+                raise CompileError(
+                    f"compile: the function returns a {type(x).__name__} that it makes, which would be the same in "
+                    "every call: return tensors, and make it outside"
+                )
 
     def _argument(self, given: Any, name: str) -> Tensor:
         dtype = find_dtype(given.dtype, f"compile: the argument {name!r}")
@@ -240,7 +302,10 @@ class Trace(Watcher):
             with Unprofiled():
                 return self._record(op, inputs)
         self._reads.check_draws()
+        made = len(refusals.made or ())
         data = self._record(op, inputs)
+        if refusals.made is not None:
+            del refusals.made[made:]  # of tries that did without
         self._reads.renew_draws()
         return data
 
@@ -477,6 +542,9 @@ class Trace(Watcher):
                 results[t] = View(source, () if base is value else self._seen_from(value)[1])
         self.out_leaves = [results.get(t, t) if isinstance(t, Tensor) else t for t in self.out_tree.leaves]
         self.out_tree.leaves.clear()  # nothing of the run lives on
+        for part in self.out_tree.parts:
+            if isinstance(part, Branch):
+                part.origin = None
         for leaf, access in self.grads.items():
             if isinstance(leaf._grad, Tensor) and access.read_first:
                 self.grad_outputs.append((leaf, self.value(leaf._grad)))

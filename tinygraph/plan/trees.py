@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
+import dis
 from array import array
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from types import BuiltinFunctionType, MethodType, NoneType, SimpleNamespace
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, NoneType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -31,6 +32,7 @@ PLAIN = (int, str, bool, bytes, NoneType)  # types of which equal objects are th
 WRITTEN = (Fraction, Decimal, date, datetime, time, timedelta)  # types of which objects of one text are the same
 BUFFERS = (bytearray, array, memoryview)
 CONTAINERS = (list, tuple, dict, deque)
+MUTABLE = (set, bytearray, array)  # which do not branch
 
 
 class Same:
@@ -59,9 +61,7 @@ def key_of(x: Any) -> Hashable:
         return kind, x.real.hex(), x.imag.hex()
     if isinstance(x, np.generic | np.ndarray) and not x.dtype.hasobject:
         return kind, x.dtype.str, x.shape, x.tobytes()
-    if kind in (set, frozenset):
-        return kind, frozenset(map(key_of, x))
-    if kind is tuple:
+    if kind in (tuple, set, frozenset):
         return kind, *map(key_of, x)
     if kind in (range, slice):
         return kind, key_of(x.start), key_of(x.stop), key_of(x.step)
@@ -82,12 +82,18 @@ class Branch:
     Parameters
     ----------
     x : object
+
+    Attributes
+    ----------
+    origin : object
+        That object, as long as it is needed.
     """
 
-    __slots__ = ("attributes", "extra", "items", "keys", "kind")
+    __slots__ = ("attributes", "extra", "items", "keys", "kind", "origin")
 
     def __init__(self, x: Any) -> None:
         kind = self.kind = type(x)
+        self.origin: Any = x
         self.keys = tuple(x) if isinstance(x, dict) else None
         self.items = len(x) if isinstance(x, CONTAINERS) else 0
         self.attributes: tuple[str, ...] = ()
@@ -157,6 +163,21 @@ def branches(x: Any) -> bool:
     return isinstance(x, (*CONTAINERS, SimpleNamespace)) or (dataclasses.is_dataclass(x) and not isinstance(x, type))
 
 
+def keeps_state(x: Any) -> bool:
+    """Whether an object is a function with variables of an enclosing one that it may change."""
+    if not isinstance(x, FunctionType) or not x.__closure__:
+        return False
+    inside = (cell.cell_contents for cell in x.__closure__ if cell != CellType())
+    outer = x.__code__.co_freevars
+    sets = any(i.opname == "STORE_DEREF" and i.argval in outer for i in dis.get_instructions(x.__code__))
+    return sets or any(isinstance(held, (list, dict, deque, *MUTABLE)) for held in inside)
+
+
+def tells_identity(kind: type) -> bool:
+    """Whether objects that branch are equal only to themselves, so that they may be looked for in a list or dict."""
+    return dataclasses.is_dataclass(kind) and kind.__eq__ is object.__eq__
+
+
 class Tree:
     """Arguments or results.
 
@@ -208,26 +229,41 @@ class Tree:
             else:
                 within.discard(inside.pop()[0])
 
-    def filled(self, leaves: Iterator[Any], instead: Mapping[int, Any] | None = None) -> list[Any]:
-        """Return the roots with these leaves, in their order; `instead` has others for fixed objects, by position."""
+    def filled(
+        self,
+        leaves: Iterator[Any],
+        instead: Mapping[int, Any] | None = None,
+        kept: Mapping[int, Any] | None = None,
+    ) -> list[Any]:
+        """Return the roots with these leaves, in their order.
+
+        Parameters
+        ----------
+        leaves : iterator
+        instead : dict of int to object, optional
+            Others for fixed objects, by position.
+        kept : dict of int to object, optional
+            What takes the place of an object that branches, by position; others are made anew.
+        """
         roots: list[Any] = []
-        unfinished: list[tuple[Branch | None, list[Any]]] = [(None, roots)]
+        unfinished: list[tuple[Branch | None, list[Any], int]] = [(None, roots, -1)]
         for position, (token, part) in enumerate(zip(self.tokens, self.parts, strict=True)):
             if token is LEAF:
                 x = next(leaves)
             elif part.__class__ is Branch:
-                unfinished.append((part, []))
+                unfinished.append((part, [], position))
                 x = None
             else:
                 x = part if instead is None else instead.get(position, part)
             if part.__class__ is not Branch:
                 unfinished[-1][1].append(x)
             while True:
-                branch, items = unfinished[-1]
+                branch, items, place = unfinished[-1]
                 if branch is None or len(items) < branch.size:
                     break
                 unfinished.pop()
-                unfinished[-1][1].append(branch.made_of(items))
+                is_kept = kept is not None and place in kept
+                unfinished[-1][1].append(kept[place] if is_kept else branch.made_of(items))  # type: ignore[index]
         return roots
 
     def paths(self, names: Iterable[str]) -> list[str]:
@@ -244,6 +280,26 @@ class Tree:
             if isinstance(part, Branch):
                 inside.append(part.names(path))
         return result
+
+    def without_leaves(self, others: Collection[int] = ()) -> dict[int, Any]:
+        """Return the objects that branch and hold no leaf and none of the `others`, by their positions."""
+        found: dict[int, Any] = {}
+        inside: list[list[int]] = []  # the position of a branch, and how many of its branches are to come
+        for position, (token, part) in enumerate(zip(self.tokens, self.parts, strict=True)):
+            if part.__class__ is Branch:
+                found[position] = part.origin
+                if part.size:
+                    inside.append([position, part.size])
+                    continue
+            elif token is LEAF or position in others:
+                for outer, _ in inside:
+                    found.pop(outer, None)
+            while inside:
+                inside[-1][1] -= 1
+                if inside[-1][1]:
+                    break
+                inside.pop()
+        return found
 
     def fixed(self) -> Iterator[Any]:
         """Yield the objects that are neither leaves nor branches."""

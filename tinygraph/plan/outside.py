@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import decimal
 import locale
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,8 +102,8 @@ def _set_precision(value: tuple[Any, ...]) -> None:
 
 
 def _set_filters(filters: tuple[Any, ...]) -> None:
+    warnings.resetwarnings()  # so that what was warned of before is forgotten, as `warnings.filterwarnings` does
     warnings.filters[:] = filters  # type: ignore[index]
-    getattr(warnings, "_filters_mutated", getattr(warnings, "_filters_mutated_lock_held", os.getpid))()
 
 
 NUMPY_ERRORS = Setting(

@@ -13,7 +13,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import losses, nn
 from tinygraph.drawing import LEVELS, View, dot, renderers
-from tinygraph.drawing.draw import picture_of
+from tinygraph.drawing.output import picture_of
 from tinygraph.drawing.themes import THEMES
 from tinygraph.models import autoencoder, fully_connected, multitask, siamese, transfer
 

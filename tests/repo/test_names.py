@@ -14,8 +14,8 @@ import pytest
 import tinygraph as tg
 
 pytestmark = pytest.mark.host
-SUBPACKAGES = ("backend", "data", "models", "nn", "ops", "plan", "tools", "train")
-EXTRAS = {"tinygraph.plan.machine": "numba"}  # modules that import what an extra brings
+SUBPACKAGES = ("backend", "data", "drawing", "models", "nn", "ops", "optim", "plan", "tools", "train")
+EXTRAS = {"tinygraph.plan.machine": "numba", "tinygraph.sklearn": "sklearn"}  # modules that import what an extra brings
 PACKAGES = ["tinygraph", *(f"tinygraph.{name}" for name in SUBPACKAGES)]
 
 

@@ -5,7 +5,7 @@ What is drawn is decided in `levels.py` and `modules.py`, which make a `Picture`
 `renderers.py` has it painted.
 """
 
-from .draw import draw, render, to_dot
+from .output import draw, render, to_dot
 from .view import LEVELS, View
 
 __all__ = ["LEVELS", "View", "draw", "render", "to_dot"]

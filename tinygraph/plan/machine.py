@@ -147,7 +147,7 @@ ask = _caller(1, "i")
 (CLAIM, REGION, IS_APART, DONE, STOPPED, WAIT, POST, SEMAPHORE) = (8 * int(c) for c in list(Control)[:8])
 (HELPERS, BUSY, YIELD, REST, NEXT_REST, MASK, TEST, CLEAR, SCRATCH) = (8 * int(c) for c in list(Control)[8:])
 COUNT_BITS, COUNT_MASK = 22, (1 << 22) - 1
-PATIENT = 4000  # looks at whether the last task is done, before the processor is left to others
+PATIENT = 60000  # looks at whether the last task is done, before the processor is left to others
 PHILOX = tuple(  # two multipliers, and what is added to the key in each round
     n - (1 << 64) for n in (0xD2E7470EE14C6C93, 0xCA5A826395121157, 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 )

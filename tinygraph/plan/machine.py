@@ -95,34 +95,17 @@ def _caller(count: int, letter: str = "") -> Any:
     return call
 
 
-@intrinsic
-def add_atomically(typing: Any, address: Any, number: Any) -> Any:
-    """Add to the integer at an address; return what it was."""
+def _atomic(operation: str) -> Any:
+    """Return a change of the integer at an address that no other thread interrupts; it gives what that was."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.atomic_rmw("add", _pointer(builder, arguments[0], _I64), arguments[1], "seq_cst")
+    @intrinsic
+    def change(typing: Any, address: Any, number: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.atomic_rmw(operation, _pointer(builder, arguments[0], _I64), arguments[1], "seq_cst")
 
-    return types.int64(types.int64, types.int64), code
+        return types.int64(types.int64, types.int64), code
 
-
-@intrinsic
-def set_atomically(typing: Any, address: Any, bits: Any) -> Any:
-    """Set bits of the integer at an address."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.atomic_rmw("or", _pointer(builder, arguments[0], _I64), arguments[1], "seq_cst")
-
-    return types.int64(types.int64, types.int64), code
-
-
-@intrinsic
-def exchange(typing: Any, address: Any, number: Any) -> Any:
-    """Set the integer at an address; return what it was."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.atomic_rmw("xchg", _pointer(builder, arguments[0], _I64), arguments[1], "seq_cst")
-
-    return types.int64(types.int64, types.int64), code
+    return change
 
 
 @intrinsic
@@ -141,6 +124,7 @@ put, put_f, put_d, put_b, put_i = (_writer(letter) for letter in "lfdbi")
 call_1, call_3, call_4, call_9, call_11, call_13 = (_caller(n) for n in (1, 3, 4, 9, 11, 13))
 dot_s, dot_d = _caller(5, "f"), _caller(5, "d")
 ask = _caller(1, "i")
+add_atomically, set_atomically, exchange = (_atomic(name) for name in ("add", "or", "xchg"))
 
 (OP, FUNCTION, DATA, SPAN, TASKS, APART, STEP, TOTAL, VARIED, INNER, OUTER) = (8 * int(f) for f in list(Field)[:11])
 (P, S, R, I, H, NUMBERS, TYPE, FACTOR, SCALES, _, STATUS, RECORD) = (8 * int(f) for f in list(Field)[11:])

@@ -16,6 +16,7 @@ import numpy as np
 from ..operators import Operand
 from ..ops.activation import elu, identity, leaky_relu, relu, scaled_tanh, sigmoid, softmax, softplus, tanh
 from ..ops.elementwise import equal, greater, greater_equal, not_equal, where
+from ..ops.indexing import OneHot
 from ..ops.reduce import argmax, sum
 from ..tensors import Tensor
 
@@ -107,8 +108,7 @@ class Largest(Output):
 
     def decide(self, z: Tensor) -> Tensor:
         """Return the basis vector of the class (65.42)."""
-        classes = Tensor(z.backend.xp.arange(z.shape[-1]), z.backend)
-        return (argmax(z)[..., None] == classes).astype(z.dtype)
+        return OneHot(z.shape[-1], z.dtype.name)(argmax(z))
 
     def wrong(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return where the class differs, and where that of `target` is known."""

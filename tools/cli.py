@@ -180,6 +180,34 @@ def figure(
 
 
 @app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="Which experiment [default: list them all].")] = None,
+    passes: Annotated[int | None, typer.Option(help="Over the training set, at most.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Which rows of a table, separated by commas.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides all that is drawn at random.")] = None,
+    center: Annotated[str | None, typer.Option(help="Whose mean is subtracted: each, train.")] = None,
+    biases: Annotated[str | None, typer.Option(help="How the initial biases are drawn.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results [default: runs/NAME].")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Repeat an experiment of the chapter, or one with a baseline beside it; or list those there are."""
+    from tinygraph.tools.reproduce import listed, run
+
+    options = {
+        "passes": passes,
+        "rows": rows,
+        "seed": seed,
+        "center": center,
+        "biases": biases,
+        "out": out,
+        "data_dir": data_dir,
+    }
+    asked = any(value is not None for value in (name, *options.values()))
+    for line in run(name, **options) if asked else listed():
+        typer.echo(line)
+
+
+@app.command()
 def check() -> None:
     """Check the gradient of every operation on every backend that can run here."""
     from tinygraph.tools.check import run

@@ -11,6 +11,7 @@ import numpy as np
 from tinygraph.train import History
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"  # told apart by the colour-blind too
+COLOURS = (BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00")
 FORMATS: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}  # no dates
 
 

@@ -82,8 +82,8 @@ def _citation(text, ends, start, end):
 
 
 def unread(text):
-    """What looks like a number of the chapter but is not written in one of the forms; a figure's name is none."""
-    text = re.sub(r"figure[- ]65\.\d+|([\"'`])65\.\d+\1", "", text)
+    """What looks like a number of the chapter but has none of the forms; names of files and commands are none."""
+    text = re.sub(r"figure[- ]65\.\d+|table-65\.\d+|([\"'`])65\.\d+\1", "", text)
     rest = list(text)
     for citation in find(text):
         rest[citation.start : citation.end] = " " * (citation.end - citation.start)

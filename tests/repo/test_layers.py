@@ -57,6 +57,7 @@ INSIDE_FUNCTIONS = {  # imports of our own inside functions: commands that shoul
     ("tinygraph.tools.cli", "tinygraph.tools.training"),
     ("tinygraph.tools.cli", "tinygraph.tools.experiments"),
     ("tinygraph.tools.cli", "tinygraph.tools.figures"),
+    ("tinygraph.tools.cli", "tinygraph.tools.reproduce"),
     ("tinygraph.tools.cli", "tinygraph.tools.check"),
     ("tinygraph.tools.cli", "tinygraph.tools.info"),
     ("tinygraph.tools.cli", "tinygraph.tools.bench.run"),

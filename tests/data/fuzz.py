@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tinygraph import data
 from tinygraph.data import cifar, cora, digits, idx, omniglot
@@ -159,6 +160,8 @@ def arrays_of(found):
         return [found]
     if isinstance(found, data.NodeDataset):
         return [found.features, found.Y, found.edges, found.train_index, found.validation_index, found.test_index]
+    if isinstance(found, data.Table):
+        return [np.array(found.names), *(found[name] for name in found.names)]
     return [*found.train, *found.test, np.array(found.class_names)]
 
 
@@ -166,6 +169,21 @@ def loader(name):
     return lambda folder, file: data.load(name, folder)
 
 
+def columns_of(folder, file):
+    return data.read_table(file, columns="all")
+
+
+def images_of(folder, file):
+    return data.read_table(folder, columns="all")
+
+
+def image_bytes(rng):
+    file = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (5, 4, 3), np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+TSV = b"u\tv\tw\n" + b"".join(b"%d\tword %d\t-1e%d\n" % (i, i % 3, i) for i in range(20))
 CSV = b"u,v,w\n" + b"".join(b"%d,-%d.5,1e%d\n" % (i, i, i) for i in range(20))
 # The files of each reader, how one of them is damaged, and how they are read.
 READERS = {
@@ -180,6 +198,13 @@ READERS = {
         damaged_zip,
         lambda folder, file: data.read_table(file),
     ),
+    "columns.tsv": (lambda rng: {"a.tsv": TSV}, damaged, columns_of),
+    "columns.npz": (
+        lambda rng: {"a.npz": archive_bytes(X=rng.normal(size=(6, 4)), Y=np.array(list("ababca")))},
+        damaged_zip,
+        columns_of,
+    ),
+    "images": (lambda rng: {f"c{k % 2}/{k}.png": image_bytes(rng) for k in range(4)}, damaged, images_of),
     "idx": (lambda rng: {"a": idx_bytes(rng.integers(0, 9, (5, 6, 7)))}, damaged, lambda f, file: idx.read_idx(file)),
     "idx.gz": (
         lambda rng: {"a.gz": gzip.compress(idx_bytes(rng.integers(0, 9, (5, 6, 7))))},
@@ -224,6 +249,7 @@ def fuzz(reader, count, seed):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, raw in files.items():
+            (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_bytes(raw)
         known_files = [folder / file for file in files] + [folder / cifar.ARCHIVE / cifar.FOLDER / f for f in TAR]
         whole = arrays_of(read(folder, folder / next(iter(files))))

@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).with_name("fuzz.py")
 COUNT = int(os.environ.get("TINYGRAPH_FUZZ", "200"))
 SEED = os.environ.get("TINYGRAPH_FUZZ_SEED", "65")
 READERS = ["csv", "npy", "npz", "idx", "idx.gz", "mnist", "mnist.gz", "cifar", "cifar.bin.gz", "cifar.tar.gz"]
-READERS += ["cora", "digits", "omniglot"]
+READERS += ["cora", "digits", "omniglot", "columns.tsv", "columns.npz", "images"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")

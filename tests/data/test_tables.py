@@ -126,7 +126,7 @@ def test_whether_there_are_names_can_be_said(tmp_path):
     for wrong in (["u", "v"], "u", 2):
         with pytest.raises(ArgumentError, match="names must be True, False or None, got"):
             read_table(path, names=wrong)
-    with pytest.raises(ArgumentError, match="names: only a CSV file has a row of names"):
+    with pytest.raises(ArgumentError, match="names: only a CSV or TSV file has a row of names"):
         read_table(tmp_path / "a.npy", names=True)
 
 
@@ -195,7 +195,7 @@ def npy(shape, dtype="<f8", content=b"", version=1):
         ("empty.npy", b"", "damaged"),
         ("cut.npz", b"PK\x03\x04", "damaged"),
         ("raw.npy", b"\x80\x04K\x01.", "holds pickled objects, which are never loaded"),
-        ("table.txt", b"1 2", r"expected a name ending in \.csv, \.npy or \.npz"),
+        ("table.txt", b"1 2", r"expected a name ending in \.csv, \.tsv, \.npy, \.npz or \.parquet, or of an"),
         ("short.npy", npy((2,), content=bytes(15)), r"damaged: float64 of shape \(2,\) takes 16 bytes, there are 15"),
         ("two.npy", npy((2,), content=bytes(16)) * 2, "damaged: float64 of shape .* takes 16 bytes"),
         ("petabytes.npy", npy((1 << 50,)), "damaged: float64 of shape"),

@@ -1,12 +1,14 @@
 """Data: data sets by name, mini-batches, checks, tables from files, preparation of features."""
 
 from .checks import check_finite, check_labels, multi_hot, one_hot, task_labels
+from .columns import Table, Words
 from .cora import NodeDataset
 from .dataset import Dataset
 from .datasets import load
+from .encoding import Feature, TableEncoder
 from .minibatches import Batches, batches
 from .pairs import PairBatches, balanced_pairs, one_shot_episodes, shifted
-from .preprocessing import PCA, Scaling, center, pca, standardize
+from .preprocessing import PCA, Scaling, Standardizer, center, pca, standardize
 from .splitting import split
 from .tables import read_table
 
@@ -14,9 +16,14 @@ __all__ = [
     "PCA",
     "Batches",
     "Dataset",
+    "Feature",
     "NodeDataset",
     "PairBatches",
     "Scaling",
+    "Standardizer",
+    "Table",
+    "TableEncoder",
+    "Words",
     "balanced_pairs",
     "batches",
     "center",

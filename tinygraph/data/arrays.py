@@ -18,6 +18,8 @@ from .opening import fill, most_unpacked, opened, reading, too_large
 
 NPY, PICKLE = b"\x93NUMPY", b"\x80"
 ENCRYPTED = 1  # a flag of a zip archive's entry
+LAST_LETTER = 0x10FFFF  # of Unicode
+SURROGATES = (0xD800 >> 11, 11)  # the first bits of what is no letter below, and how many follow
 HEADERS: dict[bytes, Any] = {  # by version; a third has names of fields beyond Latin-1, which no numbers need
     b"\1\0": np.lib.format.read_array_header_1_0,
     b"\2\0": np.lib.format.read_array_header_2_0,
@@ -101,4 +103,8 @@ def _read_array(where: str, stream: BinaryIO, size: int) -> np.ndarray:
             raise DataError(f"{where}: damaged: it does not end after its {expected} bytes")
         if dtype.kind == "b" and raw.max() > 1:
             raise DataError(f"{where}: damaged: a truth value is neither 0 nor 1")
+        if dtype.kind == "U":
+            letters = raw.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+            if letters.max() > LAST_LETTER or ((letters >> SURROGATES[1]) == SURROGATES[0]).any():
+                raise DataError(f"{where}: damaged: a text holds what is no letter")
     return array

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -102,6 +103,88 @@ def standardize(H: Any) -> Scaling:
     mean = _mean(scaled)
     deviation = np.sqrt(np.square(scaled - mean).sum(axis=0) / (len(H) - 1))
     return Scaling(np.ldexp(mean, exponents), np.ldexp(deviation, exponents))
+
+
+class Standardizer:
+    """The scaling of `standardize`, learned from a training set by `fit` and kept; call it on the rows of any set.
+
+    Parameters
+    ----------
+    leave : bool array of shape (M,), optional
+        Columns that are not changed, such as the indicators of words.
+    together : bool
+        Divide all columns by one deviation, the root of their mean variance, as suits the pixels of images; by default
+        each by its own.
+
+    Attributes
+    ----------
+    scaling : Scaling
+        After `fit`.
+
+    Examples
+    --------
+    >>> scale = Standardizer(leave=np.array([False, True])).fit(np.array([[1.0, 0.0], [3.0, 1.0]]))
+    >>> scale(np.array([[2.0, 1.0]])).tolist(), scale.inverse(np.array([[0.0, 1.0]])).tolist()
+    ([[0.0, 1.0]], [[2.0, 1.0]])
+    """
+
+    def __init__(self, *, leave: Any = None, together: bool = False) -> None:
+        self.leave = None if leave is None else np.asarray(leave, bool)
+        self.together = bool(together)
+        self._scaling: Scaling | None = None
+
+    @property
+    def scaling(self) -> Scaling:
+        """What `fit` or `load_state_dict` has set."""
+        if self._scaling is None:
+            raise ArgumentError("Standardizer: nothing is learned yet; call fit with the training set first")
+        return self._scaling
+
+    def fit(self, H: Any) -> Self:
+        """Take means and deviations from the rows of `H` (N, M), N at least 2; return the standardizer.
+
+        Raises
+        ------
+        DataError
+            As `standardize`, or if `leave` has another number of columns.
+        """
+        found = standardize(H)
+        mean, deviation = found.mean, found.deviation
+        leave = np.zeros(len(mean), bool) if self.leave is None else self.leave
+        if leave.shape != mean.shape:
+            raise DataError(f"Standardizer: leave has shape {leave.shape}, but there are {len(mean)} columns")
+        if self.together and not leave.all():
+            deviation = np.full(mean.shape, np.sqrt(np.square(deviation[~leave]).mean()))
+        self._scaling = Scaling(np.where(leave, 0.0, mean), np.where(leave, 1.0, deviation))
+        return self
+
+    def __call__(self, H: Any) -> np.ndarray:
+        """Return the rows of `H` (n, M), moved and scaled, in their own floating dtype."""
+        return self.scaling(H)
+
+    def inverse(self, H: Any) -> np.ndarray:
+        """Return the features that scaling made the rows of `H` (n, M) from."""
+        return self.scaling.inverse(H)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return what was learned: "mean" and "deviation", float64 of shape (M,)."""
+        return {"mean": self.scaling.mean, "deviation": self.scaling.deviation}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Self:
+        """Take what `state_dict` returned; return the standardizer.
+
+        Raises
+        ------
+        DataError
+            If it is something else.
+        """
+        found = [np.asarray(state.get(name, np.nan), np.float64) for name in ("mean", "deviation")]
+        if set(state) != {"mean", "deviation"} or found[0].ndim != 1 or found[0].shape != found[1].shape:
+            raise DataError(f"Standardizer: expected a mean and a deviation of one shape (M,), got {', '.join(state)}")
+        for name, values in zip(("mean", "deviation"), found, strict=True):
+            check_finite(values, f"Standardizer: {name}")
+        self._scaling = Scaling(*found)
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,71 +1,146 @@
-"""Tables of numbers from files."""
+"""Tables from files: of numbers, or of columns of numbers and words."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, BinaryIO, Literal, overload
 
 import numpy as np
 
 from ..errors import ArgumentError, DataError
 from .arrays import read_npy, read_npz
 from .checks import check_finite
-from .opening import as_path, one_line, opened, reading
+from .columns import Table, check_columns, columns_as_numbers, columns_of_arrays, columns_of_parquet, columns_of_text
+from .delimited import delimited, delimited_stream, read_numbers
+from .images import images_by_folder, is_image, read_image
+from .opening import as_path
 
-SUFFIXES = (".csv", ".npy", ".npz")
-LONGEST = 1 << 24  # characters in a line
-MISSING = {"", "na", "n/a", "none", "null", "nil", "missing"}  # what stands for a number that is missing, "nan" aside
+TEXT = (".csv", ".tsv")
+ARRAYS = (".npy", ".npz")
+PARQUET = ".parquet"
+SUFFIXES = (*TEXT, *ARRAYS, PARQUET)
+
+Source = str | Path | BinaryIO
 
 
-def read_table(path: str | Path, *, names: bool | None = None) -> np.ndarray:
-    """Return the numbers of a ``.csv``, ``.npy`` or ``.npz`` file, one sample a row, as float32.
+@overload
+def read_table(path: Source, *, names: bool | None = None) -> np.ndarray: ...
+
+
+@overload
+def read_table(
+    path: Source, *, names: bool | None = None, columns: Literal["all"] | Sequence[str], words: Iterable[str] = ()
+) -> Table: ...
+
+
+def read_table(
+    path: Source, *, names: bool | None = None, columns: Any = None, words: Iterable[str] = ()
+) -> np.ndarray | Table:
+    r"""Return the numbers of a file, one sample a row, as float32; or with `columns` its columns, of numbers and words.
 
     Parameters
     ----------
-    path : path
-        NPZ: the array ``X``, or the only one. An array of one axis is one sample.
+    path : path, or binary stream
+        NPZ: the array ``X``, or the only one; as columns all arrays, one row a sample. NPY: the array, as a column it
+        is called "X". An array of one axis is one sample, but as columns a column.
 
-        CSV: text in UTF-8, or in UTF-16 with a mark, read by Python's `csv`. Fields are separated by commas, may stand
-        in double quotes, and hold numbers such as ``-1.5e3``, with a decimal point; blanks around them do not count.
-        Every row has as many. Empty lines do not count, but between the rows of a single column, where they may be
-        missing numbers, they are an error. There are no comments: no row is dropped.
+        CSV and TSV: text in UTF-8, or in UTF-16 with a mark, read by Python's `csv`. Fields are separated by commas
+        (TSV: tabs), may stand in double quotes, and hold numbers such as ``-1.5e3``, with a decimal point; blanks
+        around them do not count. Every row has as many. Empty lines do not count, but between the rows of a single
+        column, where they may be missing numbers, they are an error. There are no comments: no row is dropped. Such
+        text is also read from a binary stream, such as ``sys.stdin.buffer``; it has tabs if its first line has some
+        and no comma.
+
+        Parquet: columns of numbers, truth values and words; needs pyarrow, the extra ``parquet``.
+
+        An image (PNG, JPEG and others): its pixels, 0 to 255, one sample. A folder with one folder of images a
+        class, all of one size, is read as columns: "image", uint8 of shape (n, height, width), or (n, height, width,
+        3) if any has colours, and "class", words, the names of the folders.
     names : bool, optional
-        CSV: whether the first row holds names of the columns, as many as there are. By default it does if every field
-        begins with a letter or ``_`` and none is a word for a missing number, such as ``NA``; a ``#`` before the first
-        one does not count.
+        CSV and TSV: whether the first row holds names of the columns, as many as there are. By default it does if every
+        field begins with a letter or ``_`` and none is a word for a missing number, such as ``NA``; a ``#`` before the
+        first one does not count. Read as columns, whose rows may be words, it does unless a field is a number.
+    columns : "all", or list of str; optional
+        Read these columns, as a `Table`, each of numbers or of words. Without names in the file they are called "1",
+        "2" and so on.
+    words : list of str
+        Columns that are words though they look like numbers, such as codes of places.
 
     Returns
     -------
-    float32 array of shape (n, ...)
+    float32 array of shape (n, ...), or Table
 
     Raises
     ------
     DataError
-        If the file is missing, damaged, empty, breaks one of these rules, or holds anything but finite numbers. Of
-        CSV the text names the line and the field, counted from 1. Pickled objects are never loaded.
+        If the file is missing, damaged, empty, breaks one of these rules, holds anything but finite numbers, or as
+        columns a cell that is missing, or a word among numbers. Of CSV and TSV the text names the line, and the field,
+        both counted from 1, or the column. Pickled objects are never loaded.
     ArgumentError
-        If `path` is none, or `names` something else or given for a file that is not CSV.
+        If `path` is none, or an argument something else or given for a file that has no use for it.
+
+    Examples
+    --------
+    >>> import io
+    >>> table = read_table(io.BytesIO(b"area,town,price\n30,Bonn,100\n50,Ulm,190\n40,Ulm,140\n"), columns="all")
+    >>> table
+    Table('stream': 3 rows; area: numbers, town: 2 words, price: numbers)
+    >>> table["area"].tolist(), table["town"].tolist()
+    ([30.0, 50.0, 40.0], ['Bonn', 'Ulm', 'Ulm'])
     """
-    path = as_path(path, "read_table")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{path}: expected a name ending in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if names not in (None, True, False):
         raise ArgumentError(f"names must be True, False or None, got {names!r:.80}")
-    if names is not None and suffix != ".csv":
-        raise ArgumentError(f"names: only a CSV file has a row of names, got {path}")
-    rows = _read_csv(path, names) if suffix == ".csv" else read_npy(path) if suffix == ".npy" else _read_npz(path)
+    if columns is None and words:
+        raise ArgumentError("read_table: words are for a table with columns; give columns='all', or a list of names")
+    if not isinstance(path, str | Path) and callable(getattr(path, "read", None)):
+        with delimited_stream(f"{getattr(path, 'name', 'stream')}", path) as text:
+            if columns is None:
+                return _as_samples(read_numbers(text, names), text.name)
+            return columns_of_text(text, names, *check_columns(columns, words))
+    path = as_path(path, "read_table")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES and not is_image(path) and (columns is None or not path.is_dir()):
+        hint = "; a folder of images is read with columns='all'" if path.is_dir() else ""
+        expected = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise DataError(f"{path}: expected a name ending in {expected}, or of an image{hint}")
+    if names is not None and suffix not in TEXT:
+        raise ArgumentError(f"names: only a CSV or TSV file has a row of names, got {path}")
+    if columns is None:
+        return _as_samples(_numbers(path, suffix, names), str(path))
+    chosen, as_words = check_columns(columns, words)
+    if suffix in TEXT:
+        with delimited(path) as text:
+            return columns_of_text(text, names, chosen, as_words)
+    if suffix in ARRAYS:
+        return columns_of_arrays(path, chosen, as_words)
+    if suffix == PARQUET:
+        return columns_of_parquet(path, chosen, as_words)
+    if is_image(path):
+        return Table(str(path), {"image": read_image(path)[None]})
+    return images_by_folder(path)
+
+
+def _numbers(path: Path, suffix: str, names: bool | None) -> np.ndarray:
+    """Return the numbers of a file, of any real dtype."""
+    if suffix in TEXT:
+        with delimited(path) as text:
+            return read_numbers(text, names)
+    if suffix == PARQUET:
+        return columns_as_numbers(columns_of_parquet(path, None, ()))
+    if suffix == ".npy":
+        return read_npy(path)
+    return _read_npz(path) if suffix == ".npz" else read_image(path)[None]
+
+
+def _as_samples(rows: np.ndarray, source: str) -> np.ndarray:
+    """Return numbers as float32, one sample a row, checked."""
     if not rows.size or not rows.ndim:
-        raise DataError(f"{path}: holds no rows")
-    check_finite(rows, str(path))
+        raise DataError(f"{source}: holds no rows")
+    check_finite(rows, source)
     with np.errstate(over="ignore"):
         rows = rows.astype(np.float32)
-    check_finite(rows, f"{path}: as float32")
+    check_finite(rows, f"{source}: as float32")
     return rows[None] if rows.ndim == 1 else rows
 
 
@@ -75,102 +150,3 @@ def _read_npz(path: Path) -> np.ndarray:
         if "X" not in names and len(names) != 1:
             raise DataError(f"{path}: expected an array called X, found {', '.join(names) or 'none'}")
         return arrays["X" if "X" in names else names[0]]
-
-
-def _read_csv(path: Path, names: bool | None) -> np.ndarray:
-    with reading(path), opened(path) as file:
-        mark = file.read(2)
-        file.seek(0)
-        encoding = "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-        try:
-            with io.TextIOWrapper(file, encoding, newline="") as text:
-                return _numbers(path, text, names)
-        except UnicodeError as error:
-            raise DataError(f"{path}: damaged, or not text in UTF-8 ({one_line(error)}); save it as UTF-8") from None
-
-
-def _numbers(path: Path, text: TextIO, names: bool | None) -> np.ndarray:
-    """Return the numbers in the rows of a CSV file, float64 of shape (n, n_columns)."""
-    numbers = array("d")  # 8 bytes each, whatever the text is
-    reader = csv.reader(_lines(path, text), skipinitialspace=True, strict=True)
-    columns, first, empty = 0, 0, 0  # fields of a row, the line of the first, an empty line after it
-    try:
-        for fields in reader:
-            line = reader.line_num
-            if not fields:
-                empty = empty or line
-                continue
-            if not first:
-                columns, first, empty = len(fields), line, 0
-            if len(fields) != columns:
-                expected = f"{columns} field{'s' * (columns > 1)}"
-                raise DataError(f"{path}: line {line}: expected {expected} as in line {first}, got {len(fields)}")
-            if columns == 1 and empty:
-                raise DataError(f"{path}: line {empty}: empty, expected a number")
-            if line == first and (names or (names is None and _are_names(fields))):
-                continue
-            try:
-                plain = "".join(fields)
-                read = float if plain.isascii() and plain.isprintable() and "_" not in plain else _number
-                numbers.extend(map(read, fields))
-            except ValueError:
-                may_be_names = line == first and names is None
-                raise _no_number(f"{path}: line {line}", fields, may_be_names) from None
-    except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: cannot be read as CSV: {one_line(error)}") from None
-    return np.frombuffer(numbers).reshape(-1, columns or 1)
-
-
-def _lines(path: Path, text: TextIO) -> Iterator[str]:
-    """Yield the lines; breaks are those of files (a form feed is none), and an empty line holds no blanks."""
-    number = 0
-    while line := text.readline(LONGEST):
-        number += 1
-        if len(line) == LONGEST:
-            raise DataError(f"{path}: line {number}: longer than {LONGEST:,} characters")
-        yield line if line.strip(" \t\r\n") else "\n"
-
-
-def _are_names(fields: list[str]) -> bool:
-    """Return whether all fields are names: a row with one wrong field is a mistake, not names."""
-    stripped = [field.strip() for field in fields]
-    stripped[0] = stripped[0].removeprefix("#").lstrip()
-    return all(
-        (name[:1].isalpha() or name[:1] == "_") and name.lower() not in MISSING and not _is_number(name)
-        for name in stripped
-    )
-
-
-def _number(field: str) -> float:
-    """Return the number in a field, without what only Python takes for one: ``1_000``, digits of other scripts."""
-    field = field.strip(" \t")
-    if "_" in field or not field.isascii() or not field.isprintable():
-        raise ValueError
-    return float(field)
-
-
-def _is_number(field: str) -> bool:
-    try:
-        _number(field)
-    except ValueError:
-        return False
-    return True
-
-
-def _no_number(where: str, fields: list[str], may_be_names: bool) -> DataError:
-    """Return the error for a row of which one field is no number."""
-    column, field = next((k, f) for k, f in enumerate(fields, 1) if not _is_number(f))
-    if ";" in field or "\t" in field.strip(" \t"):
-        remedy = "; separate the fields by commas"
-    elif _is_number(field.replace(",", ".", 1)):
-        remedy = "; write decimal points"
-    elif field.startswith("#"):
-        remedy = "; a row after # is not passed over: take it out of the file, or the # before it"
-    elif may_be_names and any(_is_number(f) for f in fields):
-        remedy = "; a first row of names holds no numbers (names=True takes any)"
-    elif may_be_names:
-        remedy = "; names begin with a letter and are not missing (names=True takes any)"
-    else:
-        remedy = ""
-    got = f"got {field!r:.60}" if field.strip() else "got nothing"
-    return DataError(f"{where}, field {column}: expected a number, {got}{remedy}")

@@ -24,6 +24,14 @@ def shape_text(shape: tuple[Size, ...]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
+def count_text(number: float, unit: str = "") -> str:
+    """Return a count with a decimal prefix and a unit: ``1.6 MB``, ``132 flops``."""
+    prefix = next(p for k, p in enumerate(("", "k", "M", "G", "T")) if number < 1000 ** (k + 1) or p == "T")
+    scaled = number / 1000 ** ("", "k", "M", "G", "T").index(prefix)
+    text = f"{scaled:.3g} {prefix}" if prefix else f"{number:.0f}"
+    return f"{text}{unit}" if prefix or unit.startswith(" ") or not unit else f"{text} {unit}"
+
+
 def unique_names(nodes: Iterable[Node]) -> list[str]:
     """Return what every node is called in a table: its name with its module, its number, or a constant's value."""
     names = []

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .backend import current
 from .describe import summary
 from .errors import ArgumentError, GraphError, RenderError
 from .leaves import filled_like, tensor
-from .mode import mode
+from .mode import mode, no_grad
 from .ops.random import preserved_streams
 from .ops.state import preserved
 from .record import TRIAL_BATCHES, Cluster, Network, Node, Run, record
@@ -30,6 +30,7 @@ from .tensors import Tensor
 __all__ = ["Graph", "graph"]
 
 NOTEBOOK_LIMIT = 150  # nodes; of more, a notebook shows modules, and equal ones in a row once
+PLAIN = drawing.View()
 SAME = ("linear", "signed")  # outputs whose prediction is the signal itself
 
 
@@ -46,8 +47,8 @@ class Graph:
         The call around all of these.
     prediction : str
         The output activation that the network's `predict` applies to the outputs; "" for none.
-    level, depth
-        What is drawn unless another is asked for; see `render`.
+    view : View
+        How it is drawn unless something else is asked for.
     """
 
     def __init__(
@@ -57,14 +58,13 @@ class Graph:
         network: Network | None = None,
         *,
         prediction: str = "",
-        level: str | None = None,
-        depth: int | None = None,
+        view: drawing.View = PLAIN,
     ) -> None:
         self.nodes = tuple(nodes)
         self.clusters = tuple(clusters)
         self.network = network
         self.prediction = prediction
-        self.level, self.depth = level, depth
+        self.view = view
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -97,83 +97,67 @@ class Graph:
             raise ArgumentError(f"summary: max_rows must be None or at least 2, got {max_rows!r}")
         return summary(self.nodes, max_rows)
 
-    def to_dot(
-        self,
-        *,
-        level: str | None = None,
-        depth: int | None = None,
-        direction: str = "down",
-        theme: str = "light",
-        font_size: float = 11,
-    ) -> str:
+    @property
+    def level(self) -> str | None:
+        """How much is drawn, and `depth`, how far modules are open, unless another is asked for; see `render`."""
+        return self.view.level
+
+    @property
+    def depth(self) -> int | None:
+        """See `level`."""
+        return self.view.depth
+
+    def to_dot(self, **options: Unpack[drawing.Options]) -> str:
         """Return the drawing as source for Graphviz; complete at any size, and made without a renderer.
 
-        Parameters and errors about them are those of `render`.
+        Options and errors about them are those of `render`.
         """
-        return drawing.to_dot(self, self._view(level, depth, direction, theme, font_size))
+        return drawing.to_dot(self, self.view.changed(options))
 
-    def render(
-        self,
-        path: str | Path,
-        *,
-        level: str | None = None,
-        depth: int | None = None,
-        direction: str = "down",
-        theme: str = "light",
-        font_size: float = 11,
-    ) -> Path:
+    def render(self, path: str | Path, **options: Unpack[drawing.Options]) -> Path:
         """Draw the graph to a file and return its path.
 
         Parameters
         ----------
         path : str or Path
             Ends in .svg, .png or .pdf; .dot writes the source and needs no renderer.
-        level : {"modules", "rules", "operations", "primitives"}, optional
-            How much is drawn. "modules": a module is one box, and equal ones in a row are one, marked "x 48".
-            "operations": every operation of the forward pass. "rules": beside each of them its local backward rule,
-            and beside the parameters their gradients, as in Fig. 65.9. "primitives": all operations, those of the
-            backward pass too. By default what `graph` was told; otherwise "rules" with gradients, "operations"
-            without.
-        depth : int, optional
-            For the level "modules", which it implies: 0 is the network as one box, 1 (by default) has a box for each
-            of its modules, 2 opens those that consist of modules, and so on.
-        direction : {"down", "up", "right", "left"}
-            Where the forward pass runs.
-        theme : {"light", "dark", "print"}
-            The colours.
-        font_size : float
-            In points.
+        **options
+            Those that are not given are what `graph` was told, and what stands here otherwise:
+
+            - `level`: how much is drawn. "modules": a module is one box, and equal ones in a row are one, marked
+              "x 48". "operations": every operation of the forward pass; the default without gradients. "rules":
+              beside each of them its local backward rule, and beside the parameters their gradients, as in
+              Fig. 65.9; the default with gradients. "primitives": all operations, those of the backward pass too.
+            - `depth`: for the level "modules", which it implies: 0 is the network as one box, 1 (the default) has a
+              box for each of its modules, 2 opens those that consist of modules, and so on.
+            - `direction`: where the forward pass runs, "down" (the default), "up", "right" or "left".
+            - `theme`: the colours, "light" (the default), "dark" or "print".
+            - `font_size`: in points, from 4 to 72; 11.
+            - `color_by`: what the colours of boxes tell, with a legend. "values" and "gradients": the Euclidean norm
+              of what is computed there, and of the gradient that arrives there; "dead" and "saturated": the share of
+              an activation's nodes whose slope is 0 for all samples, and is below 5 % of the steepest one; these are
+              known where `graph` was told so, or told `values=True`. "bytes": the size. "time": how long it takes, of
+              the graph that `Profile.graph` returns. None (the default): the kind of box.
+            - `values`: whether the numbers of all arrays are written into the boxes; known where `graph` was told so.
 
         Raises
         ------
         ArgumentError
-            If the name ends in anything else, or for an unknown or impossible value.
+            If the name ends in anything else, for an unknown or impossible value, or for what was not measured.
         RenderError
             If no renderer was found (the text says how to get one), it takes longer than two minutes, there is more
             than it can lay out, or the file cannot be written. A file that was there before is then left as it was.
         """
-        return drawing.render(self, path, self._view(level, depth, direction, theme, font_size))
-
-    def _view(
-        self,
-        level: str | None = None,
-        depth: int | None = None,
-        direction: str = "down",
-        theme: str = "light",
-        font_size: float = 11,
-    ) -> drawing.View:
-        if level is None and depth is None:
-            level, depth = self.level, self.depth
-        return drawing.View(level=level, depth=depth, direction=direction, theme=theme, font_size=font_size)
+        return drawing.render(self, path, self.view.changed(options))
 
     def _repr_svg_(self) -> str | None:
         """Return the drawing for a notebook; None, which shows the text instead, if that cannot be made.
 
         Of a large graph the modules are drawn, unless another level was asked for.
         """
-        view = self._view()
+        view = self.view
         if view.level is None and view.depth is None and len(self) > NOTEBOOK_LIMIT:
-            view = self._view("modules")
+            view = view.changed({"level": "modules"})
         try:
             return drawing.draw(self, view, "svg").decode()
         except RenderError:
@@ -190,8 +174,7 @@ def graph(
     input_shape: Sequence[Any] | None = None,
     inputs: Sequence[Any] | None = None,
     wrt: Sequence[Tensor] | Tensor | None = None,
-    level: str | None = None,
-    depth: int | None = None,
+    **options: Unpack[drawing.Options],
 ) -> Graph:
     """Return the graph that leads to `target`, as an object to list, sum up and draw.
 
@@ -209,13 +192,16 @@ def graph(
         first axis of each is the batch; of 3 samples or more the first 2 and the first 3 are taken.
     wrt : tensor or sequence of tensors, optional
         What the gradients are taken with respect to; by default all leaves that require one.
-    level, depth : str and int, optional
-        What is drawn unless `Graph.render` is told otherwise, in notebooks too; see there.
+    **options
+        How it is drawn unless `Graph.render` is told otherwise, in notebooks too: `level`, `depth`, `color_by`,
+        `values` and the others; see there. What `color_by` and `values` show of tensors is measured here, on the
+        tensors of `target` or on all samples of `inputs`.
 
     Raises
     ------
     ArgumentError
-        If `target` and `input_shape` do not fit together, or for an unknown level or a depth below 0.
+        If `target` and `input_shape` do not fit together, for an option that is not known or out of range, or one
+        that shows what cannot be measured.
     GraphError
         If there is nothing to take a gradient with respect to.
 
@@ -229,14 +215,15 @@ def graph(
     """
     if wrt is not None and not backward:
         raise ArgumentError("graph: wrt says what to take gradients with respect to; it needs backward=True")
-    drawing.View(level=level, depth=depth)  # a wrong one is told before the work
+    view = _checked_view(options, backward, input_shape)  # before the work
     leaves = None if wrt is None else [wrt] if isinstance(wrt, Tensor) else list(wrt)
     if isinstance(target, Tensor | list | tuple):
         if input_shape is not None or inputs is not None:
             given = "inputs are" if input_shape is None else "input_shape is"
             raise ArgumentError(f"graph: {given} for a module or function; a tensor has its graph already")
         with _apart():
-            return Graph(*record(_run(_tensors(target, "target"), backward, leaves)), level=level, depth=depth)
+            run = _run(_tensors(target, "target"), backward, leaves, view.is_measured)
+            return Graph(*record([run], run if view.is_measured else None, view.values), view=view)
     if not callable(target):
         raise ArgumentError(
             f"graph: expected a tensor, a list of tensors, a module or a function, got {type(target).__name__}"
@@ -246,16 +233,35 @@ def graph(
             "graph: a module or function needs input_shape, (None, 784) say; None is the batch"
             + ("" if inputs is None else "; or inputs, not both")
         )
+
+    def called(arrays: list[Any], is_measured: bool = False) -> Run:
+        names = _names_of_inputs(target, len(arrays))
+        result = target(*(_input(x, name) for x, name in zip(arrays, names, strict=True)))
+        return _run(_tensors(result, "the result"), backward, leaves, is_measured)
+
     batches = _samples(inputs) if inputs is not None else _zeros(target, _input_shapes(input_shape))
     with _apart():
-        runs = []
-        for arrays in batches:
-            names = _names_of_inputs(target, len(arrays))
-            result = target(*(_input(x, name) for x, name in zip(arrays, names, strict=True)))
-            runs.append(_run(_tensors(result, "the result"), backward, leaves))
+        runs = [called(arrays, view.is_measured) for arrays in batches]
+        whole = called(_arrays(inputs), True) if view.is_measured else None
+        parts = record(runs, whole, view.values)
     output = getattr(target, "output", None) if isinstance(target, Stateful) else None
     prediction = output if isinstance(output, str) and output not in SAME else ""
-    return Graph(*record(*runs), prediction=prediction, level=level, depth=depth)
+    return Graph(*parts, prediction=prediction, view=view)
+
+
+def _checked_view(options: drawing.Options, backward: bool, input_shape: Any) -> drawing.View:
+    """Return options as a view, checked for what cannot be measured."""
+    view = PLAIN.changed(options)
+    asked = "values=True" if view.values and view.color_by is None else f"color_by={view.color_by!r}"
+    if view.color_by == "gradients" and not backward:
+        raise ArgumentError(f"graph: {asked} needs backward=True")
+    if view.color_by == "time":
+        raise ArgumentError(
+            f"graph: {asked} is for plans: profile().graph() of the plan of a compiled function draws its times"
+        )
+    if view.is_measured and input_shape is not None:
+        raise ArgumentError(f"graph: {asked} needs samples; give them by inputs=(x, ...) in the place of input_shape")
+    return view
 
 
 @contextmanager
@@ -316,10 +322,14 @@ def _samples(inputs: Any) -> list[list[Any]]:
     if not isinstance(inputs, list | tuple) or not inputs:
         given = "none" if isinstance(inputs, list | tuple) else f"a {type(inputs).__name__}"
         raise ArgumentError(f"graph: inputs must be a tuple of arrays, one for each argument, got {given}")
-    arrays = [x if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
+    arrays = _arrays(inputs)
     if any(not x.shape or len(x) < max(TRIAL_BATCHES) for x in arrays):
         return [arrays]
     return [[x[:batch] for x in arrays] for batch in TRIAL_BATCHES]
+
+
+def _arrays(inputs: Any) -> list[Any]:
+    return [x if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
 
 
 def _input(x: Any, name: str) -> Tensor:
@@ -342,8 +352,11 @@ def _names_of_inputs(target: Callable[..., Any], count: int) -> list[str]:
     return names
 
 
-def _run(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None) -> Run:
-    """Return the tensors that lead to `outputs`, and those of the gradients if they are wanted."""
+def _run(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None, is_measured: bool) -> Run:
+    """Return the tensors that lead to `outputs`, and those of the gradients if they are wanted.
+
+    Where it `is_measured`, with the gradients that arrive at all tensors on the way.
+    """
     forward = ancestors(outputs)
     names = {t: t.name for t in forward if t.name}
     if not backward:
@@ -361,7 +374,12 @@ def _run(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None) -> Run
     sensitivities = _sensitivities(y, [t for t in forward if t in reached])
     gradients, names_of_gradients = _gradients(y, leaves, sensitivities)
     asked = outputs + gradients
-    return Run(ancestors(asked), set(forward), set(asked), names | names_of_gradients, sensitivities)
+    run = Run(ancestors(asked), set(forward), set(asked), names | names_of_gradients, sensitivities)
+    if is_measured:
+        passed = [t for t in sensitivities if t.dtype.kind == "f"]
+        with no_grad():
+            run.arriving = dict(zip(passed, grad(y, passed, filled_like(y, 1)), strict=True))
+    return run
 
 
 def _sensitivities(y: Tensor, reached: list[Tensor]) -> dict[Tensor, str]:

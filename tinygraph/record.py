@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .measured import NOTHING, Measured, measured
 from .structure import Scope
 from .tensors import Tensor
 
@@ -65,6 +66,8 @@ class Node:
         Whether it is a parameter that no training changes.
     is_differentiable : bool
         Whether gradients can pass through its operation.
+    measured : Measured
+        Norms, shares, numbers and times, where these were asked for.
     """
 
     id: int
@@ -85,6 +88,7 @@ class Node:
     is_output: bool = False
     is_frozen: bool = False
     is_differentiable: bool = True
+    measured: Measured = NOTHING
 
     @property
     def size(self) -> int:
@@ -159,6 +163,8 @@ class Run:
         What tensors are called, gradients among them.
     sensitivities : dict of Tensor to str
         What the gradients are called that arrive at tensors of the forward pass, "" for one without a name.
+    arriving : dict of Tensor to Tensor
+        These gradients, where they are measured.
     """
 
     tensors: list[Tensor]
@@ -166,6 +172,7 @@ class Run:
     outputs: set[Tensor]
     names: dict[Tensor, str]
     sensitivities: dict[Tensor, str] = field(default_factory=dict)
+    arriving: dict[Tensor, Tensor] = field(default_factory=dict)
 
     def edges(self) -> list[tuple[Any, tuple[int, ...]]]:
         """Return for every tensor the class of its operation, and the places of its inputs."""
@@ -173,18 +180,32 @@ class Run:
         return [(type(t.op), tuple([places[x] for x in t.inputs])) for t in self.tensors]
 
 
-def record(run: Run, other: Run | None = None) -> tuple[list[Node], list[Cluster], Network | None]:
-    """Return nodes, clusters and network of a computation; `other` is the same with the second of `TRIAL_BATCHES`.
+def record(
+    runs: Sequence[Run], whole: Run | None = None, with_numbers: bool = False
+) -> tuple[list[Node], list[Cluster], Network | None]:
+    """Return nodes, clusters and network of a computation.
 
-    What depends on the batch by more than its lengths and numbers is shown as `run` did it.
+    Parameters
+    ----------
+    runs : sequence of Run
+        One, or the same with each of the `TRIAL_BATCHES`. What depends on the batch by more than its lengths and
+        numbers is shown as the first did it.
+    whole : Run, optional
+        The same with all samples, to be measured.
+    with_numbers : bool
+        Whether the elements of what is measured are to be written out.
     """
-    edges = run.edges()
-    runs = [run] if other is None or other.edges() != edges else [run, other]
+    run, edges = runs[0], runs[0].edges()
+    runs = runs if all(other.edges() == edges for other in runs[1:]) else [run]
+    figures = [NOTHING] * len(edges)
+    if whole is not None:
+        seen = whole if whole.edges() == edges else run
+        figures = [measured(t, seen.arriving.get(t), with_numbers) for t in seen.tensors]
     homes, clusters, network = _clusters(run.tensors)
     owners = _owners(run.tensors)
     nodes: list[Node] = []
-    for same, home, (_, inputs) in zip(zip(*(r.tensors for r in runs), strict=True), homes, edges, strict=True):
-        t = same[0]
+    for i, same in enumerate(zip(*(r.tensors for r in runs), strict=True)):
+        t, home = same[0], homes[i]
         kind, name = _kind(t, run), run.names.get(t, "")
         node = Node(
             id=len(nodes),
@@ -198,13 +219,14 @@ def record(run: Run, other: Run | None = None) -> tuple[list[Node], list[Cluster
             dtype=str(t.dtype),
             scope="" if home is None else clusters[home].scope,
             cluster=home,
-            inputs=inputs,
+            inputs=edges[i][1],
             owner=owners.get(t, ""),
             sensitivity=run.sensitivities.get(t),
             is_gradient=t not in run.forward,
             is_output=t in run.outputs,
             is_frozen=kind == "parameter" and not t.requires_grad,
             is_differentiable=t.op is None or t.op.differentiable,
+            measured=figures[i],
         )
         nodes.append(node)
     return nodes, clusters, network

@@ -126,9 +126,17 @@ def render(
         typer.Option(help="How much: modules, operations, rules, primitives [default: rules if --backward]."),
     ] = None,
     depth: Annotated[int | None, typer.Option(help="How far modules are open; 0: the network as one box.")] = None,
-    direction: Annotated[str, typer.Option(help="Where data flow: down, up, right, left.")] = "down",
-    theme: Annotated[str, typer.Option(help="Colours: light, dark, print.")] = "light",
-    font_size: Annotated[float, typer.Option(help="In points.")] = 11,
+    direction: Annotated[
+        str | None, typer.Option(help="Where data flow: down, up, right, left [default: down].")
+    ] = None,
+    theme: Annotated[str | None, typer.Option(help="Colours: light, dark, print [default: light].")] = None,
+    font_size: Annotated[float | None, typer.Option(help="In points [default: 11].")] = None,
+    color_by: Annotated[
+        str | None, typer.Option(help="What colours tell: values, gradients (norms), dead, saturated (shares), bytes.")
+    ] = None,
+    values: Annotated[
+        bool | None, typer.Option("--values", help="Write the numbers of all arrays into the boxes.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="A name ending in .svg, .png, .pdf or .dot.")] = Path(
         "net.svg"
     ),
@@ -139,8 +147,17 @@ def render(
     from tinygraph.tools.training import draw
 
     settings = settings_of(model, data=data, hidden=hidden, activation=activation, head=head, tied=tied, noise=noise)
-    view = {"level": level, "depth": depth, "direction": direction, "theme": theme, "font_size": font_size}
-    typer.echo(draw(settings, output, backward, data_dir, **view))
+    options = {
+        "level": level,
+        "depth": depth,
+        "direction": direction,
+        "theme": theme,
+        "font_size": font_size,
+        "color_by": color_by,
+        "values": values,
+    }
+    given: Any = {name: value for name, value in options.items() if value is not None}
+    typer.echo(draw(settings, output, backward, data_dir, **given))
 
 
 @app.command()

@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import tinygraph as tg
 from tinygraph import data
 from tinygraph.arguments import choose
+from tinygraph.drawing import Options
 from tinygraph.errors import ArgumentError, DataError, RenderError
 from tinygraph.files import write_file
 from tinygraph.tools.experiments import Experiment, Settings, prepare
@@ -169,13 +170,15 @@ def _draw_or_write_dot(experiment: Experiment, path: Path) -> tuple[Path, str]:
     return path, ""
 
 
-def draw(settings: Settings, path: Path, backward: bool, data_dir: Path | None = None, **view: Any) -> str:
-    """Draw the network that `settings` describe, with options of `Graph.render`; return a line that says where."""
-    graph = prepare(settings, data_dir).graph(backward)
+def draw(
+    settings: Settings, path: Path, backward: bool, data_dir: Path | None = None, **options: Unpack[Options]
+) -> str:
+    """Draw the network that `settings` describe, with options of `tinygraph.graph`; return a line that says where."""
+    graph = prepare(settings, data_dir).graph(backward, **options)
     if path.suffix == ".dot":
-        write_file(path, graph.to_dot(**view).encode())
+        write_file(path, graph.to_dot().encode())
     else:
-        graph.render(path, **view)
+        graph.render(path)
     return f"wrote {path}: {len(graph)} nodes"
 
 

@@ -4,7 +4,9 @@
 """
 
 import re
+from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import tinygraph as tg
 from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese, transfer
@@ -14,11 +16,13 @@ from tinygraph.tools.experiments import prepare, settings_of
 IMAGES = Path(__file__).resolve().parent
 
 
-def first_block(page):
-    """Run the first Python block of a page; return the names it defines."""
+def blocks(page, count=1):
+    """Run the first `count` Python blocks of a page, where files do not stay; return the names they define."""
     names = {"__name__": "page"}
     text = (IMAGES.parent / page).read_text()
-    exec(re.search(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL).group(1), names)
+    with TemporaryDirectory() as folder, chdir(folder):
+        for code in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[:count]:
+            exec(code, names)
     return names
 
 
@@ -29,7 +33,17 @@ def with_gradients():
 
 def folded():
     """Return the modules of a deep network, equal ones once."""
-    return tg.graph(first_block("drawings.md")["net"], input_shape=(None, 64), level="modules")
+    return tg.graph(blocks("drawings.md")["net"], input_shape=(None, 64), level="modules")
+
+
+def xor_numbers():
+    """Return XOR with all numbers of a forward and a backward pass, in the colours of its gradients."""
+    return blocks("drawings.md", 2)["numbers"]
+
+
+def vanishing():
+    """Return ten layers of sigmoids in the colours of their gradients."""
+    return blocks("drawings.md", 3)["vanishing"]
 
 
 def first_network():
@@ -39,17 +53,17 @@ def first_network():
 
 def one_node():
     """Return the loss of one node with its gradients."""
-    return tg.graph(first_block("how-it-works.md")["Q"], backward=True)
+    return tg.graph(blocks("how-it-works.md")["Q"], backward=True)
 
 
 def two_branches():
     """Return a network of one's own, with a branch that is called twice."""
-    return tg.graph(first_block("custom-architecture.md")["net"], input_shape=(None, 64))
+    return tg.graph(blocks("custom-architecture.md")["net"], input_shape=(None, 64))
 
 
 def compiled_step():
     """Return the plan of a training step."""
-    return first_block("compile.md")["fast"].plan.graph()
+    return blocks("compile.md")["fast"].plan.graph()
 
 
 def one_network(net, *shapes):
@@ -67,6 +81,8 @@ PICTURES = {
     "transfer": one_network(transfer(fully_connected([64, 32, 5], seed=0), new_layers=[5], seed=1), (None, 64)),
     "readme-graph": with_gradients,
     "folded": folded,
+    "xor-numbers": xor_numbers,
+    "vanishing": vanishing,
     "first-network": first_network,
     "one-node": one_node,
     "two-branches": two_branches,

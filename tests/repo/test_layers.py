@@ -32,6 +32,7 @@ LAYERS = [
         "tinygraph.autodiff",
         "tinygraph.derivatives",
         "tinygraph.gradient_check",
+        "tinygraph.measured",
         "tinygraph.record",
         "tinygraph.describe",
         "tinygraph.drawing",

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..describe import LONGEST, shown
 from ..errors import RenderError
-from .picture import Arrow, Frame, Item, Picture
-from .themes import THEMES, Theme
+from .picture import Arrow, Frame, Item, Legend, Picture
+from .themes import THEMES, Theme, fill_of, ink_on
 from .view import DIRECTIONS, View
 
 LONGEST_HINT = 200  # characters of a line of a tooltip
@@ -67,7 +67,7 @@ def digraph(picture: Picture, view: View) -> Any:
     for item in picture.items:
         frames[item.id] = item.frame
         place = backward.get(item.frame, boxes[item.frame]) if item.is_backward else boxes[item.frame]
-        place.node(item.id, text(item.lines), tooltip=_hint(item.hint), **_item(item, theme))
+        place.node(item.id, text(item.lines), tooltip=_hint(item.hint), **_item(item, theme, picture.legend))
     beside: set[tuple[str, str]] = set()
     for row in picture.rows:
         beside |= {(right, left) for i, left in enumerate(row) for right in row[i + 1 :]}
@@ -116,6 +116,8 @@ def _everywhere(theme: Theme, view: View, picture: Picture) -> dict[str, dict[st
         graph["newrank"] = "true"  # heights are found for all frames at once
     if len(picture.items) >= MANY:
         graph["splines"] = "line"
+    if picture.legend is not None:
+        graph |= {"label": _legend(picture.legend, theme), "fontcolor": theme.ink}
     return {
         "graph_attr": graph,
         "node_attr": NODE_STYLE | font | {"fontcolor": theme.ink},
@@ -138,8 +140,21 @@ def _behind(theme: Theme) -> dict[str, str]:
     return {"style": "rounded,filled", "fillcolor": theme.backward, "color": theme.backward, "label": ""}
 
 
-def _item(item: Item, theme: Theme) -> dict[str, str]:
-    """Return what sets a kind of item apart: its shape, then its colour."""
+def _legend(legend: Legend, theme: Theme) -> str:
+    """Return what the colours tell as a row of them, in Graphviz's own markup; all words in it are the library's."""
+    cells = [
+        f'<TD BGCOLOR="{fill_of(shade, theme)}"><FONT COLOR="{ink_on(fill_of(shade, theme))}">{words}</FONT></TD>'
+        for shade, words in legend.classes
+    ]
+    cells.insert(sum(shade >= 0 for shade, _ in legend.classes), f"<TD>{legend.end}</TD>")
+    return (
+        f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="5"><TR><TD COLSPAN="{len(cells)}" '
+        f'ALIGN="LEFT">{legend.title}</TD></TR><TR>{"".join(cells)}</TR></TABLE>>'
+    )
+
+
+def _item(item: Item, theme: Theme, legend: Legend | None) -> dict[str, str]:
+    """Return what sets a kind of item apart: its shape, then its colour, unless a legend says what colours tell."""
     shape, style, margin = KINDS[item.kind]
     colours: dict[str, tuple[str, str]] = {
         "prediction": theme.output,
@@ -157,7 +172,11 @@ def _item(item: Item, theme: Theme) -> dict[str, str]:
         kind = "output"
     if item.is_frozen:
         fill = theme.constant[0]
+    if legend is not None:
+        fill = theme.op[0] if item.shade is None else fill_of(item.shade, theme)
     attributes = {"shape": shape, "margin": margin, "style": style, "fillcolor": fill, "color": line, "class": kind}
+    if item.shade is not None:
+        attributes["fontcolor"] = ink_on(fill)
     return attributes | {"penwidth": "2"} if item.is_output else attributes
 
 

@@ -92,6 +92,8 @@ def item_of(node: Node, inlined: Mapping[int, str]) -> Item:
         is_output=node.is_output,
         is_backward=node.is_gradient,
         is_frozen=node.is_frozen,
+        nodes=[node.id],
+        gives=[node.id],
     )
 
 
@@ -134,7 +136,16 @@ def _rule(node: Node, passed_on: Sequence[Node], parts: Mapping[int, int]) -> It
         names = [f"part of {x.sensitivity}" if parts[x.id] > 1 else str(x.sensitivity) for x in named]
         lines.append(f"{joined(names)}  {joined([shape_text(x.shape) for x in named])}")
     hint = [f"backward rule of {node.label}", node.rule or "no words for it", f"arrives: {node.sensitivity or 'dy'}"]
-    return Item(id=_gradient_id(node.id), kind="rule", lines=lines, hint=hint, frame=node.cluster, is_backward=True)
+    return Item(
+        id=_gradient_id(node.id),
+        kind="rule",
+        lines=lines,
+        hint=hint,
+        frame=node.cluster,
+        is_backward=True,
+        nodes=[node.id],
+        gives=[node.id],
+    )
 
 
 def _gradient(node: Node) -> Item:
@@ -152,6 +163,8 @@ def _gradient(node: Node) -> Item:
         frame=node.cluster,
         is_output=True,
         is_backward=True,
+        nodes=[node.id],
+        gives=[node.id],
     )
 
 

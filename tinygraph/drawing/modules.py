@@ -17,10 +17,15 @@ from .units import Unit, taken_apart, users_of
 from .words import inlined_constants, joined
 
 
-def modules(nodes: Sequence[Node], clusters: Sequence[Cluster], network: Network | None, depth: int) -> Picture:
-    """Return a picture of a forward pass in which modules are open down to `depth`; 0 is the network as one box."""
+def modules(
+    nodes: Sequence[Node], clusters: Sequence[Cluster], network: Network | None, depth: int, fold: bool
+) -> Picture:
+    """Return a picture of a forward pass in which modules are open down to `depth`; 0 is the network as one box.
+
+    Equal blocks in a row are drawn once if they are to `fold`.
+    """
     inlined = inlined_constants(nodes)
-    drawing = _Drawing([node for node in nodes if node.id not in inlined], clusters, network, inlined)
+    drawing = _Drawing([node for node in nodes if node.id not in inlined], clusters, network, inlined, fold)
     stack: list[tuple[list[Unit], int | None]] = [(taken_apart(drawing.nodes, clusters, network, depth), None)]
     while stack:
         units, frame = stack.pop()
@@ -38,8 +43,9 @@ class _Drawing:
         clusters: Sequence[Cluster],
         network: Network | None,
         inlined: Mapping[int, str],
+        fold: bool,
     ) -> None:
-        self.nodes, self.clusters, self.network, self.inlined = nodes, clusters, network, inlined
+        self.nodes, self.clusters, self.network, self.inlined, self.fold = nodes, clusters, network, inlined, fold
         self.picture = Picture()
         self.by_id = {node.id: node for node in nodes}
         self.users = users_of(nodes)
@@ -50,7 +56,7 @@ class _Drawing:
     def add(self, units: list[Unit], frame: int | None) -> list[tuple[list[Unit], int]]:
         """Draw units that stand beside each other in a frame; return the parts of the open ones, with their frames."""
         below: list[tuple[list[Unit], int]] = []
-        repeated = {run.start: run for run in runs(units, self.users)}
+        repeated = {run.start: run for run in runs(units, self.users)} if self.fold else {}
         start = 0
         while start < len(units):
             run = repeated.get(start)
@@ -126,6 +132,8 @@ class _Drawing:
             lines=[line for line in (*heading, words if learned else "", shape) if line],
             hint=[f"{kind} {title}", "operations: " + joined([n.label for n in unit.nodes if n.kind == "op"])],
             is_frozen=bool(size) and frozen == size,
+            nodes=[node.id for node in unit.nodes],
+            gives=[node.id for node in given],
         )
 
     def _titles(self, unit: Unit) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from ..errors import ArgumentError, DataError, RenderError
 from ..files import write_file
 from ..record import Cluster, Network, Node
 from . import dot
+from .amounts import with_amounts
 from .levels import add_prediction, forward_only, operations, rules
 from .modules import modules
 from .picture import Picture
@@ -46,14 +47,16 @@ def picture_of(graph: Drawn, view: View) -> Picture:
     nodes = graph.nodes
     level = view.level_for(any(node.is_gradient for node in nodes))
     if level == "modules":
-        picture = modules(forward_only(nodes), graph.clusters, graph.network, 1 if view.depth is None else view.depth)
+        depth = 1 if view.depth is None else view.depth
+        fold = not view.values and view.color_by in (None, "bytes")  # otherwise blocks are equal in their shapes only
+        picture = modules(forward_only(nodes), graph.clusters, graph.network, depth, fold)
     elif level == "rules":
         picture = rules(nodes, graph.clusters)
     else:
         picture = operations(nodes if level == "primitives" else forward_only(nodes), graph.clusters)
     if graph.prediction:
         add_prediction(picture, graph.prediction)
-    return with_references(picture)
+    return with_references(with_amounts(picture, nodes, view))
 
 
 def to_dot(graph: Drawn, view: View) -> str:

@@ -32,6 +32,11 @@ class Item:
         Whether it belongs to the backward pass; drawn dashed.
     is_frozen : bool
         Whether it is, or is made of, parameters that no training changes.
+    nodes, gives : sequence of int
+        The ids of the nodes of a graph that it stands for, and of those among them that are used elsewhere.
+    shade : int or None
+        Which colour of a scale it has, from 0 on; `themes.NOT_FINITE` for what has no place there. None: that of its
+        kind, or none if the picture has a legend.
     """
 
     id: str
@@ -42,6 +47,9 @@ class Item:
     is_output: bool = False
     is_backward: bool = False
     is_frozen: bool = False
+    nodes: Sequence[int] = ()
+    gives: Sequence[int] = ()
+    shade: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,24 @@ class Frame:
     parent: int | None
 
 
+@dataclass(frozen=True)
+class Legend:
+    """What colours tell.
+
+    Attributes
+    ----------
+    title : str
+    classes : sequence of (int, str)
+        For every colour, as in `Item.shade`, the amount from which on it is used.
+    end : str
+        The largest amount.
+    """
+
+    title: str
+    classes: Sequence[tuple[int, str]]
+    end: str
+
+
 @dataclass
 class Picture:
     """A picture.
@@ -100,6 +126,8 @@ class Picture:
         Ids of items that stand at one height, from left to right.
     backward_apart : bool
         Whether the backward items of a frame keep together.
+    legend : Legend or None
+        What the colours of items tell, if not their kinds.
     """
 
     items: list[Item] = field(default_factory=list)
@@ -107,3 +135,4 @@ class Picture:
     frames: list[Frame] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     backward_apart: bool = False
+    legend: Legend | None = None

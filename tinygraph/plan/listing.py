@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..backend import Backend
 from ..describe import unique_names
+from ..measured import NOTHING, Measured
 from ..record import Kind, Node, number_text
 from .program import Program, Value
 
 
-def nodes_of(program: Program) -> dict[Value, Node]:
+def nodes_of(program: Program, measured: Mapping[Value, Measured] | None = None) -> dict[Value, Node]:
     """Return the node of every value in the order of evaluation, at the end those that are given back as they came."""
     makers, results = program.makers(), program.results
     values = [v for i in program.instructions for v in (*i.inputs, i.output)]
@@ -27,6 +30,7 @@ def nodes_of(program: Program) -> dict[Value, Node]:
             scope=v.scope,
             inputs=() if maker is None else tuple([nodes[x].id for x in maker.inputs]),
             is_output=v in results,
+            measured=(measured or {}).get(v, NOTHING),
         )
     return nodes
 

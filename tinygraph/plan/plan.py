@@ -6,11 +6,15 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Unpack
 
-from ..describe import shown, table
+import numpy as np
+
+from ..describe import count_text, shown, table
+from ..drawing import Options, View
 from ..errors import GraphError
 from ..graphs import Graph
+from ..measured import Measured
 from .arenas import Arenas
 from .kernels import CodeGenerator
 from .kernels_cuda import CudaCodeGenerator
@@ -88,7 +92,7 @@ class Plan:
         return sum(i.output not in self.layout.views for i in self.program.instructions)
 
     def __repr__(self) -> str:
-        return f"Plan({len(self)} instructions, {_count(self.flops, ' flops')}, {_count(self.bytes, 'B')})"
+        return f"Plan({len(self)} instructions, {count_text(self.flops, ' flops')}, {count_text(self.bytes, 'B')})"
 
     def __str__(self) -> str:
         names = names_of(self.program)
@@ -97,14 +101,16 @@ class Plan:
             if i.output in self.layout.views:
                 continue
             inputs = ", ".join(names[v] for v in i.inputs)
-            facts = (_count(flops(i)), _count(traffic(i)))
+            facts = (count_text(flops(i)), count_text(traffic(i)))
             place = self._place(i.output, names)
             rows.append((str(len(rows)), names[i.output], _shape(i.output), shown(i.op.label), inputs, *facts, place))
         for leaf, v in self.layout.copies.items():
-            name, moved = shown(leaf.name or "leaf"), _count(2 * v.nbytes)
+            name, moved = shown(leaf.name or "leaf"), count_text(2 * v.nbytes)
             rows.append((str(len(rows)), name, _shape(v), "copy", names[v], "0", moved, "leaf"))
-        memory = f"{_count(self.bytes, 'B')} of memory, {_count(self.bytes_without_sharing, 'B')} without sharing"
-        return f"{table(rows)}\n{len(rows) - 1} instructions, {_count(self.flops, ' flops')}, {memory}"
+        memory = (
+            f"{count_text(self.bytes, 'B')} of memory, {count_text(self.bytes_without_sharing, 'B')} without sharing"
+        )
+        return f"{table(rows)}\n{len(rows) - 1} instructions, {count_text(self.flops, ' flops')}, {memory}"
 
     def _place(self, v: Value, names: dict[Value, str]) -> str:
         if v in self.layout.written_in_place:
@@ -116,15 +122,16 @@ class Plan:
         return ("tile" if v in self.layout.tiles else "arena") + f" +{self.layout.offsets[v]}"
 
     def graph(self) -> Graph:
-        """Return the instructions as a graph, to list, sum up and draw."""
+        """Return the instructions as a graph, to list, sum up and draw; with their times: `Profile.graph`."""
         return Graph(nodes_of(self.program).values())
 
-    def render(self, path: str | Path, *, direction: str = "down", theme: str = "light", font_size: float = 11) -> Path:
+    def render(self, path: str | Path, **options: Unpack[Options]) -> Path:
         """Draw the instructions to a file that ends in .svg, .png, .pdf or .dot; return its path.
 
-        The other parameters are those of `Graph.render`.
+        Options are those of `Graph.render`; for `color_by="time"` the plan is run, see `profile`.
         """
-        return self.graph().render(path, direction=direction, theme=theme, font_size=font_size)
+        graph = self.profile().graph() if options.get("color_by") == "time" else self.graph()
+        return graph.render(path, **options)
 
     # -- how long it takes ------------------------------------------------------------------------------
 
@@ -159,8 +166,9 @@ class Plan:
             "def timed():", body, _now=time.perf_counter, _times=times, _synchronize=backend.synchronize
         )
         try:
-            for _ in range(repeats + 3):
-                space["timed"]()
+            with np.errstate(all="ignore"):  # what lies in the place of an argument by now is computed with again
+                for _ in range(repeats + 3):
+                    space["timed"]()
         finally:
             for leaf, data in before:
                 backend.xp.copyto(leaf.data, data)
@@ -208,6 +216,14 @@ class Profile:
             f"{limits.gigabytes:.0f} GB/s (copy of 64 MB)"
         )
 
+    def graph(self) -> Graph:
+        """Return the plan's instructions as a graph whose colours tell their times; see `Graph.render`."""
+        measured: dict[Value, Measured] = {}
+        for i, seconds in self.seconds.items():
+            members = self._members(i)
+            measured |= {x.output: Measured(seconds=seconds, together=len(members)) for x in members}
+        return Graph(nodes_of(self.plan.program, measured).values(), view=View(color_by="time"))
+
     def _members(self, i: Instruction) -> tuple[Instruction, ...]:
         """Return what the lines of an instruction compute: it, and those after it that have no lines."""
         instructions, lines = self.plan.program.instructions, self.plan.replay.lines
@@ -235,11 +251,3 @@ def traffic(i: Instruction) -> int:
 
 def _shape(v: Value) -> str:
     return " x ".join(map(str, v.shape)) or "1"
-
-
-def _count(number: float, unit: str = "") -> str:
-    """Return a count with a decimal prefix and a unit: ``1.6 MB``, ``132 flops``."""
-    prefix = next(p for k, p in enumerate(("", "k", "M", "G", "T")) if number < 1000 ** (k + 1) or p == "T")
-    scaled = number / 1000 ** ("", "k", "M", "G", "T").index(prefix)
-    text = f"{scaled:.3g} {prefix}" if prefix else f"{number:.0f}"
-    return f"{text}{unit}" if prefix or unit.startswith(" ") or not unit else f"{text} {unit}"

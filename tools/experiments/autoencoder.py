@@ -97,16 +97,14 @@ class AutoencoderExperiment(Experiment):
         for i, (error, code) in enumerate(zip(np.square(back - rows).sum(axis=1), codes.numpy(), strict=True)):
             yield ",".join([f"{i}", f"{error:.4f}", *(f"{y:.4f}" for y in code)])
 
-    def graph(self, backward: bool = False) -> tg.Graph:
-        """Return the network's graph, or with `backward` that of its reconstruction error and gradients."""
-        if not backward:
-            return super().graph()
+    def labels(self, n: int) -> list[np.ndarray]:
+        """Return none: an image is its own."""
+        return []
 
-        def loss(x: tg.Tensor) -> tg.Tensor:
-            Q: tg.Tensor = self.loss(self.net, x, x)
-            return Q
-
-        return tg.graph(loss, inputs=[np.asarray(self.train_set[0][:3])], backward=True)
+    def risk(self, x: tg.Tensor) -> tg.Tensor:  # type: ignore[override]
+        """Return the reconstruction error of a batch."""
+        Q: tg.Tensor = self.loss(self.net, x, x)
+        return Q
 
 
 def reconstruction_error(net: Autoencoder, x: Any, y: Any) -> tg.Tensor:

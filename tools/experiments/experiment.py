@@ -6,17 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.arguments import check_name, positive, whole_number
+from tinygraph.drawing import Options, View
 from tinygraph.errors import ArgumentError, DataError
 
 OPTIMIZERS = ("sgd", "adam")
 LARGEST = 2**31 - 1  # number of nodes
+MEASURED_SAMPLES = 100  # for what drawings show
 KINDS: dict[str, tuple[Any, str]] = {  # of settings: Python's type, and its words
     "str": (str, "a text"),
     "int": (int, "a whole number"),
@@ -189,13 +191,25 @@ class Experiment(ABC):
         history = tg.fit(net, self.loss, train_set, self.optimizer(net), s.epochs, s.batch_size, l2=s.l2, seed=s.seed)
         return history.times[-1]
 
-    def graph(self, backward: bool = False) -> tg.Graph:
-        """Return the network's graph, or with `backward` that of its loss and gradients."""
-        if not backward:
-            return tg.graph(self.net, input_shape=(None, self.n_features))
+    def inputs(self, n: int) -> list[np.ndarray]:
+        """Return the first `n` samples, one array for each input of the network."""
+        return [np.asarray(self.train_set[0][:n])]
 
-        def loss(x: tg.Tensor, target: tg.Tensor) -> tg.Tensor:
-            Q: tg.Tensor = self.loss(self.net(x), target)
-            return Q
+    def labels(self, n: int) -> list[np.ndarray]:
+        """Return the labels of the first `n` samples, as `risk` takes them."""
+        return [np.asarray(self.train_set[1][:n])]
 
-        return tg.graph(loss, inputs=[np.asarray(part[:3]) for part in self.train_set], backward=True)
+    def risk(self, x: tg.Tensor, target: tg.Tensor) -> tg.Tensor:
+        """Return the loss of a batch; in drawings inputs have the names here."""
+        Q: tg.Tensor = self.loss(self.net(x), target)
+        return Q
+
+    def graph(self, backward: bool = False, **options: Unpack[Options]) -> tg.Graph:
+        """Return the network's graph, or with `backward` that of its loss and gradients.
+
+        Options are those of `tinygraph.graph`; what these measure is measured on the first `MEASURED_SAMPLES`.
+        """
+        n = MEASURED_SAMPLES if View().changed(options).is_measured else 3
+        if backward:
+            return tg.graph(self.risk, inputs=[*self.inputs(n), *self.labels(n)], backward=True, **options)
+        return tg.graph(self.net, inputs=self.inputs(n), **options)

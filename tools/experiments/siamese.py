@@ -157,18 +157,19 @@ class SiameseExperiment(Experiment):
         for i, score in enumerate(scores):
             yield f"{i},{score:.4f},{int(score >= threshold)}"
 
-    def graph(self, backward: bool = False) -> tg.Graph:
-        """Return the graph of the network with its two inputs, or with `backward` that of its loss and gradients."""
-        n = self.n_features // 2
-        if not backward:
-            return tg.graph(self.net, input_shape=((None, n), (None, n)))
+    def inputs(self, n: int) -> list[np.ndarray]:
+        """Return the images of the first `n` pairs to test on."""
+        pairs = self.validation[0][:n]
+        return [pairs[:, 0], pairs[:, 1]]
 
-        def loss(h1: tg.Tensor, h2: tg.Tensor, same: tg.Tensor) -> tg.Tensor:
-            Q: tg.Tensor = self.loss(self.net(h1, h2), same)
-            return Q
+    def labels(self, n: int) -> list[np.ndarray]:
+        """Return which of them are of one class."""
+        return [self.validation[1][:n]]
 
-        pairs, same = (part[:3] for part in self.validation)
-        return tg.graph(loss, inputs=[pairs[:, 0], pairs[:, 1], same], backward=True)
+    def risk(self, h1: tg.Tensor, h2: tg.Tensor, same: tg.Tensor) -> tg.Tensor:  # type: ignore[override]
+        """Return the loss of a batch of pairs."""
+        Q: tg.Tensor = self.loss(self.net(h1, h2), same)
+        return Q
 
 
 def _split(images: Dataset) -> tuple[Pair, Pair, Pair | None]:

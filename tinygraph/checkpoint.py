@@ -137,13 +137,19 @@ def load(path: PathLike, net: Module, *, check_finite: bool = True) -> None:
 
 def require_finite(path: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Raise a DataError that names the first array of a file with NaN or infinite elements."""
+    if wrong := not_finite(arrays):
+        raise DataError(
+            f"{path}: {wrong}: training diverged, or the file is damaged; tg.load takes them with check_finite=False"
+        )
+
+
+def not_finite(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return in words how many elements of the first array that has such are NaN or infinite; "" if there is none."""
     for name, a in arrays.items():
         wrong = a.size - int(np.count_nonzero(np.isfinite(a))) if a.dtype.kind == "f" else 0
         if wrong:
-            raise DataError(
-                f"{path}: {name} has {wrong} of {a.size} elements that are NaN or infinite: training diverged, or the "
-                "file is damaged; tg.load takes them with check_finite=False"
-            )
+            return f"{name} has {wrong} of {a.size} elements that are NaN or infinite"
+    return ""
 
 
 def _check_order(function: str, path: Any, net: Any) -> None:

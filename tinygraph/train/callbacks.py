@@ -53,10 +53,10 @@ class Callback:
         """Run before the first update, after a checkpoint was read."""
 
     def batch(self, training: Training) -> None:
-        """Run after every update."""
+        """Run after every update; then a checkpoint is written, if one is due."""
 
     def epoch(self, training: Training) -> None:
-        """Run after every epoch, when its row is in the history and its checkpoint is written."""
+        """Run after every epoch, when its row is in the history; then a checkpoint is written, if one is due."""
 
     def end(self, training: Training) -> None:
         """Run when training ends, by an error too."""

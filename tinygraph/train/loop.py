@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..files import PathLike
 from ..nn import Module
 from ..optim import SGD, Optimizer, Plateau, Schedule
 from .callbacks import Callback, Callbacks, Training
+from .checkpoints import Checkpoints, checkpoints
 from .history import COLUMNS, History
 from .identity import shaping_settings
 from .measures import Measures, Metric
@@ -54,6 +56,8 @@ def fit(
     stop_every: str = "iteration",
     compiled: bool = True,
     checkpoint: PathLike | None = None,
+    checkpoint_every: int | str = "epoch",
+    checkpoint_keep: int = 1,
     allow_changes: Collection[str] = (),
     progress: bool = True,
     seed: int = 0,
@@ -129,11 +133,18 @@ def fit(
         Replay the training step as a plan (see `tinygraph.compile`). What cannot be recorded, a loss of one's own
         that reads values on the host, say, runs eagerly, with a warning; so does `freeze_sleeping`, without one.
     checkpoint : path, optional
-        Written after each epoch, and where `max_iterations` ends training. If it exists, training continues from it
-        as if it had never stopped; a run that a stopping rule has ended stays ended. It is refused if anything that
-        shapes the run differs: the network with its settings, dtypes and frozen parameters, loss, optimiser, data,
-        batches and stopping rules; limits and the backend may change. Of batches of one's own only their class and
-        number are compared; a `set_epoch` of theirs is called before each epoch, with its number from 0 on.
+        Written after each epoch or when `checkpoint_every` says, and when training ends. If it exists, training
+        continues from it as if it had never stopped, in the middle of an epoch too; a run that a stopping rule has
+        ended stays ended. It is refused if anything that shapes the run differs: the network with its settings,
+        dtypes and frozen parameters, loss, optimiser, data, batches and stopping rules; limits and the backend may
+        change. Of batches of one's own only their class and number are compared; a `set_epoch` of theirs is called
+        before each epoch, with its number from 0 on.
+    checkpoint_every : int or str
+        How often the checkpoint is written: "epoch", "10 epochs", a number of updates, or a time, "30s", "5min" or
+        "1h". A run that is killed loses what it did since then.
+    checkpoint_keep : int
+        How many checkpoints to keep: the last at `checkpoint`, those before it beside it, called as it is with the
+        number of updates, ``run.iteration-500.safetensors``. To go back to one, copy it to `checkpoint`.
     allow_changes : collection of str
         What may differ from the checkpoint on purpose, by the names that the error gives: ``["optimizer.lr"]``. What
         is given here holds from now on.
@@ -200,6 +211,7 @@ def fit(
         run.load(checkpoint, allow_changes)
         if isinstance(batches, Steps):
             batches.skip(run.history.iterations - run.done)
+    files = checkpoints(run, checkpoint, checkpoint_every, checkpoint_keep)
     history = run.history
     rule = convergence(objective, batches, stop_tolerance, history)
     training = Training(run)
@@ -208,37 +220,45 @@ def fit(
         called,
         rule if stop_every == "iteration" else None,
         schedule if schedule_every == "iteration" else None,
+        files,
     )
-    before, started = net.training, time.perf_counter() - (history.times[-1] if history.rows else 0.0)
+
+    def goes_on() -> bool:
+        return not history.stop_reason and not training.reason and limits.allow(history, run.done > 0)
+
+    before, run.started = net.training, time.perf_counter() - run.seconds
     try:
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # the loss is checked, and says more
         called.start(training)
         with quiet, progress_shown(limits.epochs_at_most(batches), progress) as report:
-            while not history.stop_reason and not training.reason and limits.allow(history, run.done > 0):
+            while goes_on():
                 row: dict[str, Any] = dict.fromkeys(COLUMNS)
                 row["epoch"] = len(history) + 1
                 net.train()
                 reason = _train_epoch(step, batches, run, limits.iterations, after_update)
                 row["loss"], row["error"] = step.means()
-                if run.done and checkpoint is not None:  # cut short: what follows is done again by who continues
-                    run.save(checkpoint)
+                cut_short = run.done > 0
+                if files is not None and cut_short:  # what follows is done again by who continues
+                    files.save()
                 if held_out is not None:
                     row["validation_loss"], row["validation_error"] = objective.means(held_out)
                 row |= measures.values()
-                row["seconds"] = time.perf_counter() - started
+                row["seconds"] = time.perf_counter() - run.started
                 history.rows.append(row)
-                if rule is not None and stop_every == "epoch" and not run.done:
+                if rule is not None and stop_every == "epoch" and not cut_short:
                     reason = rule.check(f"epoch {row['epoch']}")
-                if schedule is not None and schedule_every == "epoch" and not run.done:
+                if schedule is not None and schedule_every == "epoch" and not cut_short:
                     schedule.step(row["loss"] if held_out is None else row["validation_loss"])
                 if pocket is not None:
                     reason = pocket.check(row) or reason
                 history.stop_reason = reason
-                if checkpoint is not None and not run.done:
-                    run.save(checkpoint)
                 run.done = 0
                 report(row)
-                called.epoch(training)
+                try:
+                    called.epoch(training)
+                finally:
+                    if files is not None and not cut_short:
+                        files.after_epoch(last=not goes_on())
     finally:
         net.train(before)
         optimizer.zero_grad()
@@ -279,19 +299,27 @@ def _check_schedule(schedule: Any, every: Any, optimizer: Optimizer) -> None:
 
 
 class _AfterUpdate:
-    """What is done after each update: the stopping rule, the schedule, callbacks."""
+    """What is done after each update: the schedule, callbacks, the stopping rule, a checkpoint."""
 
     def __init__(
-        self, training: Training, called: Callbacks, rule: Convergence | None, schedule: Schedule | None
+        self,
+        training: Training,
+        called: Callbacks,
+        rule: Convergence | None,
+        schedule: Schedule | None,
+        files: Checkpoints | None,
     ) -> None:
-        self.training, self.called, self.rule, self.schedule = training, called, rule, schedule
+        self.training, self.called, self.rule, self.schedule, self.files = training, called, rule, schedule, files
 
     def __call__(self) -> str:
         """Return why to stop for good, or ""."""
         if self.schedule is not None:
             self.schedule.step()
         self.called.batch(self.training)
-        return "" if self.rule is None else self.rule.check(f"iteration {self.training.history.iterations}")
+        reason = "" if self.rule is None else self.rule.check(f"iteration {self.training.history.iterations}")
+        if self.files is not None and not reason:
+            self.files.after_update()
+        return reason
 
 
 def _train_epoch(
@@ -309,24 +337,24 @@ def _train_epoch(
     run.optimizer.epoch = number + 1
     if not run.done:
         step.tally.reset()
-    trained, checked, reason = run.done, time.perf_counter(), ""
-    run.done = 0
-    for place, batch in enumerate(batches):
-        if place < trained:
-            continue
+    checked, cut_short, reason = time.perf_counter(), False, ""
+    for batch in islice(batches, run.done, None):
         if history.iterations == max_iterations or after_update.training.reason:
-            run.done = trained
+            cut_short = True
             break
         step(*parts(batch))
-        trained += 1
+        run.done += 1
         history.iterations += 1
-        if trained % FINITE_CHECK_BATCHES == 0 or time.perf_counter() - checked > FINITE_CHECK_SECONDS:
-            step.tally.check(epoch, trained)
+        if run.done % FINITE_CHECK_BATCHES == 0 or time.perf_counter() - checked > FINITE_CHECK_SECONDS:
+            step.tally.check(epoch, run.done)
             checked = time.perf_counter()
         reason = after_update()
         if reason:
             break
+    trained = run.done
     step.tally.check(epoch, trained)
+    if not cut_short:
+        run.done = 0
     if not trained:
         raise DataError(
             "fit: the training set was exhausted after the first epoch; pass a list or another re-iterable"

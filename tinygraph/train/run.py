@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..checkpoint import read_arrays, require_finite, write_arrays
+from ..checkpoint import not_finite, read_arrays, require_finite, write_arrays
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..leaves import as_tensor
@@ -36,6 +37,7 @@ FACTS: dict[str, tuple[type, ...]] = {  # what a checkpoint says besides its arr
     "best": (*NUMBER, type(None)),
     "best_epoch": (int,),
     "schedule": (dict,),
+    "seconds": (*NUMBER, type(None)),
 }
 
 
@@ -57,6 +59,10 @@ class Run:
     ----------
     done : int
         How many batches of the present epoch have been trained; `tally` holds what was counted over them.
+    seconds : float
+        How long the run trained before it was continued here.
+    started : float
+        When it would have started had it never stopped, by `time.perf_counter`.
     """
 
     def __init__(
@@ -72,10 +78,17 @@ class Run:
         self.schedule, self.settings = schedule, settings
         self.history = History()
         self.done = 0
+        self.seconds, self.started = 0.0, time.perf_counter()
         self.backend = next((p.backend for p in self.net.parameters()), None)
 
     def save(self, path: PathLike) -> None:
-        """Write everything to one file."""
+        """Write everything to one file.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written, or `load` would refuse it, since something is not finite.
+        """
         optimizer, history, pocket = self.optimizer.state_dict(), self.history, self.pocket
         arrays = {f"net.{name}": t.numpy() for name, t in self.net.state_dict().items()}
         arrays |= {f"optimizer.{name}": value for name, value in optimizer.items() if name not in ("lr", "epoch")}
@@ -83,6 +96,11 @@ class Run:
             arrays |= {f"pocket.{name}": as_tensor(t).numpy() for name, t in pocket.variables.items()}
         if self.backend is not None:
             arrays["random.key"] = stream_state(self.backend)
+        if wrong := not_finite(arrays):
+            raise DataError(
+                f"fit: {wrong} after iteration {history.iterations}, which is not written to {path}: lower the "
+                "learning rate, or find the operation with tg.detect_anomaly()"
+            )
         facts = {
             "format": FORMAT,
             "settings": self.settings,
@@ -97,6 +115,7 @@ class Run:
             "best": None if pocket is None or math.isinf(pocket.smallest) else pocket.smallest,
             "best_epoch": 0 if pocket is None else pocket.epoch,
             "schedule": {} if self.schedule is None else self.schedule.state_dict(),
+            "seconds": time.perf_counter() - self.started,
         }
         write_arrays(path, arrays, facts)
 
@@ -143,6 +162,7 @@ class Run:
         history = self.history
         history.rows, history.stop_reason, history.risks = facts["rows"], facts["stop_reason"], facts["risks"]
         history.iterations, self.done = facts["iterations"], facts["done"]
+        self.seconds = facts.get("seconds") or (history.times[-1] if history.rows else 0.0)  # files of 0.1.0 have none
         if self.done:
             self.tally.restore(facts["tally"])
 
@@ -166,6 +186,7 @@ def _check_facts(path: PathLike, facts: Mapping[str, Any]) -> None:
     wrong += [name for name in ("iterations", "done", "best_epoch") if facts[name] < 0]
     wrong += ["epoch"] * (facts["epoch"] < len(facts["rows"]) + bool(facts["done"]))
     wrong += ["tally"] * (bool(facts["done"]) and len(facts["tally"]) != Tally.LENGTH)
+    wrong += ["seconds"] * (not 0 <= (facts.get("seconds") or 0) < math.inf)
     wrong += ["lr"] * (not 0 <= facts["lr"] < math.inf)
     if wrong:
         raise DataError(f"{path}: damaged: {wrong[0]} does not hold what fit writes there")

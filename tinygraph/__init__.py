@@ -38,23 +38,25 @@ from .train import *
 
 if typing.TYPE_CHECKING:
     from . import models as models
+    from . import plots as plots
     from . import tools as tools
 
 __version__ = "0.1.0"
+_LATER = ("models", "plots", "tools")
 
 
 def __getattr__(name: str) -> typing.Any:
-    """Import `models` or `tools` when it is first asked for, so that `import tinygraph` does not wait for them."""
-    if name in ("models", "tools"):
+    """Import `models`, `plots` or `tools` when it is first asked for: `import tinygraph` does not wait for them."""
+    if name in _LATER:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "models", "tools"})
+    return sorted({*globals(), *_LATER})
 
 
 if not typing.TYPE_CHECKING:  # type checkers follow the star imports, and know only lists that are written out
     __all__ = [n for n, it in globals().items() if n[0] != "_" and not isinstance(it, types.ModuleType)]
     __all__.remove("import_module")
-    __all__ += ["data", "losses", "metrics", "models", "nn", "optim", "tools"]
+    __all__ += ["data", "losses", "metrics", "nn", "optim", *_LATER]

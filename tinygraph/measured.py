@@ -69,7 +69,7 @@ def measured(t: Tensor, gradient: Tensor | None, with_numbers: bool) -> Measured
     """
     host = _host(t)
     arriving = None if gradient is None else _host(gradient)
-    dead, saturated = _slopes(t)
+    dead, saturated = flat_shares(t)
     return Measured(
         norm=_norm(host),
         gradient_norm=None if arriving is None else _norm(arriving),
@@ -94,10 +94,11 @@ def _norm(a: np.ndarray) -> float | None:
     return largest * float(np.linalg.norm((a / largest).astype(np.float64).ravel()))
 
 
-def _slopes(t: Tensor) -> tuple[float | None, float | None]:
-    """Return the shares of dead and of saturated nodes; None for what is no activation function, or does not saturate.
+def flat_shares(t: Tensor) -> tuple[float | None, float | None]:
+    """Return the shares of dead and of saturated nodes, see `Measured`, of the result `t` of an activation function.
 
-    The slopes are what the operation's own rule makes of a gradient of ones.
+    None for what is the result of none, or of one that does not saturate. The slopes are what the operation's own rule
+    makes of a gradient of ones.
     """
     if t.op is None or t.op.name not in ACTIVATIONS or len(t.inputs) != 1 or not t.data.size:
         return None, None

@@ -52,7 +52,7 @@ def sensitivities(loss: Tensor, net: Module) -> dict[str, Tensor]:
     ShapeError
         If `loss` has several elements.
     """
-    points = {name: v for name, (_, v) in _signals("sensitivities", [loss], net).items()}
+    points = {name: v for name, (_, v) in signal_pairs("sensitivities", [loss], net).items()}
     return _per_sample(points, grad(loss, list(points.values())))
 
 
@@ -94,7 +94,7 @@ def own_sensitivities(losses: Tensor | Sequence[Tensor], net: Module) -> dict[st
             "own_sensitivities: expected a tensor of shape (B,), or a list of B tensors, at least one, got "
             f"{losses!r:.60}"
         )
-    points = {name: v for name, (_, v) in _signals("own_sensitivities", parts, net).items()}
+    points = {name: v for name, (_, v) in signal_pairs("own_sensitivities", parts, net).items()}
     one_call = "all losses must come from one call of the network on the whole batch"
     if not all(set(points.values()) <= set(ancestors([loss])) for loss in parts):
         raise GraphError(f"own_sensitivities: a signal of the network leads to some losses only; {one_call}")
@@ -153,9 +153,9 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
     GraphError
         If no signal of `net` leads to `loss`, or a signal comes from a module without weights.
     """
-    signals = _signals("gradient_norms", [loss], net)
+    signals = signal_pairs("gradient_norms", [loss], net)
     points = {name: v for name, (_, v) in signals.items()}
-    weights = [_weight(name, z) for name, (z, _) in signals.items()]
+    weights = [weight_of(name, z) for name, (z, _) in signals.items()]
     with no_grad():
         gradients = grad(loss, [*points.values(), *weights])
         deltas = _per_sample(points, gradients[: len(points)])
@@ -165,7 +165,7 @@ def gradient_norms(loss: Tensor, net: Module) -> dict[str, LayerNorms]:
         }
 
 
-def _signals(caller: str, losses: Sequence[Tensor], net: Module) -> dict[str, tuple[Tensor, Tensor]]:
+def signal_pairs(caller: str, losses: Sequence[Tensor], net: Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Return, under the name of each z in the graph of `losses`, z and the input of the activation."""
     named = name_signals(ancestors(losses), net.named_modules())
     signals = {}
@@ -191,7 +191,7 @@ def _samples(t: Tensor) -> int:
     return t.shape[0] if t.ndim > 1 else 1
 
 
-def _weight(name: str, z: Tensor) -> Tensor:
+def weight_of(name: str, z: Tensor) -> Tensor:
     """Return the weights that lead to `z`."""
     module = None if z.scope is None else z.scope.module
     weights = [] if module is None else [t for t in vars(module).values() if isinstance(t, Tensor)]

@@ -17,9 +17,9 @@ from tinygraph.arguments import choose
 from tinygraph.drawing import Options
 from tinygraph.errors import ArgumentError, DataError, RenderError
 from tinygraph.files import write_file
+from tinygraph.plots import learning_curves, save
 from tinygraph.tools.experiments import Experiment, Settings, prepare
 from tinygraph.tools.info import versions
-from tinygraph.tools.plot import learning_curves
 from tinygraph.tools.signals import Stopped
 
 CHANGEABLE = {"lr": "optimizer.lr", "momentum": "optimizer.momentum", "batch_size": "batch_size", "l2": "l2"}
@@ -52,7 +52,7 @@ def run(
     results |= {"seconds": history.times[-1], "stop_reason": history.stop_reason}
     facts = {"settings": asdict(settings), "results": results, "versions": versions()}
     write_file(folder / "run.json", (json.dumps(facts, indent=2) + "\n").encode())
-    write_file(folder / "curves.svg", learning_curves(history, experiment.held_out))
+    save(learning_curves(history, experiment.held_out), folder / "curves.svg")
     drawing, remark = _draw_or_write_dot(experiment, folder / "graph.svg")
     yield f"{len(history)} epochs in {history.times[-1]:.1f} s"
     yield f"wrote {folder}: history.csv, curves.svg, weights.safetensors, {drawing.name}, run.json"

@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DRAW = runpy.run_path(str(ROOT / "docs" / "images" / "draw.py"))
 PICTURES, FIGURES = DRAW["PICTURES"], DRAW["FIGURES"]
-MODULES = ["", ".nn", ".losses", ".optim", ".metrics", ".data", ".models"]
+MODULES = ["", ".nn", ".losses", ".optim", ".metrics", ".data", ".models", ".plots"]
 
 
 def blocks(page):

@@ -48,12 +48,14 @@ LAYERS = [
         "tinygraph.sensitivity",
     },
     {"tinygraph.train", "tinygraph.checkpoint"},
+    {"tinygraph.plots"},
     {"tinygraph.models"},
     {"tinygraph.sklearn"},
     {"tinygraph.tools"},
 ]
 INSIDE_FUNCTIONS = {  # imports of our own inside functions: commands that should not slow down the others, and
     ("tinygraph.backend.base", "tinygraph.backend"),  # the registry, in which a backend that was pickled is found again
+    ("tinygraph.plots.canvas", "tinygraph.plots.picture"),  # Matplotlib, when something is drawn
     ("tinygraph.plan.native", "tinygraph.plan.machine"),  # numba, where it is installed, in the background
     ("tinygraph.tools.cli", "tinygraph.tools.training"),
     ("tinygraph.tools.cli", "tinygraph.tools.experiments"),

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from tinygraph.backend import get_backend
+from tinygraph.plots.canvas import image
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN, Contender
 from tinygraph.tools.bench.measure import EVENTS, GPU, Result
 from tinygraph.tools.bench.processes import THREAD_VARIABLES
 from tinygraph.tools.info import versions
-from tinygraph.tools.plot import image
 
 # A colour and a marker for each peer: the eight colours of Okabe and Ito but black and yellow, which is too light.
 STYLES = {

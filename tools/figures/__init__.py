@@ -11,9 +11,8 @@ from typing import Any
 
 from tinygraph.arguments import choose
 from tinygraph.errors import ArgumentError
-from tinygraph.files import write_file
+from tinygraph.plots.canvas import format_of, save
 from tinygraph.tools.figures import activations, gaussian_process, images, universal_approximation, vanishing_gradient
-from tinygraph.tools.plot import FORMATS, image
 
 __all__ = ["FIGURES", "Figure", "listed", "write"]
 
@@ -79,15 +78,13 @@ def write(name: str | None, path: Path | None = None, **options: Any) -> list[st
         raise ArgumentError(f"figure: options need the name of a figure before them, one of {', '.join(FIGURES)}")
     figure: Figure = choose("figure", name, FIGURES)
     path = path or Path(f"figure-{name}.svg")
-    form = path.suffix.removeprefix(".").lower()
-    if form not in FORMATS:
-        raise ArgumentError(f"{path}: the name must end in {', '.join(f'.{form}' for form in FORMATS)}")
+    format_of(path)  # told before a figure is drawn that takes long
     chosen = {option: value for option, value in options.items() if value is not None}
     wrong = next((_option(option) for option in chosen if _option(option) not in figure.options), None)
     if wrong is not None:
         raise ArgumentError(f"figure {name} has no {wrong}; its options: {', '.join(figure.options) or 'none'}")
     picture, lines = figure.draw(**chosen)
-    write_file(path, image(picture, form))
+    save(picture, path)
     return [*lines, f"wrote {path}"]
 
 

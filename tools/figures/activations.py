@@ -8,7 +8,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph.nn import ACTIVATIONS
-from tinygraph.tools.plot import BLUE, VERMILLION, figure
+from tinygraph.plots.canvas import BLUE, VERMILLION, figure
 
 PANELS = {  # what is drawn in each, by its name in the chapter and here
     "sigmoid": {"sigmoid": "sigmoid"},

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.plots.canvas import figure, shades
 from tinygraph.tools.gaussian_process import draw_outputs, excess_kurtosis, kernel, sample_covariance
-from tinygraph.tools.plot import figure, shades
 
 INPUTS = np.linspace(-3, 3, 13)[:, None]
 MIDDLE = 6

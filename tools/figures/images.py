@@ -13,7 +13,7 @@ from tinygraph.backend import generator
 from tinygraph.data import Dataset, load
 from tinygraph.data.files import ENVIRONMENT, cache
 from tinygraph.errors import ArgumentError, DataError
-from tinygraph.tools.plot import figure
+from tinygraph.plots.canvas import figure, mosaic
 
 
 def draw(
@@ -36,14 +36,12 @@ def draw(
     source = _load(data, data_dir)
     images, names = choose(source, rows * columns, seed)
     *_, height, width = source.image_shape
-    # One image of all, each with room below for its name; the colours come first in the data and last in a picture.
-    images = images.reshape(rows, columns, -1, height, width)
-    framed = np.pad(images, [(0, 0)] * 3 + [(0, height // 3), (0, width // 6)], constant_values=1.0)
-    tall, wide = framed.shape[-2:]
-    mosaic = framed.transpose(0, 3, 1, 4, 2).reshape(rows * tall, columns * wide, -1)
+    below, right = height // 3, width // 6  # the name of its class is below an image
+    tall, wide = height + below, width + right
+    joined = mosaic(images.reshape(-1, *source.image_shape), columns, below=below, right=right)
     picture, axes = figure()
     picture.set_size_inches(0.9 * columns, 1.03 * rows + 0.4)
-    axes.imshow(mosaic, cmap="gray", vmin=0.0, vmax=1.0, interpolation="none")
+    axes.imshow(joined, cmap="gray", vmin=0.0, vmax=1.0, interpolation="none")
     axes.set_axis_off()
     for i, name in enumerate(names):
         row, column = divmod(i, columns)

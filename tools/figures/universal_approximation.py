@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.tools.plot import BLUE, figure, shades
+from tinygraph.plots.canvas import BLUE, figure, shades
 from tinygraph.tools.universal_approximation import approximate
 
 

@@ -10,15 +10,11 @@ import tinygraph as tg
 from tinygraph import data, losses
 from tinygraph.arguments import whole_number
 from tinygraph.models import fully_connected
+from tinygraph.plots import norms_by_layer
 from tinygraph.sensitivity import LayerNorms
-from tinygraph.tools.plot import BLUE, GREEN, VERMILLION, figure
 
 WIDTH = 64  # nodes of a hidden layer
-ACTIVATIONS = {
-    "sigmoid": ("sigmoid", BLUE, "o-"),
-    "tanh": ("tanh", VERMILLION, "s-"),
-    "relu": ("rectifier", GREEN, "^-"),
-}
+ACTIVATIONS = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "rectifier"}  # and what the legend calls them
 
 
 def draw(layers: int = 10, seed: int = 0) -> tuple[Any, list[str]]:
@@ -32,20 +28,12 @@ def draw(layers: int = 10, seed: int = 0) -> tuple[Any, list[str]]:
         Decides the initial weights, which are the same for each activation.
     """
     L = whole_number("layers", layers, 3)
-    picture, (left, right) = figure(2)
+    measured = {called: norms(activation, L, seed) for activation, called in ACTIVATIONS.items()}
+    picture = norms_by_layer(measured)
+    left = picture.axes[0]
+    last = list(measured[ACTIVATIONS["sigmoid"]].values())[-1].sensitivity
     ticks = np.arange(2, L + 1)
-    for activation, (called, colour, style) in ACTIVATIONS.items():
-        by_layer = list(norms(activation, L, seed).values())
-        left.semilogy(ticks, [n.sensitivity for n in by_layer], style, color=colour, label=called, markersize=4)
-        right.semilogy(ticks, [n.gradient for n in by_layer], style, color=colour, label=called, markersize=4)
-        if activation == "sigmoid":
-            last = by_layer[-1].sensitivity
     left.semilogy(ticks, last * 4.0 ** (ticks - L), ":", color="black", label=r"a factor $\max f' = 1/4$ a layer")
-    left.set_title(r"sensitivities $\|\delta_\ell\|$", loc="left")
-    right.set_title(r"gradients $\|\partial Q / \partial W_{\ell-1}\|$", loc="left")
-    for axes in (left, right):
-        axes.set_xlabel(r"layer $\ell$")
-        axes.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False)
     return picture, []
 

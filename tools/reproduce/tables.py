@@ -20,7 +20,7 @@ from tinygraph.errors import ArgumentError, DataError
 from tinygraph.files import write_file
 from tinygraph.models import FullyConnected, fully_connected
 from tinygraph.nn import INITIALIZERS, Module
-from tinygraph.tools.plot import COLOURS, figure, image
+from tinygraph.plots.canvas import COLOURS, figure, image
 
 MU, RHO = 0.001, 0.0001  # step-size and regularisation, of handwritten digits (65.151) and colour images (65.152)
 SLEEP = (0.1, 0.5, 0.5)

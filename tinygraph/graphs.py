@@ -18,9 +18,10 @@ from . import drawing
 from .autodiff import ancestors, depending_on, grad
 from .backend import current
 from .describe import summary
-from .errors import ArgumentError, GraphError, RenderError
+from .errors import ArgumentError, GraphError
 from .leaves import filled_like, tensor
 from .mode import mode, no_grad
+from .notebook import SVG, Displayed
 from .ops.random import preserved_streams
 from .ops.state import preserved
 from .record import TRIAL_BATCHES, Cluster, Network, Node, Run, record
@@ -34,7 +35,7 @@ PLAIN = drawing.View()
 SAME = ("linear", "signed")  # outputs whose prediction is the signal itself
 
 
-class Graph:
+class Graph(Displayed):
     """A computational graph to look at; made by `tinygraph.graph`.
 
     Attributes
@@ -150,18 +151,12 @@ class Graph:
         """
         return drawing.render(self, path, self.view.changed(options))
 
-    def _repr_svg_(self) -> str | None:
-        """Return the drawing for a notebook; None, which shows the text instead, if that cannot be made.
-
-        Of a large graph the modules are drawn, unless another level was asked for.
-        """
+    def _display(self) -> dict[str, str]:
+        """Return the drawing; of a large graph that of its modules, unless another level was asked for."""
         view = self.view
         if view.level is None and view.depth is None and len(self) > NOTEBOOK_LIMIT:
             view = view.changed({"level": "modules"})
-        try:
-            return drawing.draw(self, view, "svg").decode()
-        except RenderError:
-            return None
+        return {SVG: drawing.draw(self, view, "svg").decode()}
 
 
 # -- from tensors to nodes ------------------------------------------------------------------------------

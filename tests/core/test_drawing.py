@@ -656,7 +656,7 @@ def test_a_layout_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     with pytest.raises(tg.RenderError, match=r"svg: .* took longer than 0.001 seconds; .*level='modules'") as error:
         g.render(tmp_path / "g.svg")
     assert "\n" not in str(error.value)
-    assert g._repr_svg_() is None
+    assert "not drawn: svg: " in g._repr_mimebundle_()["text/plain"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -703,7 +703,7 @@ def test_a_notebook_shows_the_modules_of_a_large_network(monkeypatch):
     small, large = (tg.graph(fully_connected([4] * n), input_shape=(None, 4)) for n in (3, 141))
     chosen = tg.graph(fully_connected([4] * 141), input_shape=(None, 4), level="operations")
     for g in (small, large, chosen):
-        g._repr_svg_()
+        g._repr_mimebundle_()
     assert asked == [None, "modules", "operations"]
 
 

@@ -268,14 +268,6 @@ def test_png_and_pdf(suffix, magic, tmp_path):
     assert net_graph().render(tmp_path / f"net{suffix}").read_bytes().startswith(magic)
 
 
-def test_the_notebook_shows_the_picture(renderer):
-    assert ET.fromstring(net_graph()._repr_svg_().encode()).tag == f"{SVG}svg"
-
-
-def test_the_notebook_shows_text_where_no_renderer_is(no_renderer):
-    assert net_graph()._repr_svg_() is None
-
-
 def test_without_a_renderer_the_error_says_how_to_get_one(no_renderer, tmp_path):
     with pytest.raises(tg.RenderError) as error:
         net_graph().render(tmp_path / "net.svg")

@@ -33,6 +33,7 @@ LAYERS = [
         "tinygraph.derivatives",
         "tinygraph.gradient_check",
         "tinygraph.measured",
+        "tinygraph.notebook",
         "tinygraph.record",
         "tinygraph.describe",
         "tinygraph.drawing",

@@ -15,6 +15,7 @@ from ..backend.conversion import NATIVE, number_array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..leaves import as_tensor, made_of
 from ..mode import enable_grad, mode
+from ..notebook import HTML, Displayed, html_table
 from ..op import Op
 from ..operators import Operand
 from ..ops.random import preserved_streams
@@ -36,7 +37,7 @@ class _Results(Watcher):
         self.tensors.append(y)
 
 
-class Module:
+class Module(Displayed):
     """A part of a network; subclass it to write your own.
 
     Assign parameters (`tinygraph.parameter`) and modules, or lists, tuples and dicts of them to any depth, as
@@ -316,6 +317,22 @@ class Module:
         for name, child in self.children():
             lines.extend(f"  {line}" for line in f"{name}: {child!r}".splitlines())
         return "\n".join(lines)
+
+    def _display(self) -> dict[str, str]:
+        rows = [("module", "class", "parameters", "numbers to learn")]
+        for path, module in self.named_modules():
+            own = [
+                (label, part) for label, part in module._parts() if isinstance(part, Tensor) and part.role is not None
+            ]
+            words = [f"{label} {part.shape}{'' if part.requires_grad else ' frozen'}" for label, part in own]
+            depth = path.count(".") + 1 if path else 0
+            kind = f"{type(module).__name__}({module.describe()})"
+            learned = sum(part.size for _, part in own if part.requires_grad)
+            rows.append(("  " * depth + path.rpartition(".")[2], kind, ", ".join(words), f"{learned:,}" if own else ""))
+        total = sum(t.size for t in self.parameters())
+        frozen = sum(t.size for t in self.parameters() if not t.requires_grad)
+        below = f"{total:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
+        return {HTML: html_table(rows, numbers=1, title=type(self).__name__, below=below)}
 
     def describe(self) -> str:
         """Return the facts shown in brackets by ``repr``."""

@@ -14,13 +14,14 @@ from ..arguments import fraction, positive, whole_number
 from ..backend import Backend
 from ..errors import ArgumentError
 from ..mode import no_grad
+from ..notebook import HTML, Displayed, html_table
 from ..operators import Operand
 from ..ops.elementwise import add, sqrt, square, subtract_scaled
 from ..ops.state import update_
 from ..tensors import Tensor, read_grads, write_grads
 
 
-class Optimizer:
+class Optimizer(Displayed):
     """What all optimisers share; a subclass writes `update`, and makes each tensor of its state by `slot`.
 
     The state follows the parameters where `Module.to` moves them. For a parameter in half precision, which holds no
@@ -47,6 +48,25 @@ class Optimizer:
         self._slots: dict[str, list[Tensor]] = {}
         self._epoch = 0
         self.lr = positive(f"{type(self).__name__}: lr", lr)
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={value!r}" for name, value in self._facts().items())
+        return f"{type(self).__name__}({len(self.params)} parameters, {facts})"
+
+    def _facts(self) -> dict[str, Any]:
+        """Return the learning rate and what else was set, by name."""
+        return {"lr": self.lr} | {k: v for k, v in vars(self).items() if k[0] != "_" and k != "params"}
+
+    def _display(self) -> dict[str, str]:
+        numbers = sum(p.size for p in self.params)
+        rows = [
+            ("setting", "value"),
+            *((name, repr(value)) for name, value in self._facts().items()),
+            ("epoch", str(self.epoch)),
+            ("parameters", f"{len(self.params)} tensors, {numbers:,} numbers"),
+            ("state", ", ".join(self.state()) or "none"),
+        ]
+        return {HTML: html_table(rows, title=type(self).__name__)}
 
     @property
     def lr(self) -> float:

@@ -15,6 +15,7 @@ from ..drawing import Options, View
 from ..errors import GraphError
 from ..graphs import Graph
 from ..measured import Measured
+from ..notebook import HTML, Displayed, html_table
 from .arenas import Arenas
 from .kernels import CodeGenerator
 from .kernels_cuda import CudaCodeGenerator
@@ -31,7 +32,7 @@ GENERATORS: dict[str, type[CodeGenerator]] = {"numpy": NumpyCodeGenerator, "cupy
 PRODUCTS = ("matmul", "gemm", "neighborhood_matmul", "edge_product")
 
 
-class Plan:
+class Plan(Displayed):
     """What a compiled function runs for arguments of one kind.
 
     Attributes
@@ -95,8 +96,15 @@ class Plan:
         return f"Plan({len(self)} instructions, {count_text(self.flops, ' flops')}, {count_text(self.bytes, 'B')})"
 
     def __str__(self) -> str:
+        return f"{table(self._rows())}\n{self._totals()}"
+
+    def _display(self) -> dict[str, str]:
+        return {HTML: html_table(self._rows(), title="Plan", below=self._totals())}
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Return the instructions as a table, with its head."""
         names = names_of(self.program)
-        rows = [("", "result", "shape", "instruction", "of", "flops", "bytes", "in")]
+        rows: list[tuple[str, ...]] = [("", "result", "shape", "instruction", "of", "flops", "bytes", "in")]
         for i in self.program.instructions:
             if i.output in self.layout.views:
                 continue
@@ -107,10 +115,14 @@ class Plan:
         for leaf, v in self.layout.copies.items():
             name, moved = shown(leaf.name or "leaf"), count_text(2 * v.nbytes)
             rows.append((str(len(rows)), name, _shape(v), "copy", names[v], "0", moved, "leaf"))
+        return rows
+
+    def _totals(self) -> str:
         memory = (
             f"{count_text(self.bytes, 'B')} of memory, {count_text(self.bytes_without_sharing, 'B')} without sharing"
         )
-        return f"{table(rows)}\n{len(rows) - 1} instructions, {count_text(self.flops, ' flops')}, {memory}"
+        steps = len(self) + len(self.layout.copies)
+        return f"{steps} instructions, {count_text(self.flops, ' flops')}, {memory}"
 
     def _place(self, v: Value, names: dict[Value, str]) -> str:
         if v in self.layout.written_in_place:
@@ -176,7 +188,7 @@ class Plan:
         return Profile(self, seconds, roofline(backend))
 
 
-class Profile:
+class Profile(Displayed):
     """Seconds of each instruction of a plan, beside what the machine can do.
 
     Attributes
@@ -200,18 +212,31 @@ class Profile:
         """The share of the time that products of matrices take."""
         return sum(t for i, t in self.seconds.items() if i.kind in PRODUCTS) / (self.total or 1.0)
 
+    def __repr__(self) -> str:
+        return f"Profile({self.total * 1e6:.1f} us, {len(self.seconds)} instructions)"
+
     def __str__(self) -> str:
+        return f"{table(self._rows())}\n{self._totals()}"
+
+    def _display(self) -> dict[str, str]:
+        return {HTML: html_table(self._rows(), numbers=4, title="Profile", below=self._totals())}
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Return the instructions as a table, with its head, the slowest first."""
         names = names_of(self.plan.program)
-        rows = [("result", "instruction", "shape", "us", "share", "GFLOP/s", "GB/s")]
+        rows: list[tuple[str, ...]] = [("result", "instruction", "shape", "us", "share", "GFLOP/s", "GB/s")]
         for i, t in sorted(self.seconds.items(), key=lambda item: -item[1]):
             members = self._members(i)
             work, moved = sum(map(flops, members)), sum(map(traffic, members))
             label = shown(i.op.label) if len(members) == 1 else f"{len(members)} fused, from {shown(i.op.label)}"
             rates = (f"{work / t / 1e9:.1f}", f"{moved / t / 1e9:.1f}")
             rows.append((names[i.output], label, _shape(i.output), f"{t * 1e6:.1f}", f"{t / self.total:.0%}", *rates))
+        return rows
+
+    def _totals(self) -> str:
         limits = self.roofline
         return (
-            f"{table(rows)}\n{self.total * 1e6:.1f} us, {self.in_products:.0%} of it in products; this machine: "
+            f"{self.total * 1e6:.1f} us, {self.in_products:.0%} of it in products; this machine: "
             f"{limits.gflops:.0f} GFLOP/s ({limits.dtype} product of 1024 x 1024 matrices), "
             f"{limits.gigabytes:.0f} GB/s (copy of 64 MB)"
         )

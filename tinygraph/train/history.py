@@ -9,12 +9,15 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..files import PathLike, write_file
+from ..notebook import HTML, Displayed, html_table
 
 COLUMNS = ("epoch", "loss", "error", "validation_loss", "validation_error", "seconds")
 
+MEASURED = COLUMNS[1:-1]
 
-@dataclass
-class History:
+
+@dataclass(repr=False)
+class History(Displayed):
     """What happened in each epoch, a pass over the training set.
 
     Attributes
@@ -52,6 +55,20 @@ class History:
             raise ArgumentError(f"History: no column {column!r}; columns: {', '.join(self.columns)}")
         return [row.get(column) for row in self.rows]
 
+    def __repr__(self) -> str:
+        last = {
+            name: value for name, value in (self.rows or [{}])[-1].items() if name in MEASURED and value is not None
+        }
+        facts = [f"{len(self)} epochs", *(f"{name} {value:.4g}" for name, value in last.items()), self.stop_reason]
+        return f"History({', '.join(filter(None, facts))})"
+
+    def _display(self) -> dict[str, str]:
+        body = [[_cell(row.get(name)) for name in self.columns] for row in self.rows]
+        table = html_table(
+            [self.columns, *body], numbers=len(self.columns) - 1, title="History", below=self.stop_reason
+        )
+        return {HTML: table}
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -77,3 +94,8 @@ class History:
         writer.writeheader()
         writer.writerows(self.rows)
         write_file(path, text.getvalue().encode())
+
+
+def _cell(value: Any) -> str:
+    """Return a value of a row as text: numbers to four digits, nothing for None."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

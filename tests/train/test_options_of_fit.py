@@ -305,6 +305,40 @@ def test_metrics_without_a_validation_set_and_with_a_loss_of_ones_own():
     assert history.columns[-1] == "mean"
 
 
+def test_one_pass_gives_the_validation_loss_and_metrics():
+    class Counted(list):
+        passes = 0
+
+        def __iter__(self):
+            Counted.passes += 1
+            return super().__iter__()
+
+    def own(net, x, y):  # what it predicts on its way is for other inputs
+        return losses.cross_entropy(net(x + 1), y)
+
+    seen, batches = [], Counted([(X[:8], Y[:8]), (X[8:12], Y[8:12])])
+    for loss in (losses.cross_entropy, own):
+        net, plain, Counted.passes = network(), network(), 0
+        history = fit(net, loss=loss, validation=batches, metrics={"mean": lambda p, t: seen.append((p, t)) or 0})
+        assert Counted.passes == 3
+        expected = fit(plain, loss=loss, validation=batches)
+        for column in ("validation_loss", "validation_error"):
+            assert history[column] == expected[column]
+        np.testing.assert_array_equal(seen[-1][0], np.concatenate([net.predict(x).numpy() for x, _ in batches]))
+        np.testing.assert_array_equal(seen[-1][1], Y[:12])
+
+
+def test_batches_to_validate_on_are_taken_in_their_order():
+    """So that predictions are those of the samples as they stand, and the caller's next epoch is what it was."""
+    seen, shuffled = [], data.batches(*V, 5, seed=4)
+    net = network()
+    history = fit(net, validation=shuffled, metrics={"mean": lambda p, t: seen.append((p, t)) or 0})
+    np.testing.assert_array_equal(seen[-1][1], V[1])
+    np.testing.assert_allclose(seen[-1][0], net.predict(V[0]).numpy(), rtol=1e-6)
+    assert history["validation_loss"][-1] == tg.evaluate(net, losses.cross_entropy, shuffled)[0]
+    assert shuffled.epoch == 0
+
+
 def test_metrics_continue_with_a_checkpoint(tmp_path):
     path = tmp_path / "c.safetensors"
     fit(network(), epochs=2, metrics={"nan": lambda p, t: math.nan}, checkpoint=path)
@@ -496,6 +530,9 @@ def test_a_data_set_is_taken_as_it_is():
     assert tg.evaluate(nets[0], losses.cross_entropy, digits) == tg.evaluate(nets[1], losses.cross_entropy, digits.test)
 
 
+takes_none = losses.Loss(lambda z, y: losses.cross_entropy(z, y), "logits", tg.labels.CLASSES)
+
+
 def test_batches_to_evaluate_on():
     batches = [(X[:8], L[:8]), (X[8:12], L[8:12])]
     one, other = network(), network()
@@ -505,10 +542,23 @@ def test_batches_to_evaluate_on():
         assert tg.evaluate(one, losses.cross_entropy, form) == pytest.approx(expected)
     with pytest.raises(DataError, match="got a generator; batches must be a list"):
         fit(one, validation=(batch for batch in batches))
-    with pytest.raises(DataError, match="class 7 in row 0"):
-        fit(one, validation=[(X[:1], np.array([7]))])
-    with pytest.raises(DataError, match=r"every batch must be a pair \(x, y\)"):
-        fit(one, [(X,)])
+    seven = [(X[:1], np.array([7]))]
+    weighted = (*V, np.ones(12, np.float32))
+    for wrong, text in ((seven, "Y of a batch: class 7 in row 0"), ([(X,)], r"every batch must be a pair \(x, y\)")):
+        with pytest.raises(DataError, match=f"^fit: {text}"):
+            fit(one, wrong)
+        with pytest.raises(DataError, match=f"^fit: {text}"):
+            fit(one, validation=wrong)
+        with pytest.raises(DataError, match=f"^evaluate: {text}"):
+            tg.evaluate(one, losses.cross_entropy, wrong)
+    for loss, text in (
+        (lambda net, x, y: net(x).sum(), "a loss of your own is called with"),
+        (takes_none, "takes none"),
+    ):
+        with pytest.raises(ArgumentError, match=f"^evaluate: weights: .*{text}"):
+            tg.evaluate(one, loss, weighted)
+        with pytest.raises(ArgumentError, match=f"^fit: weights: .*{text}"):
+            fit(one, weighted, loss=loss)
 
 
 def test_wrong_decisions_of_a_loss_of_ones_own_are_counted():

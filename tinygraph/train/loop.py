@@ -20,7 +20,7 @@ from .checkpoints import Checkpoints, checkpoints
 from .history import COLUMNS, History
 from .identity import shaping_settings
 from .measures import Measures, Metric
-from .objective import LossFunction, Objective, parts
+from .objective import LossFunction, Objective
 from .progress import progress_shown
 from .run import Run
 from .samples import EVALUATION_BATCH, Steps, evaluation_batches, held_out_rows, on_device, training_batches
@@ -240,8 +240,6 @@ def fit(
                 cut_short = run.done > 0
                 if files is not None and cut_short:  # what follows is done again by who continues
                     files.save()
-                if held_out is not None:
-                    row["validation_loss"], row["validation_error"] = objective.means(held_out)
                 row |= measures.values()
                 row["seconds"] = time.perf_counter() - run.started
                 history.rows.append(row)
@@ -342,7 +340,7 @@ def _train_epoch(
         if history.iterations == max_iterations or after_update.training.reason:
             cut_short = True
             break
-        step(*parts(batch))
+        step(*step.objective.parts(batch))
         run.done += 1
         history.iterations += 1
         if run.done % FINITE_CHECK_BATCHES == 0 or time.perf_counter() - checked > FINITE_CHECK_SECONDS:
@@ -387,5 +385,5 @@ def evaluate(
         The fraction of wrong decisions: of rows for a softmax output, of entries otherwise; None for
         regression.
     """
-    objective = Objective(net, loss_fn)
+    objective = Objective(net, loss_fn, caller="evaluate")
     return objective.means(evaluation_batches(objective, data_set, "evaluate", batch_size))

@@ -1,4 +1,4 @@
-"""Metrics of one's own, computed after each epoch."""
+"""What is measured after each epoch: loss and error on the validation set, metrics of one's own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from ..data import Batches
 from ..errors import ArgumentError
 from .history import COLUMNS
-from .objective import Objective
+from .objective import Objective, Predicted
 from .samples import EVALUATION_BATCH
 
 Metric = Callable[[np.ndarray, np.ndarray], Any]
 
 
 class Measures:
-    """Functions of all predictions on a data set and their targets.
+    """Loss and error on the validation set, and functions of all predictions and targets, computed in one pass.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Measures:
     batches : iterable
         The training set.
     held_out : iterable or None
-        The validation set, which takes its place.
+        The validation set, which takes its place for `metrics`.
     """
 
     def __init__(
@@ -49,26 +49,31 @@ class Measures:
                 raise ArgumentError(
                     f"fit: metrics: {key} must be a function of prediction and target, got {function!r}"
                 )
-        samples = batches if held_out is None else held_out
-        self.batches = samples.in_order(EVALUATION_BATCH) if isinstance(samples, Batches) else samples
-        if self.functions and isinstance(self.batches, Iterator):
+        self.objective, self.held_out = objective, held_out
+        self.batches = batches.in_order(EVALUATION_BATCH) if isinstance(batches, Batches) else batches
+        if self.functions and held_out is None and isinstance(batches, Iterator):
             raise ArgumentError(
                 "fit: metrics go through the training set again: give a list, not an iterator, or a validation set"
             )
-        self.objective = objective
 
-    def values(self) -> dict[str, float]:
-        """Return the value of every metric, by the name of its column.
+    def values(self) -> dict[str, float | None]:
+        """Return what is measured, by the names of the columns.
 
         Raises
         ------
         ArgumentError
             If one is no number.
         """
+        values: dict[str, float | None] = {}
+        predicted: list[Predicted] = []
+        if self.held_out is not None:
+            found = self.objective.means(self.held_out, predicted if self.functions else None)
+            values["validation_loss"], values["validation_error"] = found
         if not self.functions:
-            return {}
-        prediction, target = self.objective.predictions(self.batches)
-        values = {}
+            return values
+        if self.held_out is None:
+            predicted = self.objective.predictions(self.batches)
+        prediction, target = map(np.concatenate, zip(*predicted, strict=True))
         for name, function in self.functions.items():
             value = function(prediction, target)
             try:

@@ -21,6 +21,7 @@ from .sleeping import awake_weights
 from .tally import Tally
 
 LossFunction = Callable[..., Tensor]
+Predicted = tuple[np.ndarray, np.ndarray]  # the predictions for a batch, and its targets
 
 
 class Objective:
@@ -35,6 +36,8 @@ class Objective:
         The factors of the regularisers on the weights.
     freeze_sleeping : bool
         Whether the regularisers leave the weights from and to sleeping nodes alone.
+    caller : str
+        The public function that is at work: errors begin with it.
     """
 
     def __init__(
@@ -44,9 +47,10 @@ class Objective:
         rho: float = 0.0,
         alpha: float = 0.0,
         freeze_sleeping: bool = False,
+        caller: str = "fit",
     ) -> None:
         self.net, self.loss_fn, self.rho, self.alpha = net, loss_fn, rho, alpha
-        self.freeze_sleeping = freeze_sleeping
+        self.freeze_sleeping, self.caller = freeze_sleeping, caller
         self.loss = losses.as_loss(loss_fn)
         self.output: Output | None = None if net.output is None else net._output()
         self.weights = [t for t in net.parameters() if t.role == "weight" and t.requires_grad]
@@ -60,11 +64,18 @@ class Objective:
         if self.loss is None:
             loss = self.loss_fn(self.net, x, y)
             return loss, self._decided_in(loss, y), y
-        z = self.net(x)
-        y = self.loss.labels.aligned(self.targets(y), z)
-        output = z if self.output is None or self.loss.takes == "logits" else self.output.activation(z)
+        return self._of_signals(self.loss, self.net(x), y, weights)
+
+    def _of_signals(self, rule: losses.Loss[Any], z: Tensor, y: Any, weights: Any) -> tuple[Tensor, Tensor | None, Any]:
+        """Return what a call returns for a `Loss`, given the network's signals z_L."""
+        y = rule.labels.aligned(self.targets(y), z)
+        output = z if rule.takes == "logits" else self._prediction(z)
         options = {} if weights is None else {"weights": self.targets(weights)}
         return self.loss_fn(output, y, **options), z if self.decides() else None, y
+
+    def _prediction(self, z: Tensor) -> Tensor:
+        """Return gamma-hat for the signals z_L."""
+        return z if self.output is None else self.output.activation(z)
 
     def _decided_in(self, loss: Tensor, y: Any) -> Tensor | None:
         """Return the signals from which a loss of one's own was computed, if they decide on labels such as `y`."""
@@ -81,13 +92,16 @@ class Objective:
         """Raise an `ArgumentError` if the loss has no use for weights of samples."""
         if self.loss is None:
             raise ArgumentError(
-                "fit: weights: a loss of your own is called with (net, x, y); make it a losses.Loss that takes weights"
+                f"{self.caller}: weights: a loss of your own is called with (net, x, y); make it a losses.Loss that "
+                "takes weights"
             )
         parameters = signature(self.loss.compute).parameters.values()
         if not any(p.name == "weights" or p.kind is p.VAR_KEYWORD for p in parameters):
-            raise ArgumentError(f"fit: weights: {self.loss!r} takes none; give its function a parameter weights=None")
+            raise ArgumentError(
+                f"{self.caller}: weights: {self.loss!r} takes none; give its function a parameter weights=None"
+            )
 
-    def check_labels(self, x: Any, y: Any, name: str) -> None:
+    def check_labels(self, x: Any, y: Any) -> None:
         """Raise an error if class indices on the host, of a batch that comes as it is, are out of range.
 
         By the first batch for a loss of one's own it is found whether it has decisions, that can be counted.
@@ -104,7 +118,7 @@ class Objective:
             with no_grad(), self.net._in_mode(False):
                 self._classes = self.net(x[:1]).shape[-1]
         if self._classes is not None:
-            self.loss.labels.check_indices(host, self._classes, name)
+            self.loss.labels.check_indices(host, self._classes, f"{self.caller}: Y of a batch")
 
     def targets(self, y: Any) -> Any:
         """Return the targets of a `Loss` on the parameters' backend, floating ones in their dtype."""
@@ -119,28 +133,40 @@ class Objective:
         """Whether decisions are made, so that there is an error rate."""
         return self.loss is not None and self.output is not None and self.output.decides
 
-    def means(self, batches: Iterable[Any]) -> tuple[float, float | None]:
-        """Return the mean loss over `batches`, without regularisers, and the error, in evaluation mode."""
+    def means(self, batches: Iterable[Any], predicted: list[Predicted] | None = None) -> tuple[float, float | None]:
+        """Return the mean loss over `batches`, without regularisers, and the error, in evaluation mode.
+
+        If a list is given, the predictions that were made on the way are added to it; a loss of one's own, which may
+        have changed its inputs, has made none, so the network is called once more.
+        """
         tally = Tally(self.backend)
         recording = enable_grad() if self.loss is None else no_grad()  # by which a loss of one's own shows its signals
         with self.net._in_mode(False), recording:
             for batch in batches:
-                x, y, weights = parts(batch)
-                self.check_labels(x, y, "Y of a batch")
-                tally.add(*self(x, y, weights), self.output, len(y))
+                x, y, weights = self.parts(batch)
+                self.check_labels(x, y)
+                if self.loss is None:
+                    found = self(x, y, weights)
+                    signals = None
+                else:
+                    signals = self.net(x)
+                    found = self._of_signals(self.loss, signals, y, weights)
+                tally.add(*found, self.output, len(y))
                 tally.rows += len(y)
+                if predicted is not None:
+                    predicted.append(self._predicted(x, y, signals))
         return tally.means()
 
-    def predictions(self, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Return gamma-hat for all rows of `batches`, in evaluation mode, and the targets, on the host."""
-        predicted, wanted = [], []
-        with self.net._in_mode(False), no_grad():
-            for batch in batches:
-                x, y, _ = parts(batch)
-                z = self.net(x)
-                predicted.append((z if self.output is None else self.output.activation(z)).numpy())
-                wanted.append(y.numpy() if isinstance(y, Tensor) else np.asarray(y))
-        return np.concatenate(predicted), np.concatenate(wanted)
+    def predictions(self, batches: Iterable[Any]) -> list[Predicted]:
+        """Return gamma-hat and the targets of every batch, in evaluation mode."""
+        with self.net._in_mode(False):
+            return [self._predicted(x, y) for x, y, _ in map(self.parts, batches)]
+
+    def _predicted(self, x: Any, y: Any, signals: Tensor | None = None) -> Predicted:
+        """Return gamma-hat for `x` and the targets, on the host."""
+        with no_grad():
+            z = self.net(x) if signals is None else signals
+            return self._prediction(z).numpy(), y.numpy() if isinstance(y, Tensor) else np.asarray(y)
 
     def regulariser(self) -> float:
         """Return the value of the regularisers."""
@@ -162,20 +188,19 @@ class Objective:
                     pull = pull + self.alpha * sign(W)
                 W.grad = W.grad + (pull * awake[W] if W in awake else pull)
 
+    def parts(self, batch: Any) -> tuple[Any, Any, Any]:
+        """Return inputs, targets and weights, None if there are none, of a batch.
 
-def parts(batch: Any) -> tuple[Any, Any, Any]:
-    """Return inputs, targets and weights, None if there are none, of a batch.
-
-    Raises
-    ------
-    DataError
-        If it is no pair ``(x, y)`` and no triple ``(x, y, weights)``.
-    """
-    if not isinstance(batch, tuple | list) or not 2 <= len(batch) <= 3:
-        got = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
-        raise DataError(f"fit: every batch must be a pair (x, y), or a triple (x, y, weights); got {got}")
-    x, y, weights = (*batch, None)[:3]
-    return x, y, weights
+        Raises
+        ------
+        DataError
+            If it is no pair ``(x, y)`` and no triple ``(x, y, weights)``.
+        """
+        if not isinstance(batch, tuple | list) or not 2 <= len(batch) <= 3:
+            got = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
+            raise DataError(f"{self.caller}: every batch must be a pair (x, y), or a triple (x, y, weights); got {got}")
+        x, y, weights = (*batch, None)[:3]
+        return x, y, weights
 
 
 def _results_of(net: Module, loss: Tensor) -> list[Tensor]:

@@ -134,12 +134,14 @@ def on_device(objective: Objective, batches: Iterable[Any]) -> Iterable[Any]:
 def evaluation_batches(
     objective: Objective, samples: Any, name: str, batch_size: int = EVALUATION_BATCH
 ) -> Iterable[Any]:
-    """Return samples in their order: the rows of arrays, checked, or batches as they are.
+    """Return samples in their order: the rows of arrays, checked, or batches, without shuffling.
 
     `name` is what an error calls them. Batches must be there at every look, so an iterator is refused.
     """
     if isinstance(samples, Dataset):
         samples = samples.test
+    if isinstance(samples, Batches):
+        return samples.in_order(samples.batch_size)
     if not isinstance(samples, tuple) and _are_batches(samples):
         batches: Iterable[Any] = samples
         return batches

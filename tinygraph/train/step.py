@@ -23,7 +23,7 @@ class Step:
 
     def __call__(self, x: Any, y: Any, weights: Any = None) -> None:
         """Update the parameters, and count the loss of the batch before and the decisions on it."""
-        self.objective.check_labels(x, y, "fit: Y of a batch")
+        self.objective.check_labels(x, y)
         y = self.objective.targets(y)
         batch = (x, y) if weights is None else (x, y, self.objective.targets(weights))
         try:

@@ -3,6 +3,7 @@
 `tests/repo/test_docs.py` compares what the pictures say with what would be drawn now.
 """
 
+import contextlib
 import re
 from contextlib import chdir
 from pathlib import Path
@@ -91,7 +92,19 @@ PICTURES = {
 
 FIGURES = ["65.2", "65.18", "65.197", "vanishing-gradient"]  # as `tinygraph figure` draws them
 
+
+def gallery():
+    """Run the code of the gallery, which writes its pictures of training and results."""
+    names = {"__name__": "page"}
+    with contextlib.chdir(IMAGES / "gallery"):
+        for block in re.findall(
+            r"^```python\n(.*?)^```", (IMAGES.parent / "gallery.md").read_text(), re.MULTILINE | re.DOTALL
+        ):
+            exec(block, names)
+
+
 if __name__ == "__main__":
+    gallery()
     for name in FIGURES:
         figures.write(name, IMAGES / f"figure-{name}.svg")
     for name, make in PICTURES.items():

@@ -49,6 +49,26 @@ def test_the_code_of_a_page_runs_and_prints_what_stands_below_it(page, tmp_path,
             printed = capsys.readouterr().out
         elif language == "text":
             assert printed == content, f"{page.name}, block {number}"
+    for name in re.findall(r"\(images/gallery/(.*?)\)", page.read_text()):  # what the code has drawn
+        assert told(tmp_path / name) == told(ROOT / "docs" / "images" / "gallery" / name), name
+
+
+def texts(svg):
+    """The texts of a figure, whose letters are drawn as shapes, in their order."""
+    return re.findall(r"<!-- (.*?) -->", svg.read_text())
+
+
+def told(svg):
+    """The texts of a figure without its numbers, which another machine may round to others, and without ticks."""
+    return {
+        re.sub(r"[\d.]+", "#", text) for text in texts(svg) if re.search("[a-z]", text) and "mathdefault" not in text
+    }
+
+
+def test_every_picture_is_in_the_gallery():
+    shown = re.findall(r"\(images/(.*?)\)", (ROOT / "docs" / "gallery.md").read_text())
+    images = ROOT / "docs" / "images"
+    assert sorted(shown) == sorted(path.relative_to(images).as_posix() for path in images.rglob("*.svg"))
 
 
 def test_links_between_pages_lead_somewhere():
@@ -163,9 +183,6 @@ def test_the_version_is_the_one_in_the_changelog():
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_says_what_would_be_drawn_now(name, tmp_path):
     figures.write(name, tmp_path / "now.svg")
-    was, now = (
-        re.findall(r"<!-- (.*?) -->", path.read_text())  # a text, whose letters are drawn as shapes
-        for path in (ROOT / "docs" / "images" / f"figure-{name}.svg", tmp_path / "now.svg")
-    )
+    was, now = texts(ROOT / "docs" / "images" / f"figure-{name}.svg"), texts(tmp_path / "now.svg")
     assert len(was) > 10
     assert was == now

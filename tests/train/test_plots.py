@@ -158,7 +158,7 @@ def test_histograms_are_densities(at, when):
         assert (values * np.diff(edges)).sum() == pytest.approx(1)
         assert len(axes.patches) == (1 if at == 0 else 2)
     share = f"{2 * (when / 10 + 1):.0f} %"
-    assert picture.axes[1].texts[0].get_text() == f"{share} saturated\n{share} dead"
+    assert picture.axes[1].get_title(loc="right") == f"{share} saturated\n{share} dead"
     assert picture.axes[0].get_title(loc="left") == "z2"
 
 

@@ -213,7 +213,7 @@ def activations(recorder: Recorder, at: int = -1) -> Figure:
             axes.stairs(_density(first.layers[name]), first.layers[name].edges, color="0.25")
         flat = {"saturated": layer.saturated, "dead": layer.dead}
         told = [f"{100 * share:.0f} % {name}" for name, share in flat.items() if not np.isnan(share)]
-        axes.text(0.97, 0.96, "\n".join(told), transform=axes.transAxes, ha="right", va="top", fontsize=8)
+        axes.set_title("\n".join(told), loc="right", fontsize=8)
         axes.set_title(layer.signal, loc="left")
         axes.set_ylabel("density" if axes.get_subplotspec().is_first_col() else "")
     beside = f", in outline after {first.iteration}" if first is not moment else ""

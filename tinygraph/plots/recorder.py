@@ -19,7 +19,7 @@ from ..ops.state import preserved
 from ..sensitivity import gradient_norms, signal_pairs, weight_of
 from ..tensors import Tensor
 from ..train import Callback, Training
-from ..train.objective import LossFunction, Objective, parts
+from ..train.objective import LossFunction, Objective
 
 BINS = 40  # of histograms
 
@@ -148,10 +148,10 @@ class Recorder(Callback):
             If the loss is not computed from signals z of the network, or a layer has no weights.
         """
         before = {} if before is None else before
-        x, y, weights = parts(self.samples)
+        objective = Objective(net, self.loss_fn)
         state = preserved(t for _, t in net.named_tensors() if t.role is None)
         with state, preserved_streams(), net._in_mode(True), enable_grad():
-            loss, *_ = Objective(net, self.loss_fn)(x, y, weights)
+            loss, *_ = objective(*objective.parts(self.samples))
             norms = gradient_norms(loss, net)
             pairs = signal_pairs("Recorder", [loss], net)
             named = name_signals(ancestors([loss]), net.named_modules())

@@ -34,7 +34,7 @@ def _pull_back(y: Tensor, dy: Tensor, wanted: set[Tensor] | None, keep: set[Tens
         while queue:
             _, y, op = heappop(queue)
             dy = gradients[y] if y in keep else gradients.pop(y)
-            for x, dx in _apply_rule(op, dy, y, wanted):
+            for x, dx in apply_rule(op, dy, y, wanted):
                 if x in gradients:
                     gradients[x] = add(gradients[x], dx)
                 else:
@@ -46,7 +46,7 @@ def _pull_back(y: Tensor, dy: Tensor, wanted: set[Tensor] | None, keep: set[Tens
     return gradients
 
 
-def _apply_rule(op: Op, dy: Tensor, y: Tensor, wanted: set[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
+def apply_rule(op: Op, dy: Tensor, y: Tensor, wanted: set[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
     """Return the inputs of `y` that are wanted, by default those that require a gradient, with their parts of it.
 
     Raises

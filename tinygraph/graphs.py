@@ -27,9 +27,13 @@ from .ops.state import preserved
 from .record import TRIAL_BATCHES, Cluster, Network, Node, Run, record
 from .structure import Stateful
 from .tensors import Tensor
+from .walkthrough import Numbers, Page, numbers_of, page_of
+from .walkthrough.numbers import is_small
+from .walkthrough.page import checked
 
 __all__ = ["Graph", "graph"]
 
+SMALL_DATA = 100_000  # numbers in the inputs up to which all samples are computed for a page
 NOTEBOOK_LIMIT = 150  # nodes; of more, a notebook shows modules, and equal ones in a row once
 PLAIN = drawing.View()
 SAME = ("linear", "signed")  # outputs whose prediction is the signal itself
@@ -50,6 +54,8 @@ class Graph(Displayed):
         The output activation that the network's `predict` applies to the outputs; "" for none.
     view : View
         How it is drawn unless something else is asked for.
+    numbers : Numbers or None
+        What was computed, of a graph of no more than 500 nodes and 2,000,000 elements; `explore` shows it.
     """
 
     def __init__(
@@ -60,12 +66,14 @@ class Graph(Displayed):
         *,
         prediction: str = "",
         view: drawing.View = PLAIN,
+        numbers: Numbers | None = None,
     ) -> None:
         self.nodes = tuple(nodes)
         self.clusters = tuple(clusters)
         self.network = network
         self.prediction = prediction
         self.view = view
+        self.numbers = numbers
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -151,6 +159,46 @@ class Graph(Displayed):
         """
         return drawing.render(self, path, self.view.changed(options))
 
+    def explore(
+        self,
+        path: str | Path | None = None,
+        *,
+        level: str | None = None,
+        depth: int | None = None,
+        theme: str | None = None,
+        title: str = "",
+    ) -> Page:
+        """Return a page that steps through the computation forwards and backwards; a notebook shows it.
+
+        It is one HTML file that needs no server and no network. It shows the numbers of the computation, where that has
+        no more than 500 nodes and 2,000,000 elements: of a module or function those for all samples of `inputs`, of
+        large ones the first two. `tinygraph.explore` shows the numbers of any, and steps of training.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Where to write it; ends in .html.
+        level, depth, theme
+            What is shown first, as for `render`. Other levels can be chosen on the page, as far as they have no more
+            than 400 boxes, and a dark theme is chosen by itself where the reader's system asks for one.
+        title : str
+            The heading; by default the network's class.
+
+        Raises
+        ------
+        ArgumentError
+            If the name ends in anything else, or for an unknown or impossible value.
+        RenderError
+            If no renderer was found, it takes longer than two minutes, there is more than it can lay out, or the file
+            cannot be written.
+        """
+        view = self.view.changed({"level": level, "depth": depth, "theme": theme or self.view.theme})
+        path = None if path is None else checked(path)
+        page = page_of(self, [] if self.numbers is None else [self.numbers], view, title=title)
+        if path is not None:
+            page.save(path)
+        return page
+
     def _display(self) -> dict[str, str]:
         """Return the drawing; of a large graph that of its modules, unless another level was asked for."""
         view = self.view
@@ -216,9 +264,10 @@ def graph(
         if input_shape is not None or inputs is not None:
             given = "inputs are" if input_shape is None else "input_shape is"
             raise ArgumentError(f"graph: {given} for a module or function; a tensor has its graph already")
-        with _apart():
+        with apart():
             run = _run(_tensors(target, "target"), backward, leaves, view.is_measured)
-            return Graph(*record([run], run if view.is_measured else None, view.values), view=view)
+            parts = record([run], run if view.is_measured else None, view.values)
+            return Graph(*parts, view=view, numbers=_kept(run))
     if not callable(target):
         raise ArgumentError(
             f"graph: expected a tensor, a list of tensors, a module or a function, got {type(target).__name__}"
@@ -228,20 +277,41 @@ def graph(
             "graph: a module or function needs input_shape, (None, 784) say; None is the batch"
             + ("" if inputs is None else "; or inputs, not both")
         )
-
-    def called(arrays: list[Any], is_measured: bool = False) -> Run:
-        names = _names_of_inputs(target, len(arrays))
-        result = target(*(_input(x, name) for x, name in zip(arrays, names, strict=True)))
-        return _run(_tensors(result, "the result"), backward, leaves, is_measured)
-
     batches = _samples(inputs) if inputs is not None else _zeros(target, _input_shapes(input_shape))
-    with _apart():
-        runs = [called(arrays, view.is_measured) for arrays in batches]
-        whole = called(_arrays(inputs), True) if view.is_measured else None
-        parts = record(runs, whole, view.values)
+    with apart():
+        runs = [run_of(target, arrays, backward, leaves, view.is_measured) for arrays in batches]
+        whole = None
+        if inputs is not None and (view.is_measured or sum(np.size(x) for x in inputs) <= SMALL_DATA):
+            whole = run_of(target, _arrays(inputs), backward, leaves, view.is_measured)
+        parts = record(runs, whole if view.is_measured else None, view.values)
+        numbers = _kept(whole if whole is not None and whole.edges() == runs[0].edges() else runs[0])
     output = getattr(target, "output", None) if isinstance(target, Stateful) else None
     prediction = output if isinstance(output, str) and output not in SAME else ""
-    return Graph(*parts, prediction=prediction, view=view)
+    return Graph(*parts, prediction=prediction, view=view, numbers=numbers)
+
+
+def run_of(
+    target: Callable[..., Any],
+    arrays: Sequence[Any],
+    backward: bool | None,
+    wrt: list[Tensor] | None = None,
+    is_measured: bool = False,
+) -> Run:
+    """Return what a module or function computes of arrays; inputs are called as the call names them.
+
+    With `backward` the gradients are part of it; None: if the result is one number that parameters lead to. Where it
+    `is_measured`, the gradients that arrive at all tensors on the way are kept.
+    """
+    names = _names_of_inputs(target, len(arrays))
+    result = _tensors(target(*(_input(x, name) for x, name in zip(arrays, names, strict=True))), "the result")
+    if backward is None:
+        backward = len(result) == 1 and result[0].size == 1 and result[0].requires_grad
+    return _run(result, backward, wrt, is_measured)
+
+
+def _kept(run: Run) -> Numbers | None:
+    """Return the numbers of a run that is small."""
+    return numbers_of(run) if is_small(run) else None
 
 
 def _checked_view(options: drawing.Options, backward: bool, input_shape: Any) -> drawing.View:
@@ -260,7 +330,7 @@ def _checked_view(options: drawing.Options, backward: bool, input_shape: Any) ->
 
 
 @contextmanager
-def _apart() -> Iterator[None]:
+def apart() -> Iterator[None]:
     """Return a ``with`` block that records, whatever goes on around it, and leaves all leaves as they were."""
     outer = mode.recording, mode.scope, mode.watchers
     mode.recording, mode.scope, mode.watchers = True, None, ()
@@ -350,7 +420,7 @@ def _names_of_inputs(target: Callable[..., Any], count: int) -> list[str]:
 def _run(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None, is_measured: bool) -> Run:
     """Return the tensors that lead to `outputs`, and those of the gradients if they are wanted.
 
-    Where it `is_measured`, with the gradients that arrive at all tensors on the way.
+    Where it `is_measured`, or small, with the gradients that arrive at all tensors on the way.
     """
     forward = ancestors(outputs)
     names = {t: t.name for t in forward if t.name}
@@ -370,7 +440,7 @@ def _run(outputs: list[Tensor], backward: bool, wrt: list[Tensor] | None, is_mea
     gradients, names_of_gradients = _gradients(y, leaves, sensitivities)
     asked = outputs + gradients
     run = Run(ancestors(asked), set(forward), set(asked), names | names_of_gradients, sensitivities)
-    if is_measured:
+    if is_measured or is_small(run):
         passed = [t for t in sensitivities if t.dtype.kind == "f"]
         with no_grad():
             run.arriving = dict(zip(passed, grad(y, passed, filled_like(y, 1)), strict=True))

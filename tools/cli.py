@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tinygraph import __version__, reuse_memory
-from tinygraph.errors import TinygraphError
+from tinygraph.errors import ArgumentError, TinygraphError
 from tinygraph.tools.signals import Stopped, stopped_by_signals
 
 _UsageError: Any = typer.BadParameter.__mro__[2]  # the base of all errors about options and arguments
@@ -137,15 +137,22 @@ def render(
     values: Annotated[
         bool | None, typer.Option("--values", help="Write the numbers of all arrays into the boxes.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A name ending in .svg, .png, .pdf or .dot.")] = Path(
-        "net.svg"
-    ),
+    page: Annotated[
+        bool, typer.Option("--html", help="Write a page that steps through forward and backward pass, with numbers.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A name ending in .svg, .png, .pdf, .dot or .html [default: net.svg]."),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Draw a network's graph."""
+    """Draw a network's graph, or write a page that steps through it."""
     from tinygraph.tools.experiments import settings_of
     from tinygraph.tools.training import draw
 
+    output = output or Path("net.html" if page else "net.svg")
+    if page and output.suffix.lower() != ".html":
+        raise ArgumentError(f"--html: the name of a page must end in .html, got {output}")
     settings = settings_of(model, data=data, hidden=hidden, activation=activation, head=head, tied=tied, noise=noise)
     options = {
         "level": level,

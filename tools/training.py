@@ -173,8 +173,15 @@ def _draw_or_write_dot(experiment: Experiment, path: Path) -> tuple[Path, str]:
 def draw(
     settings: Settings, path: Path, backward: bool, data_dir: Path | None = None, **options: Unpack[Options]
 ) -> str:
-    """Draw the network that `settings` describe, with options of `tinygraph.graph`; return a line that says where."""
-    graph = prepare(settings, data_dir).graph(backward, **options)
+    """Draw the network that `settings` describe, with options of `tinygraph.graph`; return a line that says where.
+
+    A name that ends in .html is that of a page which steps through its loss and gradients.
+    """
+    page = path.suffix.lower() == ".html"
+    graph = prepare(settings, data_dir).graph(backward or page, **options)
+    if page:
+        graph.explore(path, title=settings.model)
+        return f"wrote {path}: {len(graph)} nodes"
     if path.suffix == ".dot":
         write_file(path, graph.to_dot().encode())
     else:

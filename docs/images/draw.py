@@ -5,6 +5,7 @@
 
 import contextlib
 import re
+import shutil
 from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,8 +104,24 @@ def gallery():
             exec(block, names)
 
 
+def screenshot():
+    """Write how a page looks in a browser, Chromium, while the pointer is on an element of a product."""
+    from playwright.sync_api import sync_playwright
+
+    page = blocks("explore.md")["page"]
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 800})
+        tab.set_content(page.html)
+        tab.evaluate("go(11)")  # a product, backwards
+        tab.hover("#panel .side .cells > span:nth-child(3)")
+        tab.screenshot(path=IMAGES / "explore.png")
+        browser.close()
+
+
 if __name__ == "__main__":
     gallery()
+    screenshot()
     for name in FIGURES:
         figures.write(name, IMAGES / f"figure-{name}.svg")
     for name, make in PICTURES.items():

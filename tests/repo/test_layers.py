@@ -38,6 +38,7 @@ LAYERS = [
         "tinygraph.describe",
         "tinygraph.drawing",
         "tinygraph.graphs",
+        "tinygraph.walkthrough",
     },
     {"tinygraph.plan"},
     {

@@ -6,6 +6,7 @@ and frames: a closed module is an item, an open one a frame, and of repeats the 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ..describe import shape_text
@@ -152,6 +153,7 @@ class _Drawing:
     def connect(self) -> None:
         """Draw the arrows between what was drawn, and mark what was asked for."""
         asked_for: set[str] = set()
+        folded: dict[str, list[int]] = defaultdict(list)
         arrows: dict[Arrow, None] = {}
         trunk = trunk_of(self.nodes)
         for node in self.nodes:
@@ -164,6 +166,9 @@ class _Drawing:
                         arrows[Arrow(source, target, kind, trunk.get(node.id) == i)] = None
             if node.is_output:
                 asked_for.add(self.shown_by[self._drawn(node.id)])
+            if self._drawn(node.id) != node.id:
+                folded[self.shown_by.get(self._drawn(node.id), "")].append(node.id)
         self.picture.arrows += arrows
         for item in self.picture.items:
             item.is_output = item.id in asked_for
+            item.folded = folded[item.id]

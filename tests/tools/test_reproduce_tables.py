@@ -121,6 +121,8 @@ def test_errors_are_those_of_the_parameters_written():
         line = next(line for line in lines if line.startswith(f"{name}, 6 passes"))
         assert f"test error {100 * last['test_error']:.3g} %" in line
         assert f"training error {100 * last['training_error']:.3g} %" in line
+        around_training_mean = data.load("digits", center="train").test
+        assert last["test_error_training_mean"] == share_wrong(*around_training_mean, W, activation, awake)
     assert last["test_error_scaled_biases"] == share_wrong(*digits.test, W, activation, awake, awake)
     assert [p["pass"] for p in passes("sigmoid")] == [1, 2, 3, 4, 5, 6]
     assert [p["pass"] for p in passes("sigmoid") if "training_error" in p] == [1, 5, 6]
@@ -158,7 +160,7 @@ def test_without_passes_a_row_takes_those_of_the_chapter():
     assert len(passes("dropout")) == 3
 
 
-@pytest.mark.parametrize("option", [{"seed": 1}, {"center": "train"}, {"biases": "zeros"}])
+@pytest.mark.parametrize("option", [{"seed": 1}, {"biases": "zeros"}])
 def test_a_folder_with_another_run_is_refused(option):
     once(passes=1, rows="more")
     before = Path("runs/small/more.safetensors").read_bytes()
@@ -193,7 +195,6 @@ def test_the_command_lists_the_experiments_and_runs_one(tinygraph):
         (["table-65.5"], "experiment 'table-65.5' is not known"),
         (["small", "--rows", "relu"], "small: row 'relu' is not known; known: sigmoid, dropout, more"),
         (["small", "--passes", 0], "passes must be"),
-        (["small", "--center", "both"], "center must be"),
         (["small", "--biases", "ones"], "biases 'ones' is not known"),
         (["--passes", 3], "options need a name before them"),
     ],

@@ -167,7 +167,7 @@ class Experiment(ABC):
             return optim.Adam(learning, self.settings.lr)
         return optim.SGD(learning, self.settings.lr, self.settings.momentum)
 
-    def train(self, checkpoint: Path, allow_changes: Collection[str] = ()) -> tg.History:
+    def train(self, checkpoint: Path | None = None, allow_changes: Collection[str] = ()) -> tg.History:
         """Train the network; with a `checkpoint` that exists, go on from it, see `tinygraph.fit`."""
         s = self.settings
         return tg.fit(

@@ -39,6 +39,7 @@ class TransferExperiment(Experiment):
     defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {"mnist": {"hidden": "512", "noise": 0.3}}
     data_sets = ("digits", "mnist")
     options = ("noise",)
+    samples = SAMPLES
     held_out = "test, 0 to 4"
 
     net: Transfer
@@ -67,10 +68,10 @@ class TransferExperiment(Experiment):
         return fully_connected(sizes, s.activation, dropout=sleep, init=s.init, seed=seed)
 
     def _few(self, subset: int) -> Pair:
-        """Return the new digits' training samples of choice number `subset`: ten of each."""
+        """Return the new digits' training samples of choice number `subset`: `samples` of each."""
         X, Y = self.new
         rng = generator(self.settings.seed, "few", subset)
-        rows = np.concatenate([rng.choice(np.flatnonzero(y), SAMPLES, replace=False) for y in Y.T])
+        rows = np.concatenate([rng.choice(np.flatnonzero(y), self.samples, replace=False) for y in Y.T])
         return X[rows], Y[rows]
 
     def _transferred(self, subset: int) -> Transfer:
@@ -86,10 +87,19 @@ class TransferExperiment(Experiment):
             "of 5 to 9"
         )
 
-    def train(self, checkpoint: Path, allow_changes: Collection[str] = ()) -> tg.History:
+    def train(self, checkpoint: Path | None = None, allow_changes: Collection[str] = ()) -> tg.History:
         """Train the source, going on from `checkpoint` if it exists, and tune the network on the first choice."""
+        history = self.train_source(checkpoint, allow_changes)
+        tuned = self._transferred(0)
+        self._train_head(tuned, self.train_set, EPOCHS // 2)
+        self._train_few(tuned.unfreeze(), self.train_set, EPOCHS // 2, 1 / 3)
+        self.net.load_state_dict(tuned.state_dict())
+        return history
+
+    def train_source(self, checkpoint: Path | None = None, allow_changes: Collection[str] = ()) -> tg.History:
+        """Train the source, going on from `checkpoint` if it exists."""
         s = self.settings
-        history = tg.fit(
+        return tg.fit(
             self.source,
             self.loss,
             self.old,
@@ -102,11 +112,6 @@ class TransferExperiment(Experiment):
             allow_changes=allow_changes,
             seed=s.seed,
         )
-        tuned = self._transferred(0)
-        self._train_head(tuned, self.train_set, EPOCHS // 2)
-        self._train_few(tuned.unfreeze(), self.train_set, EPOCHS // 2, 1 / 3)
-        self.net.load_state_dict(tuned.state_dict())
-        return history
 
     def _train_few(self, net: nn.Module, samples: Pair, epochs: int, factor: float = 1.0) -> None:
         """Train on a few samples, at `factor` times the learning rate of the settings."""

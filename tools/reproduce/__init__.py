@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygraph.arguments import choose
 from tinygraph.errors import ArgumentError
-from tinygraph.tools.reproduce import tables
+from tinygraph.tools.reproduce import cora, emotions, images, one_shot, tables, transfer
 
 __all__ = ["REPRODUCTIONS", "Reproduction", "listed", "run"]
 
@@ -42,7 +42,14 @@ def of_table(table: tables.Table) -> Reproduction:
     return Reproduction(table.shows, partial(tables.run, table))
 
 
-REPRODUCTIONS: dict[str, Reproduction] = {table.name: of_table(table) for table in (tables.MNIST, tables.CIFAR)}
+REPRODUCTIONS: dict[str, Reproduction] = {
+    **{table.name: of_table(table) for table in (tables.MNIST, tables.CIFAR)},
+    "fashion-mnist": Reproduction("classes of images, beside a softmax layer alone", images.run),
+    "emotions": Reproduction("several labels at once, beside a network for each", emotions.run),
+    "cora": Reproduction("papers by words and citations, beside words alone", cora.run),
+    "one-shot": Reproduction("new characters by one image each, beside pixels", one_shot.run),
+    "transfer": Reproduction("the digits 5 to 9 after 0 to 4, beside a network that starts anew", transfer.run),
+}
 
 
 def listed() -> list[str]:
@@ -81,4 +88,4 @@ def run(name: str | None, **options: Any) -> Iterator[str]:
 
 
 def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--" + name.removesuffix("_set").replace("_", "-")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from tinygraph.plots.canvas import COLOURS, figure, image
 
 MU, RHO = 0.001, 0.0001  # step-size and regularisation, of handwritten digits (65.151) and colour images (65.152)
 SLEEP = (0.1, 0.5, 0.5)
+VARIANTS = {  # of testing the same network
+    "training_mean": "test set around the training mean",
+    "scaled_biases": "biases scaled for testing too (65.124)",
+}
 EVERY = 5  # passes from one look at the training error to the next
 
 
@@ -96,7 +100,6 @@ def run(
     passes: int | None = None,
     rows: str = "",
     seed: int = 0,
-    center: Literal["each", "train"] = "each",
     biases: str = "standard_normal",
     out: Path | None = None,
     data_dir: Path | None = None,
@@ -115,8 +118,6 @@ def run(
         Their names, separated by commas [default: those that the chapter has].
     seed : int
         Decides the initial parameters, the order of the samples in each pass, and who sleeps.
-    center : {"each", "train"}
-        Whose mean is subtracted of both sets: each its own, as the examples say, or that of the training set.
     biases : str
         How the initial ones are drawn, a name of `tinygraph.nn.INITIALIZERS`; by default N(0, 1) (65.88).
     out : path, optional
@@ -130,8 +131,8 @@ def run(
         whole_number("passes", passes, 1)
     check_name("biases", biases, INITIALIZERS)
     folder = out or Path("runs") / table.name
-    images = data.load(table.data, data_dir, center=center)
-    _claim(folder, {"table": table.name, "seed": seed, "center": center, "biases": biases, "data": repr(images)})
+    images = data.load(table.data, data_dir, center="each")
+    _claim(folder, {"table": table.name, "seed": seed, "biases": biases, "data": repr(images)})
     yield f"{table.name}: {images!r}, {'-'.join(map(str, table.sizes))}, in {folder}"
     done = {}
     for name, row in chosen.items():
@@ -237,9 +238,12 @@ def _train(
         seed=seed,
     )
     errors.look(net)
+    X, Y = images.test
+    variants = {"training_mean": (net, X + images.test_mean - images.mean)}
     if row.dropout:
-        as_printed = _with_scaled_biases(net, row.dropout)
-        errors.passes[-1]["test_error_scaled_biases"] = tg.evaluate(as_printed, losses.cross_entropy, images.test)[1]
+        variants["scaled_biases"] = _with_scaled_biases(net, row.dropout), X
+    for variant, (tested, H) in variants.items():
+        errors.passes[-1][f"test_error_{variant}"] = tg.evaluate(tested, losses.cross_entropy, (H, Y))[1]
     errors.write()
     return errors.passes
 
@@ -263,8 +267,9 @@ def _line(name: str, row: Row, passes: list[dict[str, Any]], images: Dataset) ->
         error = last[f"{kind}_error"]
         beside = "" if printed is None else f", printed {printed:.3g} %"
         texts.append(f"{kind} error {100 * error:.3g} % ({round(error * len(X))} of {len(X)}{beside})")
-    if row.dropout:
-        texts.append(f"with biases scaled too {100 * last['test_error_scaled_biases']:.3g} %")
+    for variant, words in VARIANTS.items():
+        if (error := last.get(f"test_error_{variant}")) is not None:
+            texts.append(f"{words} {100 * error:.3g} %")
     seconds = [p["seconds"] for p in passes if "seconds" in p]
     return f"{name}, {len(passes)} passes of {row.passes}: {'; '.join(texts)}; {np.median(seconds):.1f} s a pass"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import subprocess
@@ -21,7 +20,7 @@ import tinygraph as tg
 from tinygraph import losses, optim
 from tinygraph.backend import blas
 from tinygraph.models import fully_connected
-from tinygraph.plan import kernels_native, native
+from tinygraph.plan import kernels_native, native, updates
 from tinygraph.plan.records import CHECK, FINITE, LAYOUT, STOP, Control, Field
 
 pytestmark = pytest.mark.host
@@ -274,42 +273,34 @@ def test_bits_do_not_depend_on_the_number_of_threads(kind, with_threads):
             np.testing.assert_array_equal(x, y)
 
 
-def test_help_that_comes_late_is_not_asked_for_again_at_once(with_threads):
-    """A helper that takes a task and then does not run: the machine waits for it once, and rests."""
-    machine = with_threads(1)
-    control = machine.control
-    taken = []
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [updates.FUSED, updates.SEPARATE, updates.IN_TWO_PASSES])
+def test_updates_in_one_pass_are_close_to_those_in_two(kind, dtype):
+    """Whatever the rounding, against NumPy; the kind that the machine chose has the bits of BLAS."""
+    machine = native.machine()
+    for columns in (1, 7, 64, 130):
+        before = machine.control.copy()
+        y = updates._updated(machine.run, machine.blas, machine.control, np.dtype(dtype), columns, kind)
+        rng = np.random.default_rng(columns)
+        w, a, b = (rng.standard_normal(n).astype(dtype) for n in (updates.ROWS * columns, columns, updates.ROWS))
+        expected = 0.9998 * w + np.outer(-0.013 * b.astype(np.float64), a).ravel()
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+        machine.control[Control.UPDATE] = before[Control.UPDATE]
+    assert updates.kind_of_update(machine.run, machine.blas, machine.control) == machine.control[Control.UPDATE]
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
-    def ask(_):  # called where a helper is woken: it takes a task and does it much later
-        taken.append(int(control[Control.CLAIM]) & ((1 << 22) - 1))
-        control[Control.CLAIM] += 1
-        threading.Thread(target=finish).start()
-        return 0
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64)
-    def leave(_):
-        return 0
-
-    def finish():
-        time.sleep(0.05)
-        control[Control.DONE] += 1
-
-    control[Control.POST] = ctypes.cast(ask, ctypes.c_void_p).value
-    control[Control.YIELD] = ctypes.cast(leave, ctypes.c_void_p).value
-    control[Control.HELPERS] = 1
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not tell processors")
+def test_helpers_go_where_the_one_that_asks_is_not(with_threads):
+    """Afterwards they may run wherever the process may."""
+    machine = with_threads(2)
+    x = np.linspace(0, 1, 400_000, dtype=np.float32)
     f = tg.compile(lambda x: tg.exp(x))
-    x = np.zeros(kernels_native.LARGE_HEAVY * 2, np.float32)
-    f(x)
-    assert len(taken) == 1
-    assert control[Control.REST] > 0
-    rest = int(control[Control.REST])
-    for _ in range(rest):
+    allowed = os.sched_getaffinity(0)
+    for _ in range(50):
         f(x)
-    assert len(taken) == 1  # it was alone all the time
-    f(x)
-    assert len(taken) == 2
-    assert control[Control.REST] > rest  # late again: alone for longer
+        time.sleep(0.001)
+    helper = machine._helpers[0].native_id
+    assert os.sched_getaffinity(helper) == allowed
 
 
 def test_python_does_what_no_record_says_and_the_machine_goes_on():
@@ -652,7 +643,7 @@ def test_it_is_compiled_for_its_layout_and_without_a_folder_too(monkeypatch):
     """What numba kept is found by the layout of records; where it may keep nothing it says so, and compiles."""
     from tinygraph.plan import machine
 
-    assert native.machine().run(0, 0, 0, 0, 0) == LAYOUT
+    assert native.machine().run(0, 0, 0, 0, 0, 0) == LAYOUT
     assert machine._is_kept()
 
     def refuses(**options):

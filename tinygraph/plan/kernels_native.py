@@ -6,6 +6,7 @@ What no record can say stays a line: there the machine stops, Python does it, an
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ from .records import (
     UFUNC,
     Field,
 )
+from .sharing import Sharing
 
 Record = dict[int, int]
 CASTS = {("?", "f"): 0, ("?", "d"): 1, ("l", "f"): 2, ("l", "d"): 3, ("f", "d"): 4, ("d", "f"): 5}
@@ -47,9 +49,11 @@ SUMS = {("f", "f"): 0, ("f", "d"): 1, ("d", "d"): 2}
 HEAVY = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "power"}
 LARGE = 1 << 17  # elements from which a function of them is done in tasks
 LARGE_HEAVY = 1 << 14  # the same for functions that take long
-GEMM_TASK = 1 << 22  # multiplications that a task of a product of matrices has at least
-GEMV_TASK = 1 << 17  # elements of the matrix that a task of another product has at least
-MOST_TASKS = 16
+SMALL_BLOCK = 1 << 22  # multiplications of a product of matrices that are worth a task
+FEW_BLOCKS = 8  # tasks of a product, as long as these have fewer multiplications than a large block
+LARGE_BLOCK = 1 << 26
+VECTOR_TASK = 1 << 17  # elements of the matrix that a task of another product has at least
+MOST_TASKS = 16  # of such a product
 BRIEF = 1 << 13  # elements in a plan that takes some microseconds
 COLUMNS = 256  # of a task that adds up rows
 AT_A_TIME = 8192  # elements that NumPy converts at a time; older versions add up no more at a time either
@@ -120,6 +124,9 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         machine, errors, functions = self.machine, self.machine.errors, self._functions
         is_brief = sum(max(v.size for v in (*i.inputs, i.output)) for i in self.program.instructions) < BRIEF
 
+        has_tasks = machine.threads > 1 and bool((table[:, Field.TASKS] > 1).any())
+        sharing = Sharing() if has_tasks else None
+
         def replay() -> None:
             native = machine.run
             if native is None:
@@ -128,14 +135,17 @@ class NativeCodeGenerator(NumpyCodeGenerator):
             if is_brief:
                 native = machine.run_briefly or native
             mask = errors.mask()
-            k = native(start, begin, end, control, mask)
+            shared = sharing is not None and sharing.begin()
+            k = native(start, begin, end, control, mask, shared)
             while k != count:
                 if k < 0:
                     k = _tell_errors(errors, functions, table, -1 - k)
                 else:
                     step, k = steps[k]
                     step()
-                k = native(start, k, end, control, mask)
+                k = native(start, k, end, control, mask, shared)
+            if sharing is not None:
+                sharing.end()
 
         return replay
 
@@ -453,12 +463,13 @@ class _BoundProduct:
         self.records.append(self._record(DOT, "dot", [p.a.size, 1], p.a, p.b, p.y))
 
     def _gemm(self) -> None:
-        """Add the tasks of a product of matrices: each makes columns of the result, or rows of it."""
+        """Add the tasks of a product of matrices: each makes a block of the result."""
         p = self.p
         m, n = p.y.shape
         flip_a, flip_b = p.flips
         k = p.a.shape[0 if flip_a else 1]
-        for rows, columns in _parts_of(m, n, m * n * k // GEMM_TASK):
+        work = m * n * k
+        for rows, columns in _blocks(m, n, max(min(work // SMALL_BLOCK, FEW_BLOCKS), work // LARGE_BLOCK)):
             a = p.a[:, rows] if flip_a else p.a[rows]
             b = p.b[columns] if flip_b else p.b[:, columns]
             y = p.y[rows, columns]
@@ -473,7 +484,7 @@ class _BoundProduct:
         """Add the tasks of a matrix times a vector: each makes a piece of the result."""
         p = self.p
         (flip,) = p.flips
-        for piece, _ in _parts_of(p.y.size, 1, p.a.size // GEMV_TASK):
+        for piece in _pieces(p.y.size, _count_of(p.a.size)):
             a, y = p.a[:, piece] if flip else p.a[piece], p.y[piece]
             numbers = [ord("T" if flip else "N"), 0, *a.shape, 0, _leading(p.a), 1, 1]
             self.records.append(self._record(GEMV, "gemv", numbers, a, p.b, y))
@@ -485,7 +496,7 @@ class _BoundProduct:
         """Add the tasks of a column times a row, added to a matrix: each does some columns."""
         p = self.p
         m, n = p.y.shape
-        for columns, _ in _parts_of(n, 1, p.y.size // GEMV_TASK):
+        for columns in _pieces(n, _count_of(p.y.size)):
             b, y = p.b[columns], p.y[:, columns]
             record = self._record(GER, "ger", [0, 0, *y.shape, y.size, 0, 1, m], p.a, b, y)
             record[Field.DATA] = self.blas.address(f"{p.name[0]}scal")
@@ -497,14 +508,29 @@ class _BoundProduct:
             self._call("ger", at + 16, at + 24, c, *vectors, _address(y), at + 56)
 
 
-def _parts_of(m: int, n: int, most: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the parts into which m rows and n columns are cut, along the longer; how depends on nothing else."""
-    length = max(m, n)
-    count = max(1, min(most, MOST_TASKS, length // ROUND))
+def _count_of(size: int) -> int:
+    """Return into how many tasks a product of a vector and a matrix, or of two vectors, is cut."""
+    return max(1, min(size // VECTOR_TASK, MOST_TASKS))
+
+
+def _pieces(length: int, count: int) -> list[slice]:
+    """Return about `count` pieces of a length, all but the last of them of one size."""
     step = -(-length // (count * ROUND)) * ROUND
-    for start in range(0, length, step):
-        piece = slice(start, min(start + step, length))
-        yield (piece, slice(None)) if m >= n else (slice(None), piece)
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def _blocks(m: int, n: int, count: int) -> Iterator[tuple[slice, slice]]:
+    """Yield blocks of m rows and n columns, halved along the longer side until there are `count`.
+
+    The closer to a square a block is, the less of both factors BLAS has to rearrange for it.
+    """
+    rows = columns = 1
+    while 2 * rows * columns <= count:
+        if m * columns >= n * rows:
+            rows *= 2
+        else:
+            columns *= 2
+    yield from itertools.product(_pieces(m, rows), _pieces(n, columns))
 
 
 def _record(op: int, **fields: int) -> Record:

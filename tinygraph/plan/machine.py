@@ -10,11 +10,12 @@ This module imports numba; `native` loads it where that is installed.
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
 from .records import (
@@ -37,7 +38,9 @@ from .records import (
     Control,
     Field,
 )
+from .updates import FUSED, IN_TWO_PASSES
 
+IS_X86 = platform.machine() in ("x86_64", "AMD64")
 _I64 = ir.IntType(64)
 _TYPES: dict[str, tuple[Any, Any]] = {  # by NumPy's letters
     "b": (ir.IntType(8), types.int8),
@@ -109,6 +112,52 @@ def _atomic(operation: str) -> Any:
 
 
 @intrinsic
+def look(typing: Any, address: Any) -> Any:
+    """Return the integer at an address as it is now, though other threads write it."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load_atomic(_pointer(builder, arguments[0], _I64), "acquire", 8)
+
+    return types.int64(types.int64), code
+
+
+@intrinsic
+def pause(typing: Any) -> Any:
+    """Let the processor wait some cycles, as it is meant to between two looks."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if IS_X86:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), [])
+        return context.get_dummy_value()
+
+    return types.void(), code
+
+
+@intrinsic
+def fused_multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return ``a b + c``, rounded once."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return a(a, a, a), code
+
+
+def _memory(kind: Any) -> Any:
+    """Return what makes an address one of numbers of a type."""
+
+    @intrinsic
+    def memory(typing: Any, address: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(types.CPointer(kind)))
+
+        return types.CPointer(kind)(types.int64), code
+
+    return memory
+
+
+@intrinsic
 def multiply_high(typing: Any, a: Any, b: Any) -> Any:
     """Return the upper 64 bits of the product of two integers without sign."""
 
@@ -123,19 +172,22 @@ get, get_f, get_d, get_b, get_i = (_reader(letter) for letter in "lfdbi")
 put, put_f, put_d, put_b, put_i = (_writer(letter) for letter in "lfdbi")
 call_1, call_3, call_4, call_9, call_11, call_13 = (_caller(n) for n in (1, 3, 4, 9, 11, 13))
 dot_s, dot_d = _caller(5, "f"), _caller(5, "d")
-ask = _caller(1, "i")
+ask, ask_3 = _caller(1, "i"), _caller(3, "i")
+memory_f, memory_d = _memory(types.float32), _memory(types.float64)
 add_atomically, set_atomically, exchange = (_atomic(name) for name in ("add", "or", "xchg"))
 
 (OP, FUNCTION, DATA, SPAN, TASKS, APART, STEP, TOTAL, VARIED, INNER, OUTER) = (8 * int(f) for f in list(Field)[:11])
 (P, S, R, I, H, NUMBERS, TYPE, FACTOR, SCALES, _, STATUS, RECORD) = (8 * int(f) for f in list(Field)[11:])
 (CLAIM, REGION, IS_APART, DONE, STOPPED, WAIT, POST, SEMAPHORE) = (8 * int(c) for c in list(Control)[:8])
-(HELPERS, BUSY, YIELD, REST, NEXT_REST, MASK, TEST, CLEAR, SCRATCH) = (8 * int(c) for c in list(Control)[8:])
+(HELPERS, BUSY, YIELD, UPDATE, MASK, TEST, CLEAR, GETCPU, GET_AFFINITY) = (8 * int(c) for c in list(Control)[8:17])
+(ASLEEP, SET_AFFINITY, CPU, SCRATCH) = (8 * int(c) for c in list(Control)[17:])
 COUNT_BITS, COUNT_MASK = 22, (1 << 22) - 1
-PATIENT = 60000  # looks at whether the last task is done, before the processor is left to others
+AFFINITY = 128  # bytes of the system's set of processors
+LOOKS = 2000  # for the next region, before a helper goes to sleep: to wake one takes as long
+PATIENT = 20000  # looks at whether the last task is done, before the processor is left to others
 PHILOX = tuple(  # two multipliers, and what is added to the key in each round
     n - (1 << 64) for n in (0xD2E7470EE14C6C93, 0xCA5A826395121157, 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 )
-SHORTEST_REST, LONGEST_REST = 16, 4096  # regions
 
 
 @njit(nogil=True)
@@ -224,7 +276,34 @@ def _draw(r: int, task: int, count: int, y: int, key: int) -> None:
 
 
 @njit(nogil=True)
-def _execute(r: int, task: int, scratch: int, thread: int) -> None:
+def _update(kind: int, is_double: int, columns: int, rows: int, factors: int, a: int, b: int, y: int) -> None:
+    """Scale a matrix and add a column times a row, in one pass; how the sum is rounded is the kind."""
+    if is_double:
+        alpha, beta = get_d(factors), get_d(factors + 8)
+        u, v = carray(memory_d(a), (columns,)), carray(memory_d(b), (rows,))
+        for j in range(rows):
+            w, f = carray(memory_d(y + 8 * j * columns), (columns,)), alpha * v[j]
+            if kind == FUSED:
+                for k in range(columns):
+                    w[k] = fused_multiply_add(f, u[k], beta * w[k])
+            else:
+                for k in range(columns):
+                    w[k] = beta * w[k] + f * u[k]
+    else:
+        alpha_f, beta_f = get_f(factors), get_f(factors + 8)
+        u_f, v_f = carray(memory_f(a), (columns,)), carray(memory_f(b), (rows,))
+        for j in range(rows):
+            w_f, f_f = carray(memory_f(y + 4 * j * columns), (columns,)), alpha_f * v_f[j]
+            if kind == FUSED:
+                for k in range(columns):
+                    w_f[k] = fused_multiply_add(f_f, u_f[k], beta_f * w_f[k])
+            else:
+                for k in range(columns):
+                    w_f[k] = beta_f * w_f[k] + f_f * u_f[k]
+
+
+@njit(nogil=True)
+def _execute(r: int, task: int, control: int, scratch: int, thread: int) -> None:
     """Do one task of a record."""
     op, inner, outer = get(r + OP), get(r + INNER), get(r + OUTER)
     varied = get(r + VARIED)
@@ -256,9 +335,13 @@ def _execute(r: int, task: int, scratch: int, thread: int) -> None:
         call_11(get(r + FUNCTION), (n, n + 16, n + 24, c, p0, n + 40, p1, n + 48, c + 8, p2, n + 56))
     elif op == GER:
         n, c = get(r + NUMBERS), get(r + SCALES)
-        if get_d(c + 24) != 1.0 or get(r + FACTOR + 8):
-            call_4(get(r + DATA), (n + 32, c + 8, p2, n + 48))
-        call_9(get(r + FUNCTION), (n + 16, n + 24, c, p0, n + 48, p1, n + 48, p2, n + 56))
+        scaled, kind = get_d(c + 24) != 1.0 or get(r + FACTOR + 8) != 0, get(control + UPDATE)
+        if scaled and kind != IN_TWO_PASSES:
+            _update(kind, get(r + TYPE), get(n + 16), get(n + 24), c, p0, p1, p2)
+        else:
+            if scaled:
+                call_4(get(r + DATA), (n + 32, c + 8, p2, n + 48))
+            call_9(get(r + FUNCTION), (n + 16, n + 24, c, p0, n + 48, p1, n + 48, p2, n + 56))
     elif op == MOVE:
         for _ in range(outer):
             call_3(get(r + FUNCTION), (p0, p1, inner))
@@ -354,7 +437,7 @@ def _clear(control: int, mask: int) -> None:
 @njit(nogil=True)
 def _do(r: int, task: int, control: int, scratch: int, thread: int, mask: int) -> None:
     """Do one task of a record; note the floating-point errors where NumPy looks for them, as it does not in BLAS."""
-    _execute(r, task, scratch, thread)
+    _execute(r, task, control, scratch, thread)
     if mask:
         met = ask(get(control + TEST), (mask,))
         if met:
@@ -391,37 +474,45 @@ def _take_tasks(control: int, scratch: int, thread: int) -> None:
 
 
 @njit(nogil=True)
+def _move_away(control: int, scratch: int) -> None:
+    """Go to another processor than that of the thread that asks for help, if both are on one.
+
+    The system may leave them there for a long time, since both sleep often.
+    """
+    if not get(control + GETCPU) or ask(get(control + GETCPU), (0,)) != look(control + CPU):
+        return
+    allowed, word, bit = scratch + 128, 8 * (look(control + CPU) // 64), 1 << (look(control + CPU) % 64)
+    if not 0 <= word < AFFINITY or ask_3(get(control + GET_AFFINITY), (0, AFFINITY, allowed)) != 0:
+        return
+    put(allowed + word, get(allowed + word) & ~bit)
+    ask_3(get(control + SET_AFFINITY), (0, AFFINITY, allowed))  # refused where it is the only one
+    put(allowed + word, get(allowed + word) | bit)
+    ask_3(get(control + SET_AFFINITY), (0, AFFINITY, allowed))
+
+
+@njit(nogil=True)
 def _share(region: int, apart: int, tasks: int, control: int, scratch: int, mask: int) -> None:
     """Do the tasks of a region together with the helpers that come."""
     put(control + REGION, region)
     put(control + IS_APART, apart)
     put(control + MASK, mask)
+    if get(control + GETCPU):
+        put(control + CPU, ask(get(control + GETCPU), (0,)))
     exchange(control + DONE, 0)
     exchange(control + CLAIM, tasks << COUNT_BITS)
-    for _ in range(min(get(control + HELPERS), tasks - 1)):
-        call_1(get(control + POST), (control + SEMAPHORE,))
+    woken = min(look(control + ASLEEP), tasks - 1)
+    if woken:
+        add_atomically(control + ASLEEP, -woken)
+        for _ in range(woken):
+            call_1(get(control + POST), (control + SEMAPHORE,))
     _take_tasks(control, scratch, 0)
-    turns = 0
-    while add_atomically(control + DONE, 0) < tasks:
-        turns += 1
-        if turns > PATIENT:
+    looks = 0
+    while look(control + DONE) < tasks:
+        looks += 1
+        if looks < PATIENT:
+            pause()
+        else:
             ask(get(control + YIELD), (0,))
-    # Whoever has the last task did not run: other programs want the processors, and alone it goes faster for a time.
-    rest = max(get(control + NEXT_REST), SHORTEST_REST)
-    if turns > PATIENT:
-        put(control + REST, rest)
-        put(control + NEXT_REST, min(2 * rest, LONGEST_REST))
-    else:
-        put(control + NEXT_REST, max(rest - 1, SHORTEST_REST))
-
-
-@njit(nogil=True)
-def _is_resting(control: int) -> bool:
-    """Whether no help is asked for at this time; count the time."""
-    rest = get(control + REST)
-    if rest > 0:
-        put(control + REST, rest - 1)
-    return bool(rest > 0)
 
 
 @njit(nogil=True)
@@ -448,9 +539,9 @@ def _made_for(layout: int) -> tuple[Any, Any]:
     Numba finds what it compiled by the source of this file, and by what functions made in others hold: the layout.
     """
 
-    @cfunc(types.int64(*[types.int64] * 5), cache=KEPT, nogil=True)
-    def run(table: int, first: int, end: int, control: int, mask: int) -> int:
-        """Run the records from `first` on; return where it stopped.
+    @cfunc(types.int64(*[types.int64] * 6), cache=KEPT, nogil=True)
+    def run(table: int, first: int, end: int, control: int, mask: int, shared: int) -> int:
+        """Run the records from `first` on, with help if it is to be shared; return where it stopped.
 
         That is at `end`, at a record that Python has to do, or, as -1 minus its number, after one with floating-point
         errors among those of `mask`.
@@ -459,7 +550,7 @@ def _made_for(layout: int) -> tuple[Any, Any]:
             return layout
         k = first
         helpers = 0
-        if get(control + HELPERS) and exchange(control + BUSY, 1) == 0:
+        if shared and get(control + HELPERS) and exchange(control + BUSY, 1) == 0:
             helpers = 1
         scratch = control + SCRATCH
         if not helpers:
@@ -475,7 +566,7 @@ def _made_for(layout: int) -> tuple[Any, Any]:
             if op == FINITE and not _dot(r, get(r + P), get(r + P)) < np.inf:
                 break
             span, tasks, apart = get(r + SPAN), get(r + TASKS), get(r + APART)
-            if helpers and tasks > 1 and not _is_resting(control):
+            if helpers and tasks > 1:
                 _share(r, apart, tasks, control, scratch, mask)
             else:
                 for task in range(tasks):
@@ -490,12 +581,22 @@ def _made_for(layout: int) -> tuple[Any, Any]:
 
     @cfunc(types.int64(types.int64, types.int64), cache=KEPT, nogil=True)
     def help_out(control: int, thread: int) -> int:
-        """Take part in the tasks of whoever asks for help, until told to stop; asleep in between."""
-        while True:
-            ask(get(control + WAIT), (control + SEMAPHORE,))
-            if get(control + STOPPED):
-                return layout
-            _take_tasks(control, control + SCRATCH + thread * 256, thread)
+        """Take part in the tasks of whoever asks for help, until told to stop; asleep after some time without."""
+        looks, scratch = 0, control + SCRATCH + thread * 256
+        while not look(control + STOPPED):
+            claim = look(control + CLAIM)
+            if claim & COUNT_MASK < (claim >> COUNT_BITS) & COUNT_MASK:
+                _move_away(control, scratch)
+                _take_tasks(control, scratch, thread)
+                looks = 0
+            elif looks < LOOKS:
+                looks += 1
+                pause()
+            else:
+                add_atomically(control + ASLEEP, 1)
+                ask(get(control + WAIT), (control + SEMAPHORE,))
+                looks = 0
+        return layout
 
     return run, help_out
 

@@ -21,6 +21,7 @@ from ..backend.blas import BlasLibrary, blas_library
 from ..errors import ArgumentError
 from .float_errors import FloatErrors
 from .records import Control
+from .updates import kind_of_update
 
 VARIABLE = "TINYGRAPH_JIT"
 THREADS = "TINYGRAPH_THREADS"
@@ -29,6 +30,14 @@ OLDEST_NUMBA = 0, 61
 INSTALL = 'pip install ".[jit]"'
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 SCRATCH = 32  # words of memory for each thread
+FUNCTIONS = {  # of the system, by where their addresses stand; the last three are Linux's
+    Control.WAIT: "sem_wait",
+    Control.POST: "sem_post",
+    Control.YIELD: "sched_yield",
+    Control.GET_AFFINITY: "sched_getaffinity",
+    Control.SET_AFFINITY: "sched_setaffinity",
+    Control.GETCPU: "sched_getcpu",
+}
 PATIENCE = 10.0  # seconds for which the end of the program waits for the compiler
 
 
@@ -111,9 +120,11 @@ class Machine:
         except Exception as error:  # numba may be there and not work
             self.failure = f"numba does not work here ({type(error).__name__}: {(str(error) or '-').splitlines()[0]})"
             return
-        words = [ctypes.c_int64] * 6
+        words = [ctypes.c_int64] * 7
+        run = ctypes.CFUNCTYPE(*words)(machine.run.address)
+        self.control[Control.UPDATE] = kind_of_update(run, self.blas, self.control)
         self.run_briefly = ctypes.PYFUNCTYPE(*words)(machine.run.address)
-        self.run = ctypes.CFUNCTYPE(*words)(machine.run.address)
+        self.run = run
 
     def _leave(self) -> None:
         """Let the program end, but not in the middle of compiling: LLVM would call a Python that is gone."""
@@ -126,8 +137,9 @@ class Machine:
         place = self.control.ctypes.data + 8 * Control.SEMAPHORE
         if not hasattr(libc, "sem_init") or libc.sem_init(ctypes.c_void_p(place), 0, 0) != 0:
             return  # macOS has none without a name
-        for field, name in ((Control.WAIT, "sem_wait"), (Control.POST, "sem_post"), (Control.YIELD, "sched_yield")):
-            self.control[field] = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value or 0
+        for field, name in FUNCTIONS.items():
+            if hasattr(libc, name):
+                self.control[field] = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value or 0
         word = ctypes.c_int64
         task = ctypes.CFUNCTYPE(word, word, word)(help_out.address)
         for n in range(1, self.threads):

@@ -61,11 +61,15 @@ class Control(IntEnum):
     HELPERS = 32
     BUSY = 40
     YIELD = 48
-    REST = 49  # for how many regions no help is asked for
-    NEXT_REST = 50  # for how many that will be, if help comes late again
+    UPDATE = 49  # how a rank-one update is done in one pass: a number of `updates`
     MASK = 51  # the floating-point errors that are looked for
     TEST = 52
     CLEAR = 53
+    GETCPU = 54
+    GET_AFFINITY = 55
+    ASLEEP = 56  # how many helpers wait at the semaphore
+    SET_AFFINITY = 57
+    CPU = 58  # where the thread runs that asks for help
     SCRATCH = 64  # 32 words for each thread
 
 

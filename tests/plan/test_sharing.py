@@ -1,0 +1,49 @@
+"""Whether a plan shares its tasks with other threads, by a clock that is simulated."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinygraph.plan import sharing
+from tinygraph.plan.sharing import Sharing
+
+pytestmark = pytest.mark.host
+
+
+def replays(choice, clock, count, shared, alone):
+    """Let a plan be replayed; return how often it was shared."""
+    ways = []
+    for _ in range(count):
+        ways.append(choice.begin())
+        clock[0] += shared if ways[-1] else alone
+        choice.end()
+    return sum(ways)
+
+
+def test_a_plan_shares_its_tasks_where_that_is_faster_and_stops_under_load():
+    """By a clock that is simulated: a quiet machine, one under load, and a quiet one again."""
+    clock = [0]
+    choice = Sharing(lambda: clock[0])
+    replays(choice, clock, 20, shared=10, alone=18)
+    assert replays(choice, clock, 100, shared=10, alone=18) == 100
+    replays(choice, clock, 2 * sharing.WINDOW + 2 * sharing.TRIALS, shared=100, alone=20)
+    assert replays(choice, clock, 100, shared=100, alone=20) == 0
+    later = replays(choice, clock, 2 * sharing.SOONEST, shared=10, alone=18)
+    assert later > sharing.SOONEST / 2
+    assert choice.is_shared
+
+
+def test_what_is_usual_is_tried_less_and_less_often():
+    clock = [0]
+    choice = Sharing(lambda: clock[0])
+    count = 4 * sharing.LATEST
+    others = count - replays(choice, clock, count, shared=10, alone=18)
+    assert sharing.TRIALS * 5 < others < sharing.TRIALS * 12
+
+
+def test_one_slow_replay_is_no_reason_to_try_anew():
+    clock = [0]
+    choice = Sharing(lambda: clock[0])
+    replays(choice, clock, 20, shared=10, alone=18)
+    replays(choice, clock, 1, shared=30, alone=18)
+    assert replays(choice, clock, 100, shared=10, alone=18) == 100

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
@@ -28,12 +29,16 @@ class BlasLibrary:
     library : ctypes.CDLL
     pattern : str
         What it calls a routine, ``{}``.
+    times : mapping of str to float
+        How long each library that is installed takes, as a multiple of the first one's time; empty if nothing was
+        measured.
     """
 
     name: str
     version: str
     library: ctypes.CDLL
     pattern: str
+    times: Mapping[str, float] = field(default_factory=dict)
 
     def routine(self, name: str) -> ctypes._NamedFuncPointer:
         """Return a routine such as "sgemm", which takes addresses only, as Fortran passes arguments."""
@@ -46,7 +51,9 @@ class BlasLibrary:
 
 @cache
 def blas_library() -> BlasLibrary | None:
-    """Return the library for native plans: the one that `TINYGRAPH_BLAS` names, else the first that is installed.
+    """Return the library for native plans: the one that `TINYGRAPH_BLAS` names, else the fastest that is installed.
+
+    Where there are several, they are measured once on a machine; `blas_choice` says how.
 
     It is set to one thread; other users of BLAS in the process have libraries of their own.
 
@@ -59,15 +66,25 @@ def blas_library() -> BlasLibrary | None:
     """
     wanted = os.environ.get(VARIABLE)
     names = [check_name(VARIABLE, wanted, LIBRARIES)] if wanted else list(LIBRARIES)
-    for name in names:
-        found = _load(name)
-        if found is not None:
-            return found
+    found = [library for library in map(_load, names) if library is not None]
+    if found:
+        return _fastest(found)
     if wanted:
         raise BackendError(
             f"{VARIABLE}={wanted}: it is not installed or cannot be loaded: pip install {LIBRARIES[wanted]}"
         )
     return None
+
+
+def _fastest(libraries: list[BlasLibrary]) -> BlasLibrary:
+    if len(libraries) == 1:
+        return libraries[0]
+    import platformdirs
+
+    from .blas_choice import fastest
+
+    library, times = fastest(libraries, Path(platformdirs.user_cache_dir("tinygraph")))
+    return replace(library, times=times)
 
 
 def _load(name: str) -> BlasLibrary | None:

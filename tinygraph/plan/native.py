@@ -189,7 +189,10 @@ def description() -> str:
     made = machine()
     if made is not None and made.wait():
         several = f"{made.threads} threads" if made.threads > 1 else "1 thread"
-        return f"native code by numba {version('numba')}, {made.blas.name} {made.blas.version}, {several}"
+        products = f"{made.blas.name} {made.blas.version}"
+        if made.blas.times:
+            products += f" (of {', '.join(f'{name} {time:.2f}' for name, time in made.blas.times.items())})"
+        return f"native code by numba {version('numba')}, {products}, {several}"
     return f"lines of Python; {lack or (_machine.failure if _machine else '')}"
 
 

@@ -35,7 +35,7 @@ class Slow:
 @pytest.fixture
 def libraries():
     """A slow library and a fast one."""
-    fast = dataclasses.replace(blas._load("openblas"), name="fast")
+    fast = dataclasses.replace(blas.load("openblas"), name="fast")
     return [dataclasses.replace(fast, name="slow", library=Slow(fast.library, 2e-3)), fast]
 
 
@@ -109,9 +109,9 @@ def test_other_versions_are_measured_anew(libraries, tmp_path):
 
 def test_a_variable_names_the_library_and_nothing_is_measured(monkeypatch):
     monkeypatch.setattr(blas_choice, "measured", None)
-    monkeypatch.setenv(blas.VARIABLE, "openblas")
-    blas.blas_library.cache_clear()
+    monkeypatch.setenv(blas_choice.VARIABLE, "openblas")
+    blas_choice.blas_library.cache_clear()
     try:
-        assert blas.blas_library().name == "openblas"
+        assert blas_choice.blas_library().name == "openblas"
     finally:
-        blas.blas_library.cache_clear()
+        blas_choice.blas_library.cache_clear()

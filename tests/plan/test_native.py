@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import tinygraph as tg
 from tinygraph import losses, optim
-from tinygraph.backend import blas
+from tinygraph.backend import blas_choice
 from tinygraph.models import fully_connected
 from tinygraph.plan import kernels_native, native, updates
 from tinygraph.plan.records import CHECK, FINITE, LAYOUT, STOP, Control, Field
@@ -602,17 +602,17 @@ def test_values_of_variables_that_cannot_be_are_errors_in_words(monkeypatch):
             with pytest.raises(tg.ArgumentError, match=text):
                 f(np.ones(2, np.float32))
     monkeypatch.setenv("TINYGRAPH_BLAS", "atlas")
-    blas.blas_library.cache_clear()
+    blas_choice.blas_library.cache_clear()
     with pytest.raises(tg.ArgumentError, match="TINYGRAPH_BLAS 'atlas' is not known; known: openblas, mkl"):
         f(np.ones(2, np.float32))
     monkeypatch.setenv("TINYGRAPH_BLAS", "mkl")
-    monkeypatch.setattr(blas, "_load", lambda name: None)
+    monkeypatch.setattr(blas_choice, "load", lambda name: None)
     with pytest.raises(tg.BackendError, match="TINYGRAPH_BLAS=mkl: it is not installed .*: pip install mkl"):
         f(np.ones(2, np.float32))
     monkeypatch.delenv("TINYGRAPH_BLAS")
     assert "no library of BLAS" in native.description()
     assert f(np.ones(2, np.float32)).numpy().tolist() == [2.0, 2.0]
-    blas.blas_library.cache_clear()
+    blas_choice.blas_library.cache_clear()
 
 
 def test_what_runs_plans_is_told_in_words(monkeypatch):

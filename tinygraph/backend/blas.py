@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
-from ..arguments import check_name
-from ..errors import BackendError
-
-VARIABLE = "TINYGRAPH_BLAS"
 LIBRARIES = {"openblas": "scipy-openblas32", "mkl": "mkl"}  # and the packages that bring them
 
 
@@ -49,45 +43,8 @@ class BlasLibrary:
         return ctypes.cast(self.routine(name), ctypes.c_void_p).value or 0
 
 
-@cache
-def blas_library() -> BlasLibrary | None:
-    """Return the library for native plans: the one that `TINYGRAPH_BLAS` names, else the fastest that is installed.
-
-    Where there are several, they are measured once on a machine; `blas_choice` says how.
-
-    It is set to one thread; other users of BLAS in the process have libraries of their own.
-
-    Raises
-    ------
-    ArgumentError
-        If the variable names no library that is known.
-    BackendError
-        If it names one that is not installed.
-    """
-    wanted = os.environ.get(VARIABLE)
-    names = [check_name(VARIABLE, wanted, LIBRARIES)] if wanted else list(LIBRARIES)
-    found = [library for library in map(_load, names) if library is not None]
-    if found:
-        return _fastest(found)
-    if wanted:
-        raise BackendError(
-            f"{VARIABLE}={wanted}: it is not installed or cannot be loaded: pip install {LIBRARIES[wanted]}"
-        )
-    return None
-
-
-def _fastest(libraries: list[BlasLibrary]) -> BlasLibrary:
-    if len(libraries) == 1:
-        return libraries[0]
-    import platformdirs
-
-    from .blas_choice import fastest
-
-    library, times = fastest(libraries, Path(platformdirs.user_cache_dir("tinygraph")))
-    return replace(library, times=times)
-
-
-def _load(name: str) -> BlasLibrary | None:
+def load(name: str) -> BlasLibrary | None:
+    """Return a library, set to one thread; None if it is not installed or cannot be loaded."""
     package = LIBRARIES[name]
     try:
         release = version(package)

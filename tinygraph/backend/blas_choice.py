@@ -13,20 +13,57 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from statistics import geometric_mean
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .blas import BlasLibrary
+from ..arguments import check_name
+from ..errors import BackendError
+from .blas import LIBRARIES, BlasLibrary, load
 
+VARIABLE = "TINYGRAPH_BLAS"
 PRODUCTS = ((512, 64, 784), (512, 128, 512), (64, 32, 64))  # rows, columns, and what is added up
 MATRIX = 512, 784  # that is multiplied by a vector, and that a column times a row is added to
 REPEATS = 7  # of which the fastest counts
 SECONDS = 1e-3  # that a repeat takes at least
 MARGIN = 0.9  # of the first library's time: what takes longer is not worth other bits
+
+
+@cache
+def blas_library() -> BlasLibrary | None:
+    """Return the library for native plans: the one that `TINYGRAPH_BLAS` names, else the fastest that is installed.
+
+    Where there are several, they are measured once on a machine; `fastest` says how.
+    It is set to one thread; other users of BLAS in the process have libraries of their own.
+
+    Raises
+    ------
+    ArgumentError
+        If the variable names no library that is known.
+    BackendError
+        If it names one that is not installed.
+    """
+    wanted = os.environ.get(VARIABLE)
+    names = [check_name(VARIABLE, wanted, LIBRARIES)] if wanted else list(LIBRARIES)
+    found = [library for library in map(load, names) if library is not None]
+    if found:
+        return _fastest(found)
+    if wanted:
+        raise BackendError(
+            f"{VARIABLE}={wanted}: it is not installed or cannot be loaded: pip install {LIBRARIES[wanted]}"
+        )
+    return None
+
+
+def _fastest(libraries: list[BlasLibrary]) -> BlasLibrary:
+    if len(libraries) == 1:
+        return libraries[0]
+    import platformdirs  # for few: kept out of `import tinygraph`
+
+    library, times = fastest(libraries, Path(platformdirs.user_cache_dir("tinygraph")))
+    return replace(library, times=times)
 
 
 def fastest(libraries: Sequence[BlasLibrary], folder: Path) -> tuple[BlasLibrary, dict[str, float]]:
@@ -105,7 +142,7 @@ def measured(libraries: Sequence[BlasLibrary]) -> dict[str, float]:
         best = [min(times) for times in zip(*turns, strict=True)]
         for library, t in zip(libraries, best, strict=True):
             ratios[library.name].append(t / best[0])
-    return {name: round(geometric_mean(r), 3) for name, r in ratios.items()}
+    return {name: round(float(np.exp(np.mean(np.log(r)))), 3) for name, r in ratios.items()}
 
 
 def _seconds(call: Callable[[], None], count: int) -> float:

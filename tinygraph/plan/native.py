@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import blas
-from ..backend.blas import BlasLibrary, blas_library
+from ..backend import blas_choice
+from ..backend.blas import BlasLibrary
+from ..backend.blas_choice import blas_library
 from ..errors import ArgumentError
 from .float_errors import FloatErrors
 from .records import Control
@@ -25,7 +26,7 @@ from .updates import kind_of_update
 
 VARIABLE = "TINYGRAPH_JIT"
 THREADS = "TINYGRAPH_THREADS"
-VARIABLES = VARIABLE, THREADS, blas.VARIABLE
+VARIABLES = VARIABLE, THREADS, blas_choice.VARIABLE
 OLDEST_NUMBA = 0, 61
 INSTALL = 'pip install ".[jit]"'
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")

@@ -28,6 +28,7 @@ from .gradient_check import *
 from .graphs import *
 from .leaves import *
 from .mode import *
+from .onnx_export import *
 from .op import *
 from .ops import *
 from .plan import Plan as Plan

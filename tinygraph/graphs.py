@@ -277,7 +277,7 @@ def graph(
             "graph: a module or function needs input_shape, (None, 784) say; None is the batch"
             + ("" if inputs is None else "; or inputs, not both")
         )
-    batches = _samples(inputs) if inputs is not None else _zeros(target, _input_shapes(input_shape))
+    batches = _samples(inputs) if inputs is not None else _zeros(target, input_shapes("graph", input_shape))
     with apart():
         runs = [run_of(target, arrays, backward, leaves, view.is_measured) for arrays in batches]
         whole = None
@@ -302,7 +302,7 @@ def run_of(
     With `backward` the gradients are part of it; None: if the result is one number that parameters lead to. Where it
     `is_measured`, the gradients that arrive at all tensors on the way are kept.
     """
-    names = _names_of_inputs(target, len(arrays))
+    names = names_of_inputs(target, len(arrays))
     result = _tensors(target(*(_input(x, name) for x, name in zip(arrays, names, strict=True))), "the result")
     if backward is None:
         backward = len(result) == 1 and result[0].size == 1 and result[0].requires_grad
@@ -349,8 +349,8 @@ def _tensors(value: Any, name: str) -> list[Tensor]:
     return list(dict.fromkeys(tensors))
 
 
-def _input_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
-    """Return the shapes of all inputs, checked."""
+def input_shapes(caller: str, input_shape: Any) -> list[tuple[int | None, ...]]:
+    """Return the shapes of all inputs, checked; errors begin with the name of the caller."""
     sequence = isinstance(input_shape, list | tuple)
     several = sequence and input_shape and all(isinstance(s, list | tuple) for s in input_shape)
     shapes = [tuple(s) if isinstance(s, list | tuple) else s for s in (input_shape if several else [input_shape])]
@@ -361,7 +361,7 @@ def _input_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
         )
         if not fits:
             raise ArgumentError(
-                "graph: input_shape must be a tuple of positive whole numbers, the first of which may be None for "
+                f"{caller}: input_shape must be a tuple of positive whole numbers, the first of which may be None for "
                 f"the batch, or a tuple of such tuples, got {input_shape!r}"
             )
     return shapes
@@ -404,7 +404,7 @@ def _input(x: Any, name: str) -> Tensor:
     return tensor(x, name=name)
 
 
-def _names_of_inputs(target: Callable[..., Any], count: int) -> list[str]:
+def names_of_inputs(target: Callable[..., Any], count: int) -> list[str]:
     """Return what the first arguments are called by who is called; x1, x2, ... where that cannot be told."""
     called = getattr(target, "forward", target) if isinstance(target, Stateful) else target
     try:

@@ -49,7 +49,7 @@ LAYERS = [
         "tinygraph.metrics",
         "tinygraph.sensitivity",
     },
-    {"tinygraph.train", "tinygraph.checkpoint"},
+    {"tinygraph.train", "tinygraph.checkpoint", "tinygraph.onnx_export", "tinygraph.onnx_operations"},
     {"tinygraph.plots"},
     {"tinygraph.models"},
     {"tinygraph.sklearn"},

@@ -68,7 +68,7 @@ def told(svg):
 def test_every_picture_is_in_the_gallery():
     shown = re.findall(r"\(images/(.*?)\)", (ROOT / "docs" / "gallery.md").read_text())
     images = ROOT / "docs" / "images"
-    assert sorted(shown) == sorted(path.relative_to(images).as_posix() for path in images.rglob("*.svg"))
+    assert sorted(shown) == sorted(path.relative_to(images).as_posix() for path in images.rglob("*.[sp][vn]g"))
 
 
 def test_links_between_pages_lead_somewhere():
@@ -138,6 +138,7 @@ def test_the_reference_shows_the_operands_and_the_rule_of_an_operation(place):
 
 def test_the_page_of_an_operation_has_its_rule(tmp_path, monkeypatch):
     pytest.importorskip("mkdocstrings")
+    pytest.importorskip("mkdocs_jupyter")
     page = tmp_path / "docs" / "index.md"
     page.parent.mkdir()
     page.write_text("::: tinygraph.ops.elementwise\n    options:\n      members: [multiply]\n")

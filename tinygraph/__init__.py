@@ -41,6 +41,7 @@ if typing.TYPE_CHECKING:
     from . import models as models
     from . import plots as plots
     from . import tools as tools
+    from .tools.runs import load_run as load_run
 
 __version__ = "0.1.0"
 _LATER = ("models", "plots", "tools")
@@ -50,14 +51,16 @@ def __getattr__(name: str) -> typing.Any:
     """Import `models`, `plots` or `tools` when it is first asked for: `import tinygraph` does not wait for them."""
     if name in _LATER:
         return import_module(f"{__name__}.{name}")
+    if name == "load_run":
+        return import_module(f"{__name__}.tools.runs").load_run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), "load_run", *_LATER})
 
 
 if not typing.TYPE_CHECKING:  # type checkers follow the star imports, and know only lists that are written out
     __all__ = [n for n, it in globals().items() if n[0] != "_" and not isinstance(it, types.ModuleType)]
     __all__.remove("import_module")
-    __all__ += ["data", "losses", "metrics", "nn", "optim", *_LATER]
+    __all__ += ["data", "load_run", "losses", "metrics", "nn", "optim", *_LATER]

@@ -21,13 +21,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Model = Annotated[str, typer.Argument(help="Which network: the name of a builder.")]
-Data = Annotated[str | None, typer.Option("--data", help="Which data set [default: the network's own task].")]
+Model = Annotated[str, typer.Argument(help="Which network: the name of a builder, or module:Name, one's own.")]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", help="Which data set, or a file or folder of images [default: the network's own task]."),
+]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the files of data sets.")]
 Sizes = Annotated[str | None, typer.Option(help="Nodes of the hidden layers, separated by commas; '' for none.")]
 Activation = Annotated[str | None, typer.Option(help="Activation of the hidden layers.")]
 Head = Annotated[str | None, typer.Option(help="How a Siamese net compares: cosine, absolute_difference, relation.")]
 Tied = Annotated[bool | None, typer.Option("--tied", help="Let an autoencoder decode with its encoder's weights.")]
+Target = Annotated[str | None, typer.Option(help="Own data: the column to be predicted.")]
+Task = Annotated[str | None, typer.Option(help="Own data: what the target is, classes or numbers [default: by it].")]
+AsWords = Annotated[list[str] | None, typer.Option(help="Own data: a column of words, such as codes; repeatable.")]
+Ignore = Annotated[list[str] | None, typer.Option(help="Own data: a column that is not read; repeatable.")]
 Noise = Annotated[float | None, typer.Option(help="Fraction of the inputs zeroed in training.")]
 
 
@@ -49,8 +56,16 @@ def everywhere(
 
 @app.command()
 def train(
-    model: Model = "fully_connected",
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Which network: a builder's name, or module:Name, one's own [default: fully_connected]."),
+    ] = None,
     data: Data = None,
+    target: Target = None,
+    task: Task = None,
+    words: AsWords = None,
+    ignore: Ignore = None,
+    held_out: Annotated[float | None, typer.Option(help="Own data: the share of samples to test on.")] = None,
     hidden: Sizes = None,
     activation: Activation = None,
     head: Head = None,
@@ -65,35 +80,40 @@ def train(
     l2: Annotated[float | None, typer.Option(help="Factor rho of the squared weights.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides initial weights and the order of the data.")] = None,
     backend: Annotated[str | None, typer.Option(help="Where the numbers live.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; options given here win.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [default: a new one in runs/].")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with its settings.")] = False,
     allow_change: Annotated[
         list[str] | None, typer.Option(help="What --resume may change: lr, momentum, batch_size, l2; repeatable.")
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Train a network and write its history, curves, weights and drawing to a folder."""
-    from tinygraph.tools.experiments import settings_of
-    from tinygraph.tools.training import run
+    from tinygraph.tools.training import asked_settings, run
 
-    settings = settings_of(
-        model,
-        data=data,
-        hidden=hidden,
-        activation=activation,
-        head=head,
-        tied=tied,
-        noise=noise,
-        init=init,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        momentum=momentum,
-        l2=l2,
-        seed=seed,
-        backend=backend,
-    )
+    options = {
+        "data": data,
+        "target": target,
+        "task": task,
+        "words": words,
+        "ignore": ignore,
+        "held_out": held_out,
+        "hidden": hidden,
+        "activation": activation,
+        "head": head,
+        "tied": tied,
+        "noise": noise,
+        "init": init,
+        "optimizer": optimizer,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "momentum": momentum,
+        "l2": l2,
+        "seed": seed,
+        "backend": backend,
+    }
+    settings = asked_settings(model, options, config, out if resume else None)
     for line in run(settings, out, resume=resume, data_dir=data_dir, allow_changes=allow_change or []):
         typer.echo(line)
 
@@ -101,10 +121,12 @@ def train(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="A folder that `tinygraph train` wrote.")],
-    file: Annotated[Path, typer.Argument(metavar="INPUT", help="A .csv, .npy or .npz file, one sample a row.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV, TSV, NPY, NPZ, Parquet, an image; - for CSV or TSV from input.")
+    ],
     data_dir: DataDir = None,
 ) -> None:
-    """Print the decision on each row of a file, and the probability given to it."""
+    """Print what the network says of each row of a file, as CSV: a decision and its probability, or numbers."""
     from tinygraph.tools.training import predictions
 
     for line in predictions(run, file, data_dir):
@@ -114,7 +136,15 @@ def predict(
 @app.command()
 def render(
     model: Model = "fully_connected",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Network of one's own: the shape of an input, such as None,64; repeatable."),
+    ] = None,
     data: Data = None,
+    target: Target = None,
+    task: Task = None,
+    words: AsWords = None,
+    ignore: Ignore = None,
     hidden: Sizes = None,
     activation: Activation = None,
     head: Head = None,
@@ -147,14 +177,24 @@ def render(
     data_dir: DataDir = None,
 ) -> None:
     """Draw a network's graph, or write a page that steps through it."""
-    from tinygraph.tools.experiments import settings_of
-    from tinygraph.tools.training import draw
+    from tinygraph.tools.training import asked_settings, draw, draw_own
 
     output = output or Path("net.html" if page else "net.svg")
     if page and output.suffix.lower() != ".html":
         raise ArgumentError(f"--html: the name of a page must end in .html, got {output}")
-    settings = settings_of(model, data=data, hidden=hidden, activation=activation, head=head, tied=tied, noise=noise)
     options = {
+        "data": data,
+        "target": target,
+        "task": task,
+        "words": words,
+        "ignore": ignore,
+        "hidden": hidden,
+        "activation": activation,
+        "head": head,
+        "tied": tied,
+        "noise": noise,
+    }
+    view = {
         "level": level,
         "depth": depth,
         "direction": direction,
@@ -163,8 +203,11 @@ def render(
         "color_by": color_by,
         "values": values,
     }
-    given: Any = {name: value for name, value in options.items() if value is not None}
-    typer.echo(draw(settings, output, backward, data_dir, **given))
+    given: Any = {name: value for name, value in view.items() if value is not None}
+    if inputs:
+        typer.echo(draw_own(model, inputs, options | {"backward": backward or None}, output, **given))
+    else:
+        typer.echo(draw(asked_settings(model, options), output, backward, data_dir, **given))
 
 
 @app.command()

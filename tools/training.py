@@ -2,27 +2,61 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import json
 import shlex
-from collections.abc import Collection, Iterator
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 import tinygraph as tg
-from tinygraph import data
 from tinygraph.arguments import choose
 from tinygraph.drawing import Options
 from tinygraph.errors import ArgumentError, DataError, RenderError
 from tinygraph.files import write_file
 from tinygraph.plots import learning_curves, save
-from tinygraph.tools.experiments import Experiment, Settings, prepare
+from tinygraph.tools.config import as_toml, read_config
+from tinygraph.tools.experiments import Experiment, Settings, prepare, settings_of
+from tinygraph.tools.experiments.experiment import LARGEST, is_own_network
+from tinygraph.tools.experiments.networks import own_network, told
+from tinygraph.tools.experiments.own_data import OwnDataExperiment
 from tinygraph.tools.info import versions
-from tinygraph.tools.signals import Stopped
+from tinygraph.tools.runs import FORMAT, PREPROCESSING, load_run, read_json, settings_from
+from tinygraph.tools.signals import Stopped, stopped_after_update
 
+SETTINGS = ("settings.json", "settings.toml")  # what --resume continues with, and the same as --config reads it
 CHANGEABLE = {"lr": "optimizer.lr", "momentum": "optimizer.momentum", "batch_size": "batch_size", "l2": "l2"}
+
+
+def asked_settings(
+    model: str | None, options: Mapping[str, Any], config: Path | None = None, resumed: Path | None = None
+) -> Settings:
+    """Return the settings that a command asks for.
+
+    Parameters
+    ----------
+    model : str, optional
+    options : mapping
+        The options of the command line by the names of settings; None where one was not given.
+    config : path, optional
+        A TOML file with further ones.
+    resumed : path, optional
+        The folder of the run that goes on, with the settings it has but for those that are given.
+    """
+    given = {} if config is None else read_config(config)
+    given |= {name: value for name, value in {"model": model, **options}.items() if value is not None}
+    if resumed is not None:
+        path = resumed / SETTINGS[0]
+        settings = settings_from(read_json(path), path)
+        return replace(settings, **given)
+    return settings_of(given.pop("model", "fully_connected"), **given)
 
 
 def run(
@@ -45,12 +79,16 @@ def run(
             f"training {settings.model} {experiment.title}, "
             f"{sum(p.size for p in net.parameters())} parameters, backend {settings.backend}, in {folder}"
         )
-        history = experiment.train(folder / "checkpoint.safetensors", changes)
+        with stopped_after_update() as stop:
+            history = experiment.train(folder / "checkpoint.safetensors", changes, [stop])
     tg.save(folder / "weights.safetensors", net)  # first what took long
     history.save_csv(folder / "history.csv")
+    if isinstance(experiment, OwnDataExperiment):
+        experiment.preprocessing.save(folder / PREPROCESSING)
     results = experiment.results()
     results |= {"seconds": history.times[-1], "stop_reason": history.stop_reason}
-    facts = {"settings": asdict(settings), "results": results, "versions": versions()}
+    results |= {"iterations": history.iterations, "best_epoch": history.best_epoch}
+    facts = {"format": FORMAT, "settings": asdict(settings), "results": results, "versions": versions()}
     write_file(folder / "run.json", (json.dumps(facts, indent=2) + "\n").encode())
     save(learning_curves(history, experiment.held_out), folder / "curves.svg")
     drawing, remark = _draw_or_write_dot(experiment, folder / "graph.svg")
@@ -78,12 +116,15 @@ def _run_folder(
         folder, is_new = _claimed_folder(settings, out)
     checkpoint = folder / "checkpoint.safetensors"
     try:
-        write_file(folder / "settings.json", (json.dumps(asdict(settings), indent=2) + "\n").encode())
+        as_json = json.dumps(asdict(settings), indent=2) + "\n"
+        for name, text in zip(SETTINGS, (as_json, as_toml(settings)), strict=True):
+            write_file(folder / name, text.encode())
         yield folder
     except BaseException as error:
         if not resume and not checkpoint.exists():  # the name is free again
             with suppress(OSError):
-                (folder / "settings.json").unlink(missing_ok=True)
+                for name in SETTINGS:
+                    (folder / name).unlink(missing_ok=True)
                 if is_new:
                     folder.rmdir()
         if isinstance(error, Stopped):
@@ -93,7 +134,7 @@ def _run_folder(
 
 def _claimed_folder(settings: Settings, out: Path | None) -> tuple[Path, bool]:
     """Return a folder that no other run has, and whether it was made here; its settings.json is there, empty."""
-    name = f"{settings.model}-{settings.data}"
+    name = f"{settings.model.rpartition(':')[2]}-{Path(settings.data).stem}"
     names = (name if k == 1 else f"{name}-{k}" for k in itertools.count(1))
     for folder in (Path("runs") / n for n in names) if out is None else (out,):
         try:
@@ -126,36 +167,18 @@ def _how_to_go_on(folder: Path, checkpoint: Path) -> str:
     """Return what to say of a run that was stopped."""
     if not checkpoint.exists():
         return " before the first epoch ended; nothing is kept"
-    return f"; go on with the same command and --resume --out {shlex.quote(str(folder))}"
+    return f"; go on with: tinygraph train --resume --out {shlex.quote(str(folder))}"
 
 
 def _check_resumable(settings: Settings, folder: Path, allow_changes: Collection[str]) -> None:
     """Raise an error unless `folder` holds a run of these settings, apart from those that may change."""
-    saved = _read_json(folder / "settings.json")
-    asked = asdict(settings)
+    path = folder / SETTINGS[0]
+    saved, asked = asdict(settings_from(read_json(path), path)), asdict(settings)
     changed = [k for k in asked if k not in ("epochs", "backend", *allow_changes) and saved.get(k) != asked[k]]
     if changed:
         told = ", ".join(f"{k} is {saved.get(k)!r} there and {asked[k]!r} here" for k in changed)
         hint = "; --allow-change takes it as it is here" if set(changed) <= set(CHANGEABLE) else ""
         raise ArgumentError(f"--resume: {folder} holds another run: {told}{hint}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text())
-    except FileNotFoundError:
-        if (path.parent / "checkpoint.safetensors").exists():
-            raise DataError(
-                f"{path.parent} holds a run that has not ended: there is no {path.name}; go on with --resume"
-            ) from None
-        raise DataError(f"{path.parent} holds no run: there is no {path.name}") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: damaged ({error})") from None
-    if not isinstance(facts, dict):
-        raise DataError(f"{path}: damaged: expected an object with settings, got a {type(facts).__name__}")
-    return facts
 
 
 def _draw_or_write_dot(experiment: Experiment, path: Path) -> tuple[Path, str]:
@@ -182,6 +205,38 @@ def draw(
     if page:
         graph.explore(path, title=settings.model)
         return f"wrote {path}: {len(graph)} nodes"
+    return _drawn(graph, path)
+
+
+def draw_own(
+    model: str, inputs: Sequence[str], others: Mapping[str, Any], path: Path, **options: Unpack[Options]
+) -> str:
+    """Draw a network of one's own for inputs of the shapes in texts such as ``None,64``; return a line as `draw`.
+
+    `others` are options of the command that it has no use for: one that is given is an error.
+    """
+    if not is_own_network(model):
+        raise ArgumentError(f"--input is for a network of one's own, module:Name; {model} is built for its data")
+    if given := [name.replace("_", "-") for name, value in others.items() if value is not None]:
+        raise ArgumentError(f"--{given[0]} and --input exclude each other: data tells the input's shape, and the loss")
+    if path.suffix.lower() == ".html":
+        raise ArgumentError("--input: a page steps through numbers and a loss; give --data in its place")
+    shapes = tuple(_shape(text) for text in inputs)
+    net = own_network(model, None)
+    with told(model, f"drawing it for --input {' --input '.join(inputs)}"):
+        graph = tg.graph(net, input_shape=shapes if len(shapes) > 1 else shapes[0], **options)
+    return _drawn(graph, path)
+
+
+def _shape(text: str) -> tuple[int | None, ...]:
+    """Return the shape in a text such as ``None,64``."""
+    sizes = [size.strip() for size in text.strip(" ()").rstrip(",").split(",")]
+    if not all(size == "None" or (size.isdecimal() and 0 < int(size[:12]) <= LARGEST) for size in sizes):
+        raise ArgumentError(f"--input: expected sizes separated by commas, such as None,64, got {text!r:.60}")
+    return tuple(None if size == "None" else int(size) for size in sizes)
+
+
+def _drawn(graph: tg.Graph, path: Path) -> str:
     if path.suffix == ".dot":
         write_file(path, graph.to_dot().encode())
     else:
@@ -190,18 +245,16 @@ def draw(
 
 
 def predictions(folder: Path, file: Path, data_dir: Path | None = None) -> Iterator[str]:
-    """Yield CSV lines with the decision on each row of `file` by the network in `folder`."""
-    facts = _read_json(folder / "run.json")
-    try:
-        settings = Settings(**facts["settings"])
-        experiment = prepare(settings, data_dir)
-    except (KeyError, TypeError):
-        raise DataError(f"{folder / 'run.json'}: damaged or of another version (no settings)") from None
-    except ArgumentError as error:
-        raise DataError(f"{folder / 'run.json'}: {error}") from None
-    tg.load(folder / "weights.safetensors", experiment.net)
-    rows = data.read_table(file)
-    rows = rows.reshape(len(rows), -1)
-    if rows.shape[1] != experiment.n_features:
-        raise DataError(f"{file}: expected {experiment.n_features} numbers a row, got {rows.shape[1]}")
-    yield from experiment.decisions(rows)
+    """Yield CSV lines with what the network in `folder` says of each row of `file`; of ``-`` that of standard input."""
+    run = load_run(folder, data_dir)
+    columns = run.predict(sys.stdin.buffer if str(file) == "-" else file)
+    yield _csv_line(["row", *columns])
+    for i, values in enumerate(zip(*columns.values(), strict=True)):
+        yield _csv_line([f"{i}", *(f"{v:.6g}" if isinstance(v, float | np.floating) else f"{v}" for v in values)])
+
+
+def _csv_line(fields: Sequence[str]) -> str:
+    """Return fields as a line of CSV, quoted where they hold commas, quotes or breaks."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(fields)
+    return text.getvalue()

@@ -77,6 +77,19 @@ def test_columns_are_chosen_and_numbers_taken_as_words(tmp_path):
             read_table(path, **wrong)
 
 
+def test_what_is_ignored_may_hold_anything(tmp_path):
+    path = written(tmp_path / "a.csv", "note,price\n,1\nx,2\n")
+    table = read_table(path, columns="all", ignore=["note", "absent"])
+    assert (columns(table), table.ignored) == ({"price": [1, 2]}, ("note",))
+    np.savez(tmp_path / "a.npz", note=np.array([1j]), price=np.array([1]))
+    table = read_table(tmp_path / "a.npz", columns="all", ignore=["note"])
+    assert (columns(table), table.ignored) == ({"price": [1]}, ("note",))
+    with pytest.raises(DataError, match="no column is left; columns: note, price"):
+        read_table(path, columns="all", ignore=["note", "price"])
+    with pytest.raises(ArgumentError, match="words and ignore are for columns"):
+        read_table(path, ignore=["note"])
+
+
 def test_columns_without_names_are_numbered(tmp_path):
     table = read_table(written(tmp_path / "a.csv", "1,red\n2,blue\n"), columns="all")
     assert columns(table) == {"1": [1, 2], "2": ["red", "blue"]}

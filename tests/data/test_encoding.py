@@ -34,7 +34,7 @@ def test_words_become_indicator_columns_and_classes():
 
 
 def test_a_target_of_numbers():
-    X, Y = TableEncoder(houses(), "area", ignore=["sold"])(houses())
+    X, Y = TableEncoder(Table("t", {"area": AREA, "town": Words.of(TOWNS)}), "area")(houses())
     assert (X.shape, Y.tolist()) == ((20, 3), AREA[:, None].tolist())
 
 
@@ -83,9 +83,10 @@ def test_columns_are_found_by_name_and_without_names_by_order():
         encoder = TableEncoder(houses(named=has_names), "sold")
         assert np.array_equal(encoder.inputs(numbered), X)
     sold, ignored = Words.of(SOLD), Words.of(TOWNS)
+    read = Table("t", {"1": sold, "2": AREA, "3": AREA + 1}, named=False, ignored=("4",))
+    first = TableEncoder(read, "1")
     whole = Table("t", {"1": sold, "2": AREA, "3": AREA + 1, "4": ignored}, named=False)
-    first = TableEncoder(whole, "1", ignore=["4"])
-    assert first.inputs(whole)[0].tolist() == [0, 1]
+    assert first.inputs(read)[0].tolist() == first.inputs(whole)[0].tolist() == [0, 1]
     assert first.inputs(Table("u", {"1": AREA, "2": AREA + 1}, named=False))[0].tolist() == [0, 1]
     with pytest.raises(DataError, match="u: expected 2 columns, those of the inputs, or all 4; got 3 without names"):
         first.inputs(Table("u", {"1": AREA, "2": AREA + 1, "3": ignored}, named=False))
@@ -107,9 +108,6 @@ def test_it_is_kept_as_json():
     ("columns", "target", "options", "error", "text"),
     [
         ({}, "pirce", {}, DataError, "houses: no column is called 'pirce'; columns: area, town, sold"),
-        ({}, "sold", {"ignore": ["twon"]}, DataError, "no column is called 'twon'"),
-        ({}, "sold", {"ignore": ["sold"]}, ArgumentError, "the column 'sold' is the target"),
-        ({}, "sold", {"ignore": ["area", "town"]}, ArgumentError, "no column is left as an input"),
         ({}, "sold", {"task": "numbers"}, ArgumentError, "column 'sold' holds words, such as 'no': they are classes"),
         ({}, "sold", {"task": "number"}, ArgumentError, "task 'number' is not known; known: classes, numbers"),
         ({}, "area", {"task": "classes"}, DataError, "20 different numbers in 20 rows are no classes"),
@@ -122,6 +120,11 @@ def test_it_is_kept_as_json():
 def test_targets_and_columns_that_do_not_do(columns, target, options, error, text):
     with pytest.raises(error, match=text):
         TableEncoder(houses(**columns), target, **options)
+
+
+def test_a_target_needs_inputs():
+    with pytest.raises(ArgumentError, match="t: no column is left as an input beside the target 'sold'"):
+        TableEncoder(Table("t", {"sold": Words.of(SOLD)}), "sold")
 
 
 def test_names_of_rows_are_no_features():

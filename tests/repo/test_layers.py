@@ -60,7 +60,6 @@ INSIDE_FUNCTIONS = {  # imports of our own inside functions: commands that shoul
     ("tinygraph.plots.canvas", "tinygraph.plots.picture"),  # Matplotlib, when something is drawn
     ("tinygraph.plan.native", "tinygraph.plan.machine"),  # numba, where it is installed, in the background
     ("tinygraph.tools.cli", "tinygraph.tools.training"),
-    ("tinygraph.tools.cli", "tinygraph.tools.experiments"),
     ("tinygraph.tools.cli", "tinygraph.tools.figures"),
     ("tinygraph.tools.cli", "tinygraph.tools.reproduce"),
     ("tinygraph.tools.cli", "tinygraph.tools.check"),

@@ -106,7 +106,7 @@ def test_a_signal_says_how_to_go_on(started, tmp_path, number):
     process.send_signal(number)
     status, _, err = ended(process)
     assert status == 128 + number
-    assert err == "tinygraph: stopped; go on with the same command and --resume --out 'a run'\n"
+    assert err == "tinygraph: stopped; go on with: tinygraph train --resume --out 'a run'\n"
     np.save(tmp_path / "x.npy", np.zeros((1, 64)))
     status, _, err = ended(started(*COMMAND, "predict", "a run", "x.npy"))
     assert (status, "holds a run that has not ended" in err) == (2, True)

@@ -70,6 +70,8 @@ class Table:
     columns : dict of str to array or Words
     named : bool
         Whether the file names its columns; otherwise they are called "1", "2" and so on.
+    ignored : tuple of str
+        Columns of the file that were not read because `read_table` was told so.
     """
 
     def __init__(
@@ -78,9 +80,10 @@ class Table:
         columns: dict[str, np.ndarray | Words],
         *,
         named: bool = True,
+        ignored: tuple[str, ...] = (),
         lines: np.ndarray | None = None,
     ) -> None:
-        self.source, self.columns, self.named = source, columns, named
+        self.source, self.columns, self.named, self.ignored = source, columns, named, ignored
         self._lines = lines
 
     @property
@@ -197,10 +200,56 @@ def _is_missing(cell: str) -> bool:
     return cell.strip().lower() in {*MISSING, "nan"}
 
 
-def columns_of_text(
-    file: Delimited, names: bool | None, chosen: Collection[str] | None, words: Collection[str]
-) -> Table:
-    """Return the columns of a file of fields; the arguments are those of `read_table`."""
+@dataclass(frozen=True)
+class Selection:
+    """Which columns are read, and which of them as words; names as `read_table` takes them.
+
+    Attributes
+    ----------
+    chosen : tuple of str, or None
+        None for all.
+    words, ignore : tuple of str
+    """
+
+    chosen: tuple[str, ...] | None
+    words: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    @staticmethod
+    def checked(columns: Any, words: Any, ignore: Any) -> Selection:
+        """Return the selection that arguments of `read_table` make, or raise an `ArgumentError`."""
+        chosen = None if isinstance(columns, str) and columns == "all" else columns
+        lists: list[tuple[str, ...]] = []
+        for name, value in (("columns", chosen), ("words", words), ("ignore", ignore)):
+            names = () if value is None else value
+            if isinstance(names, str) or not all(isinstance(each, str) for each in names):
+                raise ArgumentError(f"read_table: {name} must be a list of names, got {value!r:.60}")
+            lists.append(tuple(names))
+        if chosen is not None and not lists[0]:
+            raise ArgumentError("read_table: columns is empty; 'all' are all of them")
+        return Selection(None if chosen is None else lists[0], *lists[1:])
+
+    def kept(self, source: str, names: Collection[str]) -> list[str]:
+        """Return those of a file's columns that are read, in its order.
+
+        Raises
+        ------
+        DataError
+            If one that is chosen, or said to be words, is not there, or none is left.
+        """
+        check_column_names(source, names, (*(self.chosen or ()), *self.words))
+        kept = [n for n in names if n not in self.ignore and (self.chosen is None or n in self.chosen)]
+        if not kept:
+            raise DataError(f"{source}: no column is left; columns: {_listed(names)}")
+        return kept
+
+    def ignored(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return those of a file's columns that are ignored."""
+        return tuple(name for name in names if name in self.ignore)
+
+
+def columns_of_text(file: Delimited, names: bool | None, selection: Selection) -> Table:
+    """Return the columns of a file of fields; `names` as for `read_table`."""
     rows = file.rows("a number or a word")
     first = next(rows, None)
     if first is None:
@@ -218,8 +267,8 @@ def columns_of_text(
             raise DataError(f"{file.name}: line {line}, field {k}: another column is called {name!r:.60} too")
         if len(header) == 1 and (remedy := file.remedy(name)):
             raise DataError(f"{file.name}: line {line}: a single column, called {name!r:.60}{remedy}")
-    check_column_names(file.name, header, (*(chosen or ()), *words))
-    kept = {k: _Column(file, name, name in words) for k, name in enumerate(header) if chosen is None or name in chosen}
+    chosen = selection.kept(file.name, header)
+    kept = {header.index(name): _Column(file, name, name in selection.words) for name in chosen}
     lines = array("q")
     if not named:
         rows = chain([first], rows)
@@ -232,7 +281,8 @@ def columns_of_text(
     if not lines:
         raise DataError(f"{file.name}: holds names and no rows")
     columns = {column.name: column.whole() for column in kept.values()}
-    return Table(file.name, columns, named=named, lines=np.frombuffer(lines, np.int64))
+    ignored = selection.ignored(header)
+    return Table(file.name, columns, named=named, ignored=ignored, lines=np.frombuffer(lines, np.int64))
 
 
 def check_column_names(source: str, names: Collection[str], wanted: Iterable[str]) -> None:
@@ -244,19 +294,20 @@ def check_column_names(source: str, names: Collection[str], wanted: Iterable[str
             )
 
 
-def columns_of_arrays(path: Path, chosen: Collection[str] | None, words: Collection[str]) -> Table:
+def columns_of_arrays(path: Path, selection: Selection) -> Table:
     """Return the arrays of an NPZ file, or the one of an NPY file, which is called X, as columns."""
     if path.suffix.lower() == ".npy":
-        arrays = {"X": read_npy(path)}
+        names, arrays = ["X"], {"X": read_npy(path)}
+        selection.kept(str(path), names)
     else:
         with read_npz(path) as archive:
-            arrays = {name: archive[name] for name in archive if chosen is None or name in chosen}
-    check_column_names(str(path), arrays, (*(chosen or ()), *words))
-    return _of_arrays(str(path), arrays, words)
+            names = list(archive)
+            arrays = {name: archive[name] for name in selection.kept(str(path), names)} if names else {}
+    return _of_arrays(str(path), arrays, names, selection)
 
 
-def _of_arrays(source: str, arrays: dict[str, np.ndarray], words: Collection[str]) -> Table:
-    """Return a table of arrays, checked."""
+def _of_arrays(source: str, arrays: dict[str, np.ndarray], names: Collection[str], selection: Selection) -> Table:
+    """Return a table of arrays, checked, of a file that has columns of these `names`."""
     first = next(iter(arrays.items()), None)
     if first is None:
         raise DataError(f"{source}: holds no arrays")
@@ -267,7 +318,7 @@ def _of_arrays(source: str, arrays: dict[str, np.ndarray], words: Collection[str
                 f"{source}: arrays need one row a sample, and as many: {first[0]} has shape {first[1].shape}, {name} "
                 f"{a.shape}"
             )
-        if a.dtype.kind == "U" or name in words:
+        if a.dtype.kind == "U" or name in selection.words:
             if a.ndim != 1:
                 raise DataError(f"{source}: {name}: expected one word a row, got shape {a.shape}")
             columns[name] = _words_of(source, name, a)
@@ -276,7 +327,7 @@ def _of_arrays(source: str, arrays: dict[str, np.ndarray], words: Collection[str
             raise DataError(f"{source}: {name}: expected numbers or words, got dtype {a.dtype}")
         check_finite(a, f"{source}: {name}")
         columns[name] = a
-    return Table(source, columns)
+    return Table(source, columns, ignored=selection.ignored(names))
 
 
 def _words_of(source: str, name: str, a: np.ndarray) -> Words:
@@ -288,7 +339,7 @@ def _words_of(source: str, name: str, a: np.ndarray) -> Words:
     return column if len(set(column.levels)) == len(levels) else Words.of([str(w).strip() for w in a.tolist()])
 
 
-def columns_of_parquet(path: Path, chosen: Collection[str] | None, words: Collection[str]) -> Table:
+def columns_of_parquet(path: Path, selection: Selection) -> Table:
     """Return the columns of a Parquet file, read by pyarrow.
 
     Raises
@@ -303,10 +354,7 @@ def columns_of_parquet(path: Path, chosen: Collection[str] | None, words: Collec
     with reading(path), opened(path) as file:
         found = parquet.read_table(file)
     arrays: dict[str, np.ndarray] = {}
-    check_column_names(str(path), found.column_names, (*(chosen or ()), *words))
-    for name in found.column_names:
-        if chosen is not None and name not in chosen:
-            continue
+    for name in selection.kept(str(path), found.column_names):
         column = found.column(name)
         if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
@@ -320,7 +368,7 @@ def columns_of_parquet(path: Path, chosen: Collection[str] | None, words: Collec
             arrays[name] = column.to_numpy()
         else:
             raise DataError(f"{path}: column {name!r}: expected numbers or words, got {kind}")
-    return _of_arrays(str(path), arrays, words)
+    return _of_arrays(str(path), arrays, found.column_names, selection)
 
 
 def columns_as_numbers(table: Table) -> np.ndarray:
@@ -335,18 +383,3 @@ def columns_as_numbers(table: Table) -> np.ndarray:
         if isinstance(column, Words) or column.ndim > 1:
             raise DataError(f"{table.source}: column {name!r}: expected numbers, got {table._described(name)}")
     return np.column_stack([np.asarray(column, np.float64) for column in table.columns.values()])
-
-
-def check_columns(columns: Any, words: Any) -> tuple[list[str] | None, tuple[str, ...]]:
-    """Return the names in the arguments `columns` and `words` of `read_table`, None for all columns."""
-    checked: list[Any] = []
-    for name, value in (("columns", columns), ("words", words)):
-        if name == "columns" and isinstance(value, str) and value == "all":
-            checked.append(None)
-            continue
-        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
-            raise ArgumentError(f"read_table: {name} must be a list of names, got {value!r:.60}")
-        checked.append(list(value))
-    if checked[0] is not None and not checked[0]:
-        raise ArgumentError("read_table: columns is empty; 'all' are all of them")
-    return checked[0], tuple(checked[1])

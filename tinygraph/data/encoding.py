@@ -61,8 +61,6 @@ class TableEncoder:
     task : {"classes", "numbers"}, optional
         What the target holds. By default words and truth values are classes, and so are whole numbers of which there
         are at most 20 different ones, each in 5 rows on average.
-    ignore : list of str
-        Columns that are no inputs.
 
     Attributes
     ----------
@@ -70,8 +68,8 @@ class TableEncoder:
     target : str
     classes : tuple of str or int or float, or None
         The labels, sorted; None if the target holds numbers.
-    n_columns : int
-        How many columns the table has, with the target and those that are ignored.
+    n_columns : int or None
+        How many columns a table without names has, with the target and those that were ignored; None if it has names.
 
     Raises
     ------
@@ -93,16 +91,15 @@ class TableEncoder:
     ([[30.0, 0.0, 1.0], [50.0, 1.0, 0.0]], [[0.0], [1.0]])
     """
 
-    def __init__(self, table: Table, target: str, *, task: str | None = None, ignore: Collection[str] = ()) -> None:
+    def __init__(self, table: Table, target: str, *, task: str | None = None) -> None:
         if task is not None:
             check_name("task", task, TASKS)
-        check_column_names(table.source, table.names, (target, *ignore))
-        if target in ignore:
-            raise ArgumentError(f"the column {target!r} is the target and cannot be ignored")
-        inputs = [name for name in table.names if name not in (target, *ignore)]
+        check_column_names(table.source, table.names, [target])
+        inputs = [name for name in table.names if name != target]
         if not inputs:
             raise ArgumentError(f"{table.source}: no column is left as an input beside the target {target!r}")
-        self.target, self.n_columns = target, len(table.names)
+        self.target = target
+        self.n_columns = None if table.named else len(table.names) + len(table.ignored)
         self.features = tuple(_feature(table, name) for name in inputs)
         self.classes = _classes(table, target, task)
 
@@ -153,12 +150,13 @@ class TableEncoder:
 
     def _column(self, table: Table, k: int, feature: Feature) -> np.ndarray | Words:
         """Return the column of a feature, the `k`-th."""
-        if table.named or len(table.names) == self.n_columns:
+        if table.named or len(table.names) + len(table.ignored) == self.n_columns:
             return table.column(feature.name)
         if len(table.names) == len(self.features):
             return table.column(table.names[k])
+        whole = "" if self.n_columns is None else f", or all {self.n_columns}"
         raise DataError(
-            f"{table.source}: expected {len(self.features)} columns, those of the inputs, or all {self.n_columns}; got "
+            f"{table.source}: expected {len(self.features)} columns, those of the inputs{whole}; got "
             f"{len(table.names)} without names"
         )
 
@@ -205,7 +203,7 @@ class TableEncoder:
         """
         encoder = cls.__new__(cls)
         try:
-            encoder.target, encoder.n_columns = str(state["target"]), int(state["columns"])
+            encoder.target, encoder.n_columns = str(state["target"]), state["columns"] and int(state["columns"])
             encoder.features = tuple(
                 Feature(str(name), None if levels is None else tuple(map(str, levels)), tuple(map(int, shape)))
                 for name, levels, shape in state["features"]

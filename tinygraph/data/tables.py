@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ArgumentError, DataError
 from .arrays import read_npy, read_npz
 from .checks import check_finite
-from .columns import Table, check_columns, columns_as_numbers, columns_of_arrays, columns_of_parquet, columns_of_text
+from .columns import Selection, Table, columns_as_numbers, columns_of_arrays, columns_of_parquet, columns_of_text
 from .delimited import delimited, delimited_stream, read_numbers
 from .images import images_by_folder, is_image, read_image
 from .opening import as_path
@@ -30,12 +30,22 @@ def read_table(path: Source, *, names: bool | None = None) -> np.ndarray: ...
 
 @overload
 def read_table(
-    path: Source, *, names: bool | None = None, columns: Literal["all"] | Sequence[str], words: Iterable[str] = ()
+    path: Source,
+    *,
+    names: bool | None = None,
+    columns: Literal["all"] | Sequence[str],
+    words: Iterable[str] = (),
+    ignore: Iterable[str] = (),
 ) -> Table: ...
 
 
 def read_table(
-    path: Source, *, names: bool | None = None, columns: Any = None, words: Iterable[str] = ()
+    path: Source,
+    *,
+    names: bool | None = None,
+    columns: Any = None,
+    words: Iterable[str] = (),
+    ignore: Iterable[str] = (),
 ) -> np.ndarray | Table:
     r"""Return the numbers of a file, one sample a row, as float32; or with `columns` its columns, of numbers and words.
 
@@ -66,6 +76,8 @@ def read_table(
         "2" and so on.
     words : list of str
         Columns that are words though they look like numbers, such as codes of places.
+    ignore : list of str
+        Columns that are not read, if they are there, whatever they hold.
 
     Returns
     -------
@@ -91,16 +103,18 @@ def read_table(
     """
     if names not in (None, True, False):
         raise ArgumentError(f"names must be True, False or None, got {names!r:.80}")
-    if columns is None and words:
-        raise ArgumentError("read_table: words are for a table with columns; give columns='all', or a list of names")
+    if columns is None and (words or ignore):
+        raise ArgumentError("read_table: words and ignore are for columns; give columns='all', or a list of names")
     if not isinstance(path, str | Path) and callable(getattr(path, "read", None)):
         with delimited_stream(f"{getattr(path, 'name', 'stream')}", path) as text:
             if columns is None:
                 return _as_samples(read_numbers(text, names), text.name)
-            return columns_of_text(text, names, *check_columns(columns, words))
+            return columns_of_text(text, names, Selection.checked(columns, words, ignore))
     path = as_path(path, "read_table")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES and not is_image(path) and (columns is None or not path.is_dir()):
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file or folder")
         hint = "; a folder of images is read with columns='all'" if path.is_dir() else ""
         expected = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         raise DataError(f"{path}: expected a name ending in {expected}, or of an image{hint}")
@@ -108,14 +122,14 @@ def read_table(
         raise ArgumentError(f"names: only a CSV or TSV file has a row of names, got {path}")
     if columns is None:
         return _as_samples(_numbers(path, suffix, names), str(path))
-    chosen, as_words = check_columns(columns, words)
+    selection = Selection.checked(columns, words, ignore)
     if suffix in TEXT:
         with delimited(path) as text:
-            return columns_of_text(text, names, chosen, as_words)
+            return columns_of_text(text, names, selection)
     if suffix in ARRAYS:
-        return columns_of_arrays(path, chosen, as_words)
+        return columns_of_arrays(path, selection)
     if suffix == PARQUET:
-        return columns_of_parquet(path, chosen, as_words)
+        return columns_of_parquet(path, selection)
     if is_image(path):
         return Table(str(path), {"image": read_image(path)[None]})
     return images_by_folder(path)
@@ -127,7 +141,7 @@ def _numbers(path: Path, suffix: str, names: bool | None) -> np.ndarray:
         with delimited(path) as text:
             return read_numbers(text, names)
     if suffix == PARQUET:
-        return columns_as_numbers(columns_of_parquet(path, None, ()))
+        return columns_as_numbers(columns_of_parquet(path, Selection(None)))
     if suffix == ".npy":
         return read_npy(path)
     return _read_npz(path) if suffix == ".npz" else read_image(path)[None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from tinygraph import data, losses
 from tinygraph.backend import generator
 from tinygraph.models import autoencoder
 from tinygraph.models.autoencoders import Autoencoder
-from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
+from tinygraph.tools.experiments.experiment import NETWORK, Experiment, Settings, finite_rows
 
 
 class AutoencoderExperiment(Experiment):
@@ -29,7 +28,7 @@ class AutoencoderExperiment(Experiment):
         name: {"hidden": "256,32", "lr": 1e-3, "epochs": 5} for name in ("mnist", "fashion-mnist")
     }
     data_sets = ("digits", "mnist", "fashion-mnist")
-    options = ("tied", "noise")
+    options = (*NETWORK, "tied", "noise")
 
     net: Autoencoder
 
@@ -48,7 +47,7 @@ class AutoencoderExperiment(Experiment):
         )
         self.loss = reconstruction_error
         self.train_set, self.validation = (images.train[0],) * 2, (images.test[0],) * 2
-        self.n_features = images.n_features
+        self.n_features, self.image_shape = images.n_features, images.image_shape
 
     @property
     def title(self) -> str:
@@ -88,14 +87,13 @@ class AutoencoderExperiment(Experiment):
             )
         return [*lines, f"squared error a test image: {results['test_loss']:.3f} by a code of {k} numbers"]
 
-    def decisions(self, rows: np.ndarray) -> Iterator[str]:
-        """Yield for each row its squared error and its code."""
+    def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return for each row its squared error and its code."""
         with tg.no_grad():
             codes = self.net.encode(rows)
             back = finite_rows(self.net.decode(codes))
-        yield ",".join(["row", "error", *(f"code{j}" for j in range(1, codes.shape[1] + 1))])
-        for i, (error, code) in enumerate(zip(np.square(back - rows).sum(axis=1), codes.numpy(), strict=True)):
-            yield ",".join([f"{i}", f"{error:.4f}", *(f"{y:.4f}" for y in code)])
+        columns = {f"code{j}": code for j, code in enumerate(codes.numpy().T, 1)}
+        return {"error": np.square(back - rows).sum(axis=1), **columns}
 
     def labels(self, n: int) -> list[np.ndarray]:
         """Return none: an image is its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Unpack
 import numpy as np
 
 import tinygraph as tg
-from tinygraph import nn, optim
-from tinygraph.arguments import check_name, positive, whole_number
+from tinygraph import data, nn, optim
+from tinygraph.arguments import check_name, fraction, positive, whole_number
+from tinygraph.data.images import is_image
 from tinygraph.drawing import Options, View
 from tinygraph.errors import ArgumentError, DataError
 
@@ -24,7 +25,15 @@ KINDS: dict[str, tuple[Any, str]] = {  # of settings: Python's type, and its wor
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
     "bool": (bool, "true or false"),
+    "tuple[str, ...]": (tuple, "a list of texts"),
 }
+NETWORK = ("hidden", "activation", "init")  # settings of the networks that builders make
+OWN_DATA = ("target", "task", "held_out", "words", "ignore")  # of data from a file or folder of one's own
+
+
+def is_own_network(model: str) -> bool:
+    """Return whether the name of a model is that of a network of one's own, ``module:Name``."""
+    return ":" in model
 
 
 def finite_rows(outputs: tg.Tensor) -> np.ndarray:
@@ -45,12 +54,10 @@ def finite_rows(outputs: tg.Tensor) -> np.ndarray:
     return host
 
 
-def class_lines(probabilities: tg.Tensor, first: int = 0) -> Iterator[str]:
-    """Yield lines of CSV with the class, numbered from `first`, that each row of probabilities decides on."""
+def class_answers(probabilities: tg.Tensor, first: int = 0) -> dict[str, np.ndarray]:
+    """Return the class, numbered from `first`, that each row of probabilities decides on, and its probability."""
     rows = finite_rows(probabilities)
-    yield "row,class,probability"
-    for i, p in enumerate(rows):
-        yield f"{i},{first + int(np.argmax(p))},{p.max():.4f}"
+    return {"class": first + rows.argmax(axis=1), "probability": rows.max(axis=1)}
 
 
 @dataclass(frozen=True)
@@ -73,17 +80,25 @@ class Settings:
     noise: float = 0.0
     seed: int = 0
     backend: str = "numpy"
+    target: str = ""
+    task: str = ""
+    held_out: float = 0.2
+    words: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            kind = KINDS[str(f.type)]
-            value = getattr(self, f.name)
-            if not isinstance(value, kind[0]) or (isinstance(value, bool) and kind[0] is not bool):
-                raise ArgumentError(f"{f.name.replace('_', '-')}: expected {kind[1]}, got {value!r:.60}")
+            object.__setattr__(self, f.name, checked_setting(f.name, getattr(self, f.name)))
         whole_number("epochs", self.epochs, 1)
         whole_number("batch-size", self.batch_size, 1)
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         positive("l2", self.l2, zero=True)
+        positive("held-out", fraction("held-out", self.held_out))
+
+    @property
+    def own_network(self) -> bool:
+        """Whether the model is a network of one's own, named ``module:Name``."""
+        return is_own_network(self.model)
 
     @property
     def hidden_sizes(self) -> list[int]:
@@ -95,6 +110,16 @@ class Settings:
                 f"{self.hidden!r:.60}"
             )
         return [int(n) for n in sizes]
+
+
+def checked_setting(name: str, value: Any) -> Any:
+    """Return the value of a setting, a list as a tuple, or raise an error if it is of another type."""
+    kind, words = KINDS[{f.name: str(f.type) for f in fields(Settings)}[name]]
+    if kind is tuple and isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    if kind is tuple or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ArgumentError(f"{name.replace('_', '-')}: expected {words}, got {value!r:.60}")
+    return value
 
 
 class Experiment(ABC):
@@ -116,17 +141,19 @@ class Experiment(ABC):
     patience : int or None
         After how many epochs without a better validation error to stop, as `tinygraph.fit` takes it.
     options : tuple of str
-        Which of the settings `head`, `tied` and `noise` it has.
+        Which it has of the settings that not all have.
     held_out : str
         What `validation` is called in the curves.
     n_features : int
         How many numbers a row of the input has.
+    image_shape : tuple of int, or None
+        The shape of a row of the input as an image, whose pixels are from 0 to 1; None if it is none.
     """
 
     defaults: ClassVar[Settings]
     defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {}
     data_sets: ClassVar[tuple[str, ...]]
-    options: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = NETWORK
 
     net: nn.Module
     loss: Callable[..., tg.Tensor]
@@ -135,11 +162,20 @@ class Experiment(ABC):
     patience: int | None = None
     held_out: str = "test"
     n_features: int
+    image_shape: tuple[int, ...] | None = None
+
+    @classmethod
+    def for_data(cls, data_set: str) -> type[Experiment]:
+        """Return the kind of experiment that suits a data set, or a file of one's own."""
+        return cls
 
     def __init__(self, settings: Settings, data_dir: Path | None = None) -> None:
         self.settings = settings
         self.data_dir = data_dir
-        check_name(f"{settings.model}: data set", settings.data, self.data_sets)
+        self._check_data_set()
+
+    def _check_data_set(self) -> None:
+        check_name(f"{self.settings.model}: data set", self.settings.data, self.data_sets)
 
     @abstractmethod
     def results(self) -> dict[str, Any]:
@@ -150,15 +186,38 @@ class Experiment(ABC):
         """Return the results as lines for the terminal, the most important one last."""
 
     @abstractmethod
-    def decisions(self, rows: np.ndarray) -> Iterator[str]:
-        """Yield a line of CSV with the names of the columns, and one for each row of input."""
+    def answers(self, rows: Any) -> dict[str, np.ndarray]:
+        """Return what the network says of each row that `rows` has read, as columns by name."""
+
+    def rows(self, source: Any) -> Any:
+        """Return the rows of a file, or of a stream of text, as `answers` takes them.
+
+        Raises
+        ------
+        DataError
+            If they have another number of elements than the network's input.
+        """
+        rows = data.read_table(source)
+        if self.image_shape is not None and isinstance(source, Path) and is_image(source):
+            if len(self.image_shape) == 3:  # colours come first there, and last in a file
+                rows = rows.transpose(0, 3, 1, 2) if rows.ndim == 4 else np.repeat(rows[:, None], 3, axis=1)
+            if rows.shape[1:] != self.image_shape:
+                raise DataError(f"{source}: expected an image of shape {self.image_shape}, got {rows.shape[1:]}")
+            rows = rows / np.float32(255)
+        rows = rows.reshape(len(rows), -1)
+        if rows.shape[1] != self.n_features:
+            raise DataError(f"{source}: expected {self.n_features} numbers a row, got {rows.shape[1]}")
+        return rows
 
     @property
     def title(self) -> str:
         """Sizes and data in words: ``[64, 32, 10] on digits: 1442 samples``."""
+        on = f"on {self.settings.data}: {len(self.train_set[0])} samples"
+        if self.settings.own_network:
+            return on
         weights = [t for t in self.net.parameters() if t.role == "weight"]
         sizes = [weights[0].shape[0], *(W.shape[-1] for W in weights)]
-        return f"{sizes} on {self.settings.data}: {len(self.train_set[0])} samples"
+        return f"{sizes} {on}"
 
     def optimizer(self, net: nn.Module | None = None) -> optim.Optimizer:
         """Return the optimiser that the settings name, for the parameters that learn; those of `net` if given."""
@@ -167,7 +226,12 @@ class Experiment(ABC):
             return optim.Adam(learning, self.settings.lr)
         return optim.SGD(learning, self.settings.lr, self.settings.momentum)
 
-    def train(self, checkpoint: Path | None = None, allow_changes: Collection[str] = ()) -> tg.History:
+    def train(
+        self,
+        checkpoint: Path | None = None,
+        allow_changes: Collection[str] = (),
+        callbacks: Iterable[tg.Callback] = (),
+    ) -> tg.History:
         """Train the network; with a `checkpoint` that exists, go on from it, see `tinygraph.fit`."""
         s = self.settings
         return tg.fit(
@@ -182,6 +246,7 @@ class Experiment(ABC):
             early_stopping=self.patience,
             checkpoint=checkpoint,
             allow_changes=allow_changes,
+            callbacks=callbacks,
             seed=s.seed,
         )
 

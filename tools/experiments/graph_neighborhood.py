@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from tinygraph.leaves import as_tensor
 from tinygraph.models import fully_connected, graph_neighborhood
 from tinygraph.ops import reshape, take
 from tinygraph.tensors import Tensor
-from tinygraph.tools.experiments.experiment import Experiment, Settings, class_lines
+from tinygraph.tools.experiments.experiment import Experiment, Settings, class_answers
 
 
 class GraphNeighborhoodExperiment(Experiment):
@@ -32,9 +31,10 @@ class GraphNeighborhoodExperiment(Experiment):
     }
     data_sets = ("digits", "mnist", "fashion-mnist", "cora")
 
-    def __new__(cls, settings: Settings, data_dir: Path | None = None) -> GraphNeighborhoodExperiment:
+    @classmethod
+    def for_data(cls, data_set: str) -> type[Experiment]:
         """Return the experiment with images, or that with the nodes of a graph if it is the data set."""
-        return super().__new__(NodesExperiment if settings.data == "cora" else cls)
+        return NodesExperiment if data_set == "cora" else cls
 
     def __init__(self, settings: Settings, data_dir: Path | None = None) -> None:
         super().__init__(settings, data_dir)
@@ -51,7 +51,7 @@ class GraphNeighborhoodExperiment(Experiment):
         self.net = graph_neighborhood([*patches, None], self.sizes, s.activation, init=s.init, seed=s.seed)
         self.loss = losses.cross_entropy
         self.train_set, self.validation = images.train, images.test
-        self.n_features = images.n_features
+        self.n_features, self.image_shape = images.n_features, images.image_shape
 
     @property
     def title(self) -> str:
@@ -82,10 +82,10 @@ class GraphNeighborhoodExperiment(Experiment):
             f"test error {100 * results['test_error']:.1f} %",
         ]
 
-    def decisions(self, rows: np.ndarray) -> Iterator[str]:
-        """Yield for each row the class decided on and the probability given to it."""
+    def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return for each row the class decided on and the probability given to it."""
         with tg.no_grad():
-            yield from class_lines(self.net.predict(rows))
+            return class_answers(self.net.predict(rows))
 
 
 class NodesExperiment(GraphNeighborhoodExperiment):
@@ -95,6 +95,7 @@ class NodesExperiment(GraphNeighborhoodExperiment):
     alone, which sees a node's own features and no edge.
     """
 
+    options = ("hidden", "init")  # a single layer has no activation but that of the output
     patience = 30
     held_out = "validation"
 
@@ -162,8 +163,8 @@ class NodesExperiment(GraphNeighborhoodExperiment):
             f"test error {100 * results['test_error']:.1f} %",
         ]
 
-    def decisions(self, rows: np.ndarray) -> Iterator[str]:
-        """Yield for each row, the number of a node, the class decided on and the probability given to it.
+    def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return for each row, the number of a node, the class decided on and the probability given to it.
 
         Raises
         ------
@@ -175,7 +176,7 @@ class NodesExperiment(GraphNeighborhoodExperiment):
         if len(wrong):
             raise DataError(f"row {wrong[0]}: expected the number of a node, 0 to {n - 1}, got {rows[wrong[0], 0]:g}")
         with tg.no_grad():
-            yield from class_lines(self.net.predict(rows.astype(np.int64)))
+            return class_answers(self.net.predict(rows.astype(np.int64)))
 
 
 class NodeClassifier(nn.Module):

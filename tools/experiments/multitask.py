@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,7 +41,7 @@ class MultitaskExperiment(Experiment):
     def __init__(self, settings: Settings, data_dir: Path | None = None) -> None:
         super().__init__(settings, data_dir)
         digits = data.load(settings.data, data_dir)
-        self.n_features = digits.n_features
+        self.n_features, self.image_shape = digits.n_features, digits.image_shape
         self.net = self._network(len(ATTRIBUTES))
         self.loss = losses.multitask_cross_entropy
         self.complete = attributes(digits.labels_train)
@@ -92,13 +91,11 @@ class MultitaskExperiment(Experiment):
             f"test error {100 * results['test_error']:.1f} %",
         ]
 
-    def decisions(self, rows: np.ndarray) -> Iterator[str]:
-        """Yield for each row how likely it has every attribute, the first of each pair (65.155)."""
+    def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return for each row how likely it has every attribute, the first of each pair (65.155)."""
         with tg.no_grad():
             present = finite_rows(self.net.predict(rows))[:, :, 0]
-        yield ",".join(["row", *ATTRIBUTES])
-        for i, p in enumerate(present):
-            yield ",".join([f"{i}", *(f"{v:.4f}" for v in p)])
+        return dict(zip(ATTRIBUTES, present.T, strict=True))
 
 
 def attributes(labels: np.ndarray) -> np.ndarray:

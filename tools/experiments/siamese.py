@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from tinygraph import data, losses, metrics
 from tinygraph.data.dataset import Dataset, Pair
 from tinygraph.models import Siamese, siamese
 from tinygraph.models.siamese_networks import one_shot_accuracy, pixel_similarity
-from tinygraph.tools.experiments.experiment import Experiment, Settings, finite_rows
+from tinygraph.tools.experiments.experiment import NETWORK, Experiment, Settings, finite_rows
 
 NEW = (7, 8, 9)  # digits that are not learned
 TEST_PAIRS, EPISODES = 4000, 2000
@@ -55,7 +55,7 @@ class SiameseExperiment(Experiment):
         "omniglot": {"hidden": "512,128", "epochs": 40, "batch_size": 64, "lr": 1e-3, "noise": 0.0}
     }
     data_sets = tuple(TASKS)
-    options = ("head", "noise")
+    options = (*NETWORK, "head", "noise")
     held_out = "classes not learned"
 
     net: Siamese
@@ -148,14 +148,11 @@ class SiameseExperiment(Experiment):
             )
         return lines
 
-    def decisions(self, rows: np.ndarray) -> Iterator[str]:
-        """Yield for each row, two images side by side, their score and 1 if they are taken for the same, else 0."""
+    def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return for each row, two images side by side, their score and 1 if they are taken for the same, else 0."""
         with tg.no_grad():
             scores = finite_rows(self.net.predict(rows.reshape(len(rows), 2, -1)))
-        threshold = self.threshold()
-        yield "row,score,same"
-        for i, score in enumerate(scores):
-            yield f"{i},{score:.4f},{int(score >= threshold)}"
+        return {"score": scores, "same": (scores >= self.threshold()).astype(int)}
 
     def inputs(self, n: int) -> list[np.ndarray]:
         """Return the images of the first `n` pairs to test on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from tinygraph.backend import generator
 from tinygraph.data import one_hot
 from tinygraph.data.dataset import Pair
 from tinygraph.models import FullyConnected, Transfer, fully_connected, transfer
-from tinygraph.tools.experiments.experiment import Experiment, Settings, class_lines
+from tinygraph.tools.experiments.experiment import NETWORK, Experiment, Settings, class_answers
 
 FIRST_NEW, SAMPLES, SUBSETS = 5, 10, 10
 EPOCHS, BATCH = 80, 10
@@ -38,7 +38,7 @@ class TransferExperiment(Experiment):
     defaults = Settings("transfer", "digits", hidden="256", optimizer="adam", epochs=5, lr=1e-3)
     defaults_by_data: ClassVar[dict[str, dict[str, Any]]] = {"mnist": {"hidden": "512", "noise": 0.3}}
     data_sets = ("digits", "mnist")
-    options = ("noise",)
+    options = (*NETWORK, "noise")
     samples = SAMPLES
     held_out = "test, 0 to 4"
 
@@ -48,7 +48,7 @@ class TransferExperiment(Experiment):
     def __init__(self, settings: Settings, data_dir: Path | None = None) -> None:
         super().__init__(settings, data_dir)
         digits = data.load(settings.data, data_dir)
-        self.n_features = digits.n_features
+        self.n_features, self.image_shape = digits.n_features, digits.image_shape
         (X, _), (T, _) = digits.train, digits.test
         old, old_test = digits.labels_train < FIRST_NEW, digits.labels_test < FIRST_NEW
         self.old = X[old], one_hot(digits.labels_train[old], FIRST_NEW)
@@ -87,16 +87,26 @@ class TransferExperiment(Experiment):
             "of 5 to 9"
         )
 
-    def train(self, checkpoint: Path | None = None, allow_changes: Collection[str] = ()) -> tg.History:
+    def train(
+        self,
+        checkpoint: Path | None = None,
+        allow_changes: Collection[str] = (),
+        callbacks: Iterable[tg.Callback] = (),
+    ) -> tg.History:
         """Train the source, going on from `checkpoint` if it exists, and tune the network on the first choice."""
-        history = self.train_source(checkpoint, allow_changes)
+        history = self.train_source(checkpoint, allow_changes, callbacks)
         tuned = self._transferred(0)
         self._train_head(tuned, self.train_set, EPOCHS // 2)
         self._train_few(tuned.unfreeze(), self.train_set, EPOCHS // 2, 1 / 3)
         self.net.load_state_dict(tuned.state_dict())
         return history
 
-    def train_source(self, checkpoint: Path | None = None, allow_changes: Collection[str] = ()) -> tg.History:
+    def train_source(
+        self,
+        checkpoint: Path | None = None,
+        allow_changes: Collection[str] = (),
+        callbacks: Iterable[tg.Callback] = (),
+    ) -> tg.History:
         """Train the source, going on from `checkpoint` if it exists."""
         s = self.settings
         return tg.fit(
@@ -110,6 +120,7 @@ class TransferExperiment(Experiment):
             validation=self.validation,
             checkpoint=checkpoint,
             allow_changes=allow_changes,
+            callbacks=callbacks,
             seed=s.seed,
         )
 
@@ -166,7 +177,7 @@ class TransferExperiment(Experiment):
             )
         return lines
 
-    def decisions(self, rows: np.ndarray) -> Iterator[str]:
-        """Yield for each row the new digit decided on and the probability given to it."""
+    def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return for each row the new digit decided on and the probability given to it."""
         with tg.no_grad():
-            yield from class_lines(self.net.predict(rows), FIRST_NEW)
+            return class_answers(self.net.predict(rows), FIRST_NEW)

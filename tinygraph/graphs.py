@@ -232,7 +232,8 @@ def graph(
         call assigns, such as running averages, is left as it was. Inputs are called as the call names them.
     inputs : tuple of arrays, optional
         In the place of `input_shape`: what to call it on, where zeros would not do, as for indices or labels. The
-        first axis of each is the batch; of 3 samples or more the first 2 and the first 3 are taken.
+        first axis of each is the batch; of 3 samples or more the first 2 and the first 3 are taken, and of no more
+        than 100,000 numbers all, which `Graph.explore` shows.
     wrt : tensor or sequence of tensors, optional
         What the gradients are taken with respect to; by default all leaves that require one.
     **options

@@ -89,6 +89,18 @@ def test_drawing(tinygraph, tmp_path, suffix):
     assert "layer2" in (tmp_path / f"net.{suffix}").read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [(("--html",), "net.html"), (("-o", "page.HTML"), "page.HTML"), (("siamese", "--html"), "net.html")],
+)
+def test_a_page(tinygraph, tmp_path, options, name):
+    status, out, _ = tinygraph("render", *options)
+    assert (status, out[: len(name) + 7]) == (0, f"wrote {name}:")
+    page = (tmp_path / name).read_text()
+    assert page.startswith("<!doctype html>")
+    assert '["backward",' in page
+
+
 def test_checking_every_operation(tinygraph):
     status, out, _ = tinygraph("check")
     assert status == 0
@@ -161,6 +173,8 @@ def test_no_arguments_show_the_commands(tinygraph):
         (["predict", "absent", "in.csv"], "absent holds no run"),
         (["render", "-o", "net.gif"], r"the name must end in \.svg, \.png, \.pdf"),
         (["render", "-o", "absent/net.dot"], "cannot write absent/net.dot"),
+        (["render", "--html", "-o", "net.svg"], "--html: the name of a page must end in .html"),
+        (["render", "-o", "absent/net.html"], "'absent' is not a folder"),
     ],
 )
 def test_mistakes_end_in_one_line_and_status_two(tinygraph, tmp_path, arguments, text):

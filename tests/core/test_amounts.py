@@ -96,7 +96,7 @@ def test_a_norm_does_not_overflow(dtype):
 def test_dead_and_saturated_nodes_are_counted_by_the_slope():
     z = np.array([[-1.0, 5.0, -3.0, 0.1], [-2.0, -5.0, -0.5, 0.0]])
     found = {}
-    for name in ("relu", "leaky_relu", "tanh", "sigmoid", "scaled_tanh", "elu", "softplus", "exp"):
+    for name in ("relu", "leaky_relu", "tanh", "sigmoid", "scaled_tanh", "elu", "softplus", "softsign", "exp"):
         (_, node) = tg.graph(getattr(tg, name)(tg.tensor(z)), color_by="values").nodes
         found[name] = node.measured.dead, node.measured.saturated
     slopes = {
@@ -105,6 +105,7 @@ def test_dead_and_saturated_nodes_are_counted_by_the_slope():
         "scaled_tanh": 1 - np.tanh(2 / 3 * z) ** 2,
         "elu": np.where(z >= 0, 1, np.exp(z)),
         "softplus": 1 / (1 + np.exp(-z)),
+        "softsign": 1 / (1 + np.abs(z)) ** 2,
     }
     assert found["relu"] == (0.5, None)  # the first and the third node are off for both samples
     assert found["leaky_relu"] == (0.0, None)

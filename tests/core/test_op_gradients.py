@@ -11,7 +11,9 @@ from tinygraph.tools.check import cases
 from tinygraph.watchers import Watcher, watching
 
 SMOOTH = [tg.negative, tg.exp, tg.square, tg.erf, tg.sigmoid, tg.softplus, tg.tanh, tg.scaled_tanh, tg.identity]
+SMOOTH += [tg.expm1, tg.sin, tg.cos, tg.gelu, tg.silu]
 KINKED = [tg.abs, tg.sign, tg.relu, tg.leaky_relu, tg.elu, lambda z: tg.two_sided_relu(z, 2.0)]
+KINKED += [tg.selu, tg.softsign]
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, max_side=3)
 
 

@@ -43,10 +43,17 @@ UNARY = {
     "leaky_relu slope": (lambda x: tg.leaky_relu(x, slope=0.2), lambda v: v if v > 0 else 0.2 * v),
     "two_sided_relu": (lambda x: tg.two_sided_relu(x, -0.5), lambda v: max(0, v) - 0.5 * min(0, v)),
     "elu": (lambda x: tg.elu(x, alpha=1.3), lambda v: v if v > 0 else 1.3 * (math.exp(v) - 1)),
+    "expm1": (tg.expm1, math.expm1),
+    "sin": (tg.sin, math.sin),
+    "cos": (tg.cos, math.cos),
+    "selu": (tg.selu, lambda v: 1.0507009873554805 * (v if v > 0 else 1.6732632423543772 * (math.exp(v) - 1))),
+    "gelu": (tg.gelu, lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2),
+    "silu": (tg.silu, lambda v: v / (1 + math.exp(-v))),
+    "softsign": (tg.softsign, lambda v: v / (1 + abs(v))),
     "identity": (tg.identity, lambda v: v),
     "clip": (lambda x: tg.clip(x, -1, 2), lambda v: min(2, max(-1, v))),
 }
-POSITIVE = {"log": (tg.log, math.log), "sqrt": (tg.sqrt, math.sqrt)}
+POSITIVE = {"log": (tg.log, math.log), "log1p": (tg.log1p, math.log1p), "sqrt": (tg.sqrt, math.sqrt)}
 
 
 def assert_entries(y, x, formula):

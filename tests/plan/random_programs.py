@@ -125,6 +125,11 @@ tg.exp(tg.tanh({0}))
 tg.square(tg.tanh({0}))
 tg.abs({0})
 tg.softplus({0})
+tg.gelu({0})
+tg.silu({0})
+tg.softsign({0})
+tg.sin({0})
+tg.log1p(tg.abs({0}))
 {0} * A
 {0} + A
 {0} / A
@@ -278,7 +283,8 @@ def _line(r, p, q, add):
     elif kind == "net" and n == 2 and p.shape[1] == 3:
         add(f"net({p.name})", p.shape, p)
     elif kind == "reduce" and n:
-        axis, keep, how = r.randrange(n), r.random() < 0.5, r.choice(["sum", "mean", "max", "min", "var", "norm"])
+        how = r.choice(["sum", "mean", "max", "min", "var", "norm", "logsumexp"])
+        axis, keep = r.randrange(n), r.random() < 0.5
         shape = tuple(1 if i == axis else d for i, d in enumerate(p.shape) if keep or i != axis)
         add(f"tg.{how}({p.name}, {axis}, keepdims={keep})", shape, p)
     elif kind == "shape" and n == 2:

@@ -107,6 +107,8 @@ ELEMENTWISE = {
     "divide or zero": lambda a, b, c: tg.divide_or_zero(a, b),
     "sigmoid": lambda a, b, c: tg.sigmoid(a),
     "softplus": lambda a, b, c: tg.softplus(a),
+    "sines": lambda a, b, c: (tg.sin(a), tg.cos(b), tg.expm1(a), tg.log1p(tg.square(b))),
+    "activations without a number": lambda a, b, c: (tg.selu(a), tg.gelu(a), tg.silu(b), tg.softsign(b)),
     "leaky relus that differ in a sign": lambda a, b, c: (tg.leaky_relu(a, 0.0), tg.leaky_relu(a, 0.5)),
     "twice the same": lambda a, b, c: (a * b) + (a * b),
 }
@@ -115,7 +117,8 @@ JOINED = {
     "sum over all axes by name": lambda a, b, c: tg.sum(a, (0, 1)),
     "sum over an axis of length 1": lambda a, b, c: tg.sum(a[:1], 0),
     "mean": lambda a, b, c: (tg.mean(a), tg.mean(a, 0), tg.mean(a, 1, keepdims=True)),
-    "variance": lambda a, b, c: tg.var(a, 0),
+    "variance": lambda a, b, c: (tg.var(a, 0), tg.std(a, 1, keepdims=True)),
+    "logarithm of a sum of exponentials": lambda a, b, c: (tg.logsumexp(a), tg.logsumexp(a, 1, keepdims=True)),
     "largest": lambda a, b, c: (tg.max(a), tg.min(a, 0), tg.max(a, 1)),
     "norm": lambda a, b, c: tg.norm(a, 1),
     "sum of products": lambda a, b, c: tg.sum(a * b),

@@ -34,6 +34,10 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu": activations.relu,
     "leaky_relu": activations.leaky_relu,
     "elu": activations.elu,
+    "selu": activations.selu,
+    "gelu": activations.gelu,
+    "silu": activations.silu,
+    "softsign": activations.softsign,
 }
 
 

@@ -19,14 +19,15 @@ from ..operators import Operand
 from ..tensors import Tensor
 from .axes import check_axis, plain_axes
 from .declare import FloatingOp, applies, instance, operation
-from .elementwise import exp, gate, where
+from .elementwise import abs, divide, erf, exp, gate, greater_equal, multiply, square, where
 from .reduce import sum
 
-__all__ = ["elu", "identity", "leaky_relu", "log_softmax", "relu", "scaled_tanh", "sigmoid", "softmax", "softplus"]
-__all__ += ["tanh", "two_sided_relu"]
+__all__ = ["elu", "gelu", "identity", "leaky_relu", "log_softmax", "relu", "scaled_tanh", "selu", "sigmoid", "silu"]
+__all__ += ["softmax", "softplus", "softsign", "tanh", "two_sided_relu"]
 
 SCALED_TANH_B = 2.0 / 3.0
 SCALED_TANH_A = 1.0 / math.tanh(2.0 / 3.0)
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, (14)
 
 
 def _sigmoid(xp: Any, z: Array, out: Array | None = None) -> Array:
@@ -151,6 +152,54 @@ def elu(z: Operand, alpha: float = 1.0) -> Tensor:
     The derivative at 0 is 1, the slope of the branch that 0 belongs to in the table; in PyTorch it is alpha.
     """
     return instance(Elu, number("elu: alpha", alpha))(z)
+
+
+def _selu(xp: Any, z: Array, out: Array | None = None) -> Array:
+    below = SELU_SCALE * SELU_ALPHA * xp.expm1(xp.minimum(z, 0))
+    return xp.add(SELU_SCALE * xp.maximum(z, 0), below, out=out)
+
+
+@operation("dz = dy s where z >= 0, dy (y + s alpha) elsewhere", FloatingOp, forward=_selu)
+def selu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
+    """Return the scaled ELU of every element: ``s z`` from 0 on and ``s alpha (exp(z) - 1)`` below.
+
+    With s = 1.0507 and alpha = 1.6733, signals of mean 0 and variance 1 keep both from layer to layer (Klambauer et al.
+    2017).
+    """
+    return (dy * where(greater_equal(z, 0), SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),)
+
+
+def _gelu(xp: Any, z: Array, out: Array | None = None) -> Array:
+    return xp.multiply(z, 0.5 * (1 + xp.erf(z * math.sqrt(0.5))), out=out)
+
+
+@operation("dz = dy (P(z) + z p(z)), P and p of the standard normal distribution", FloatingOp, forward=_gelu)
+def gelu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
+    """Return ``z P(z)`` of every element, with the distribution function P of the standard normal distribution."""
+    below = 0.5 * (1.0 + erf(multiply(z, math.sqrt(0.5))))
+    density = exp(square(z) * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
+    return (dy * (below + density * z),)
+
+
+def _silu(xp: Any, z: Array, out: Array | None = None) -> Array:
+    return xp.multiply(z, _sigmoid(xp, z), out=out)
+
+
+@operation("dz = dy (s + y (1 - s)), s = sigmoid(z)", FloatingOp, forward=_silu)
+def silu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
+    """Return ``z sigmoid(z)`` of every element, also called swish."""
+    s = sigmoid(z)
+    return (dy * (s + y * (1.0 - s)),)
+
+
+def _softsign(xp: Any, z: Array, out: Array | None = None) -> Array:
+    return xp.divide(z, 1 + xp.abs(z), out=out)
+
+
+@operation("dz = dy / (1 + |z|)**2", FloatingOp, forward=_softsign)
+def softsign(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
+    """Return ``z / (1 + |z|)`` of every element."""
+    return (dy * square(divide(1.0, 1.0 + abs(z))),)  # the quotient's square never overflows
 
 
 def _same(xp: Any, z: Array, out: Array | None = None) -> Array:

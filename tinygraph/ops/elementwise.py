@@ -23,9 +23,9 @@ from ..promotion import NUMBERS, holding, with_number
 from ..tensors import Tensor
 from .declare import ElementwiseOp, FloatingOp, NumberOp, applies, instance, operation
 
-__all__ = ["abs", "add", "astype", "clip", "divide", "divide_or_zero", "equal", "erf", "exp", "gate", "greater"]
-__all__ += ["greater_equal", "less", "less_equal", "log", "maximum", "minimum", "multiply", "negative", "not_equal"]
-__all__ += ["power", "sign", "sqrt", "square", "subtract", "where"]
+__all__ = ["abs", "add", "astype", "clip", "cos", "divide", "divide_or_zero", "equal", "erf", "exp", "expm1", "gate"]
+__all__ += ["greater", "greater_equal", "less", "less_equal", "log", "log1p", "maximum", "minimum", "multiply"]
+__all__ += ["negative", "not_equal", "power", "sign", "sin", "sqrt", "square", "subtract", "where"]
 
 # from where on 1 / x is finite
 SAFE = {name: 4.0 / float(np.finfo(name).max) for name in ("float16", "float32", "float64")}
@@ -139,10 +139,34 @@ def exp(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     return (dy * y,)
 
 
+@operation("dx = dy (y + 1)", FloatingOp)
+def expm1(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return ``exp(x) - 1`` of every element, exact where `x` is close to 0."""
+    return (dy * (y + 1.0),)
+
+
 @operation("dx = dy / x", FloatingOp)
 def log(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     """Return the natural logarithm of every element; ``-inf`` at 0."""
     return (dy / x,)
+
+
+@operation("dx = dy / (1 + x)", FloatingOp)
+def log1p(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return ``log(1 + x)`` of every element, exact where `x` is close to 0."""
+    return (dy / (1.0 + x),)
+
+
+@operation("dx = dy cos(x)", FloatingOp)
+def sin(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the sine of every element, in radians."""
+    return (dy * cos(x),)
+
+
+@operation("dx = -dy sin(x)", FloatingOp)
+def cos(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return the cosine of every element, in radians."""
+    return (-(dy * sin(x)),)
 
 
 @operation("dx = dy / (2 y), 0 where y = 0", FloatingOp)

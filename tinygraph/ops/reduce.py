@@ -23,10 +23,10 @@ from ..operators import Axis, Operand, offers
 from ..tensors import Tensor
 from .axes import Shape, check_axis, normalize_axes, plain_axes, plain_lengths
 from .declare import applies, instance
-from .elementwise import divide_or_zero, equal, square
+from .elementwise import divide_or_zero, equal, exp, sqrt, square
 from .shape import reshape
 
-__all__ = ["argmax", "broadcast_to", "max", "mean", "min", "norm", "sum", "sum_to", "var"]
+__all__ = ["argmax", "broadcast_to", "logsumexp", "max", "mean", "min", "norm", "std", "sum", "sum_to", "var"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,27 @@ class Norm(Reduction):
         return (self.expand_like(dy, x) * divide_or_zero(x, self.expand_like(y, x)),)
 
 
+class LogSumExp(_OfSome):
+    """Logarithm of a sum of exponentials ``y = log(sum exp(x))``, safe from overflow of these."""
+
+    rule = "dx = dy exp(x - y)"
+
+    def check(self, *inputs: Tensor) -> None:
+        check_floating(self, inputs[0])
+        _OfSome.check(self, *inputs)
+
+    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+        largest = xp.max(x, axis=self.axis, keepdims=True)
+        largest = xp.where(xp.abs(largest) < math.inf, largest, xp.zeros_like(largest))
+        total = xp.sum(xp.exp(x - largest), axis=self.axis, keepdims=True)
+        y = xp.log(total) + largest
+        gone = self.axes(x.shape)
+        return y if self.keepdims else xp.reshape(y, tuple(n for a, n in enumerate(x.shape) if a not in gone))
+
+    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
+        return (self.expand_like(dy, x) * exp(x - self.expand_like(y, x)),)
+
+
 def in_single(x: Array) -> Array:
     """Return an array or a tensor of half precision in single, which holds its squares and their sums; else `x`."""
     return x.astype(np.float32) if x.dtype.char == "e" else x
@@ -167,6 +188,12 @@ def norm(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _apply(Norm, x, axis, keepdims)
 
 
+@applies(LogSumExp)
+def logsumexp(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the logarithm of the sum of exponentials over `axis` (None: of all elements), without overflow."""
+    return _apply(LogSumExp, x, axis, keepdims)
+
+
 @offers
 def var(x: Operand, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
     """Return the variance over `axis`: squared deviations from the mean, summed and divided by n - `ddof`.
@@ -187,6 +214,18 @@ def var(x: Operand, axis: Axis = None, keepdims: bool = False, ddof: int = 0) ->
         return var(x.astype(np.float32), axis, keepdims, ddof).astype(x.dtype)
     deviation = x - mean(x, axis, keepdims=True)
     return mean(square(deviation), axis, keepdims) * (count / (count - ddof))
+
+
+@offers
+def std(x: Operand, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    """Return the standard deviation over `axis`, the root of `var`; its derivative at 0 is 0.
+
+    Raises
+    ------
+    ShapeError
+        If there are not more than `ddof` elements.
+    """
+    return sqrt(var(x, axis, keepdims, ddof))
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,13 @@ def train(
     allow_change: Annotated[
         list[str] | None, typer.Option(help="What --resume may change: lr, momentum, batch_size, l2; repeatable.")
     ] = None,
+    plot: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What else to draw: gradients, saturation, updates, activations, confusion, roc, regions, weights, "
+            "reconstructions, embeddings, or all that fit; repeatable."
+        ),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Train a network and write its history, curves, weights and drawing to a folder."""
@@ -114,7 +121,9 @@ def train(
         "backend": backend,
     }
     settings = asked_settings(model, options, config, out if resume else None)
-    for line in run(settings, out, resume=resume, data_dir=data_dir, allow_changes=allow_change or []):
+    for line in run(
+        settings, out, resume=resume, data_dir=data_dir, allow_changes=allow_change or [], plots=plot or []
+    ):
         typer.echo(line)
 
 

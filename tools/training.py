@@ -30,6 +30,7 @@ from tinygraph.tools.experiments.own_data import OwnDataExperiment
 from tinygraph.tools.info import versions
 from tinygraph.tools.runs import FORMAT, PREPROCESSING, load_run, read_json, settings_from
 from tinygraph.tools.signals import Stopped, stopped_after_update
+from tinygraph.tools.training_plots import TrainingPlots
 
 SETTINGS = ("settings.json", "settings.toml")  # what --resume continues with, and the same as --config reads it
 CHANGEABLE = {"lr": "optimizer.lr", "momentum": "optimizer.momentum", "batch_size": "batch_size", "l2": "l2"}
@@ -66,6 +67,7 @@ def run(
     resume: bool,
     data_dir: Path | None = None,
     allow_changes: Collection[str] = (),
+    plots: Collection[str] = (),
 ) -> Iterator[str]:
     """Train as `settings` say, write the results to `out`, and yield lines for the terminal."""
     changes = {choose("--allow-change: setting", name, CHANGEABLE) for name in allow_changes}
@@ -74,13 +76,14 @@ def run(
     experiment = prepare(settings, data_dir)
     net = experiment.net
     experiment.optimizer()  # its arguments are checked before anything is written
+    pictures = TrainingPlots(plots, experiment)
     with _run_folder(settings, out, resume, allow_changes) as folder:
         yield (
             f"training {settings.model} {experiment.title}, "
             f"{sum(p.size for p in net.parameters())} parameters, backend {settings.backend}, in {folder}"
         )
         with stopped_after_update() as stop:
-            history = experiment.train(folder / "checkpoint.safetensors", changes, [stop])
+            history = experiment.train(folder / "checkpoint.safetensors", changes, [stop, *pictures.callbacks])
     tg.save(folder / "weights.safetensors", net)  # first what took long
     history.save_csv(folder / "history.csv")
     if isinstance(experiment, OwnDataExperiment):
@@ -93,7 +96,8 @@ def run(
     save(learning_curves(history, experiment.held_out), folder / "curves.svg")
     drawing, remark = _draw_or_write_dot(experiment, folder / "graph.svg")
     yield f"{len(history)} epochs in {history.times[-1]:.1f} s"
-    yield f"wrote {folder}: history.csv, curves.svg, weights.safetensors, {drawing.name}, run.json"
+    drawn = "".join(f", {name}" for name in pictures.save(folder))
+    yield f"wrote {folder}: history.csv, curves.svg, weights.safetensors, {drawing.name}, run.json{drawn}"
     if remark:
         yield remark
     yield from experiment.summary(results)

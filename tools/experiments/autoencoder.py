@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,6 +48,7 @@ class AutoencoderExperiment(Experiment):
         )
         self.loss = reconstruction_error
         self.train_set, self.validation = (images.train[0],) * 2, (images.test[0],) * 2
+        self.test = images.test
         self.n_features, self.image_shape = images.n_features, images.image_shape
 
     @property
@@ -55,6 +57,10 @@ class AutoencoderExperiment(Experiment):
         special = ", tied weights" * self.settings.tied
         special += f", {self.settings.noise:g} of the inputs zeroed" if self.settings.noise else ""
         return f"{self.sizes}{special} on {self.settings.data}: {len(self.train_set[0])} samples"
+
+    def embedded(self) -> tuple[Callable[..., tg.Tensor], np.ndarray, np.ndarray]:
+        """Return the encoder and the test images."""
+        return self.net.encode, *self.test
 
     def results(self) -> dict[str, Any]:
         """Return the squared error an image of the network and of principal components, on the test set.

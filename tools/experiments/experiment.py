@@ -209,6 +209,16 @@ class Experiment(ABC):
             raise DataError(f"{source}: expected {self.n_features} numbers a row, got {rows.shape[1]}")
         return rows
 
+    def embedded(self) -> tuple[Callable[[Any], tg.Tensor], np.ndarray, np.ndarray]:
+        """Return what embeds samples, samples (n, ...) and their classes (n,).
+
+        Raises
+        ------
+        ArgumentError
+            If nothing does.
+        """
+        raise ArgumentError("the network has no embedding")
+
     @property
     def title(self) -> str:
         """Sizes and data in words: ``[64, 32, 10] on digits: 1442 samples``."""

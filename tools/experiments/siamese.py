@@ -104,6 +104,10 @@ class SiameseExperiment(Experiment):
         with tg.no_grad():
             return float(np.median(self.net.predict(self._pairs(self.learned)[0]).numpy()))
 
+    def embedded(self) -> tuple[Callable[..., tg.Tensor], np.ndarray, np.ndarray]:
+        """Return the branch, and samples of classes that were not learned."""
+        return self.net.branch, *self.new
+
     def results(self) -> dict[str, Any]:
         """Return verification by the network and by pixels, and one-shot accuracies by both."""
         threshold = self.threshold()

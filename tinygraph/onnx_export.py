@@ -45,7 +45,7 @@ def export_onnx(
         parameters, and are called as the call names them.
     prediction : bool
         Whether the model returns what `predict` does, called "prediction", where the network has an output activation;
-        else what a call returns, the signals z_L, called "output", or "output1", "output2", ... if there are several.
+        else what a call returns, the signals z_L, called "output". Several results are numbered: "output1", "output2".
 
     Raises
     ------
@@ -77,7 +77,7 @@ def export_onnx(
     trials = _trials(net, shapes, names, predicts)
     held = {t: name for name, t in net.named_tensors()} if isinstance(net, Module) else {}
     model = _Model(onnx, trials, shapes, names, held)
-    outputs = ["prediction"] if predicts else _numbered("output", len(trials[0].outputs))
+    outputs = _numbered("prediction" if predicts else "output", len(trials[0].outputs))
     content = model.finished(outputs)
     if len(content) > LARGEST:
         raise ArgumentError(f"export_onnx: the weights are more than the 2 GB that a file of ONNX holds: {path}")
@@ -241,13 +241,13 @@ class _Model:
 
     def _leaf(self, tensors: tuple[Tensor, ...], held: dict[Tensor, str]) -> str:
         """Write what no operation made: a parameter or a constant, which must be the same in all trials."""
-        arrays = [t.numpy() for t in tensors]
+        arrays = [t.numpy() for t in dict.fromkeys(tensors)]
         first = arrays[0]
         if all(a.shape == first.shape and np.array_equal(a, first, equal_nan=a.dtype.kind == "f") for a in arrays):
             name = held.get(tensors[0])
             return self.constant(first, first.dtype) if name is None else self._initializer(name, first)
-        fill = first.reshape(-1)[0]
-        if all(np.all(a == fill) for a in arrays) and len({a.ndim for a in arrays}) == 1:
+        fill = first.reshape(-1)[:1]
+        if len({a.ndim for a in arrays}) == 1 and first.size and all(np.all(a == fill) for a in arrays):
             shape = list(zip(*(a.shape for a in arrays), strict=True))
             return self.node("Expand", self.constant(fill, first.dtype), self.lengths(shape))
         told = f"{tensors[0].name!r}, " if tensors[0].name else ""

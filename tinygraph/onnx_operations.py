@@ -16,7 +16,7 @@ from .ops.axes import normalize_axes
 from .ops.indexing import ARRAY_KEY, Index, OneHot
 from .ops.neighborhood import EdgeProduct, NeighborhoodMatMul
 from .ops.normalize import BatchNorm
-from .ops.reduce import ArgMax, BroadcastTo, Max, Mean, Min, Norm, Reduction, Sum
+from .ops.reduce import ArgMax, BroadcastTo, LogSumExp, Max, Mean, Min, Norm, Reduction, Sum
 from .ops.shape import Concatenate, Pad, Reshape, Transpose
 from .tensors import Tensor
 
@@ -107,6 +107,20 @@ def _divide_or_zero(w: Writer, step: Step, a: str, b: str) -> str:
     return w.node("Where", none, zero, w.node("Div", a, w.node("Where", none, w.constant(1, step.dtype), b)))
 
 
+def _expm1(w: Writer, step: Step, x: str) -> str:
+    """Write it as ``tanh(x / 2) (exp(x) + 1)``, which is exact where `x` is close to 0."""
+    half = w.node("Tanh", w.node("Mul", x, w.constant(0.5, step.dtype)))
+    return w.node("Mul", half, w.node("Add", w.node("Exp", x), w.constant(1, step.dtype)))
+
+
+def _log1p(w: Writer, step: Step, x: str) -> str:
+    """Write it as ``2 artanh(x / (x + 2))`` where `x` is close to 0, where that is exact."""
+    one, two, limit = (w.constant(n, step.dtype) for n in (1, 2, 0.5))
+    exact = w.node("Mul", w.node("Atanh", w.node("Div", x, w.node("Add", x, two))), two)
+    close = w.node("Less", w.node("Abs", x), limit)
+    return w.node("Where", close, exact, w.node("Log", w.node("Add", x, one)))
+
+
 def _not_equal(w: Writer, step: Step, a: str, b: str) -> str:
     return w.node("Not", w.node("Equal", a, b))
 
@@ -143,6 +157,19 @@ def _two_slopes(w: Writer, step: Step, z: str) -> str:
 
 def _elu(w: Writer, step: Step, z: str) -> str:
     return w.node("Elu", z, alpha=float(step.op.alpha))
+
+
+def _selu(w: Writer, step: Step, z: str) -> str:
+    return w.node("Selu", z, alpha=activation.SELU_ALPHA, gamma=activation.SELU_SCALE)
+
+
+def _gelu(w: Writer, step: Step, z: str) -> str:
+    half, one, root = (w.constant(n, step.dtype) for n in (0.5, 1, 0.5**0.5))
+    return w.node("Mul", z, w.node("Mul", half, w.node("Add", one, w.node("Erf", w.node("Mul", z, root)))))
+
+
+def _silu(w: Writer, step: Step, z: str) -> str:
+    return w.node("Mul", z, w.node("Sigmoid", z))
 
 
 def _along_axis(kind: str, w: Writer, step: Step, z: str) -> str:
@@ -310,8 +337,13 @@ _FUNCTIONS: dict[Any, Write] = {
     elementwise.subtract_scaled: _subtract_scaled,
     elementwise.divide_or_zero: _divide_or_zero,
     elementwise.square: _square,
+    elementwise.expm1: _expm1,
+    elementwise.log1p: _log1p,
     elementwise.not_equal: _not_equal,
     elementwise.gate: _gate,
+    activation.selu: _selu,
+    activation.gelu: _gelu,
+    activation.silu: _silu,
     similarity._at_most_one: _at_most_one,
     random.mask: partial(_plain, "Mul"),
     products.bias: partial(_plain, "Sub"),
@@ -321,6 +353,8 @@ for _kind, _function in {
     "Div": elementwise.divide,
     "Pow": elementwise._power,
     "Neg": elementwise.negative,
+    "Sin": elementwise.sin,
+    "Cos": elementwise.cos,
     "Exp": elementwise.exp,
     "Log": elementwise.log,
     "Sqrt": elementwise.sqrt,
@@ -336,6 +370,7 @@ for _kind, _function in {
     "Softplus": activation.softplus,
     "Tanh": activation.tanh,
     "Relu": activation.relu,
+    "Softsign": activation.softsign,
 }.items():
     _FUNCTIONS[_function] = partial(_plain, _kind)
 for _function in (elementwise.copied, activation.identity):
@@ -364,6 +399,7 @@ OPERATIONS: dict[type[Op], Write] = {
     Max: partial(_reduction, "ReduceMax"),
     Min: partial(_reduction, "ReduceMin"),
     Norm: partial(_reduction, "ReduceL2"),
+    LogSumExp: partial(_reduction, "ReduceLogSumExp"),
     ArgMax: _argmax,
     BroadcastTo: _broadcast_to,
     Reshape: _reshape,

@@ -126,6 +126,24 @@ def test_names_are_those_of_the_network(path):
     assert graph.node[0].name == "layer1.MatMul"
 
 
+def test_several_outputs_are_numbered(path):
+    class Two(nn.Module):
+        output = "sigmoid"
+
+        def __init__(self):
+            self.one, self.other = nn.Dense(6, 3, seed=0), nn.Dense(6, 2, seed=1)
+
+        def forward(self, x):
+            return self.one(x), self.other(x)
+
+    net, x = Two(), np.ones((2, 6), np.float32)
+    found = exported(net, path, (None, 6))(x)
+    assert [v.name for v in onnx.load(path).graph.output] == ["prediction1", "prediction2"]
+    for a, z in zip(found, net(x), strict=True):
+        np.testing.assert_allclose(a, tg.sigmoid(z).numpy(), rtol=1e-5)
+    compare(net, path, (None, 6), prediction=False)
+
+
 # -- operations ---------------------------------------------------------------------------------------
 
 ROWS = np.array([2, 0, 0, 1])
@@ -135,6 +153,8 @@ OF_ONE = {
     "power": lambda x: (x * x + 0.5) ** C,
     "extrema": lambda x: tg.maximum(tg.minimum(x, C), -0.5),
     "logarithm": lambda x: tg.log(tg.exp(x) + tg.sqrt(tg.abs(x))),
+    "waves": lambda x: [tg.sin(x), tg.cos(x * 3.0), tg.expm1(x), tg.log1p(tg.square(x)), tg.log1p(tg.tanh(x) * 0.9)],
+    "close to zero": lambda x: [tg.expm1(x * 1e-6) * 1e6, tg.log1p(x * 1e-6) * 1e6, tg.expm1(x * 20.0) * 1e-30],
     "signs": lambda x: tg.sign(x) + tg.square(-x) + tg.erf(x),
     "clip": lambda x: [tg.clip(x, -0.3, 0.4), tg.clip(x, low=0.1), tg.clip(x, high=0.1), tg.clip(x, C - 1, C)],
     "gate": lambda x: tg.gate(x, x - 0.2),
@@ -156,6 +176,7 @@ OF_ONE = {
         f(x, a, k) for f in (tg.sum, tg.mean, tg.max, tg.min) for a in (None, 0, -1) for k in (0, 1)
     ],
     "norms": lambda x: [tg.norm(x, 1), tg.norm(x), tg.norm(x, 0, keepdims=True), tg.sum(x, ())],
+    "log-sum-exp": lambda x: [tg.logsumexp(x * 100.0), tg.logsumexp(x, 0), tg.logsumexp(x, -1, keepdims=True)],
     "variance": lambda x: tg.var(x, 1, ddof=1),
     "shapes": lambda x: [x.reshape(-1), x.reshape((-1, 2, 3)), x.T, x.reshape((len(x), 3, 2)).transpose((2, 0, 1))],
     "more shapes": lambda x: [tg.broadcast_to(x.reshape((-1, 1, 6)), (len(x), 3, 6)), x.reshape((len(x) * 2, 3))],

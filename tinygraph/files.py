@@ -27,7 +27,7 @@ def write_file(path: PathLike, content: bytes) -> None:
     Raises
     ------
     DataError
-        If the folder does not exist or cannot be written to, or the disk is full.
+        If the folder does not exist or cannot be written to, the disk is full, or no file can have that name.
     """
     target = Path(path)
     temporary = None
@@ -47,6 +47,8 @@ def write_file(path: PathLike, content: bytes) -> None:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+        if isinstance(error, ValueError):  # a character 0, or half of a pair of surrogates
+            raise DataError(f"cannot write {str(target)!r}: a file cannot have that name") from None
         if not isinstance(error, OSError):
             raise
         reason = error.strerror or error

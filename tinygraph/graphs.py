@@ -22,6 +22,7 @@ from .errors import ArgumentError, GraphError
 from .leaves import filled_like, tensor
 from .mode import mode, no_grad
 from .notebook import SVG, Displayed
+from .operators import functions
 from .ops.random import preserved_streams
 from .ops.state import preserved
 from .record import TRIAL_BATCHES, Cluster, Network, Node, Run, record
@@ -67,6 +68,7 @@ class Graph(Displayed):
         prediction: str = "",
         view: drawing.View = PLAIN,
         numbers: Numbers | None = None,
+        primitives: Callable[[], Sequence[Node]] | None = None,
     ) -> None:
         self.nodes = tuple(nodes)
         self.clusters = tuple(clusters)
@@ -74,6 +76,7 @@ class Graph(Displayed):
         self.prediction = prediction
         self.view = view
         self.numbers = numbers
+        self._primitives = primitives
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -107,6 +110,15 @@ class Graph(Displayed):
         return summary(self.nodes, max_rows)
 
     @property
+    def primitives(self) -> Sequence[Node]:
+        """The nodes with every operation taken apart into those that its `forward` calls, as plans run them.
+
+        What does not tell its parts stays whole: random operations, and those of one's own that do more than call
+        functions of arrays.
+        """
+        return self.nodes if self._primitives is None else self._primitives()
+
+    @property
     def level(self) -> str | None:
         """How much is drawn, and `depth`, how far modules are open, unless another is asked for; see `render`."""
         return self.view.level
@@ -136,7 +148,8 @@ class Graph(Displayed):
             - `level`: how much is drawn. "modules": a module is one box, and equal ones in a row are one, marked
               "x 48". "operations": every operation of the forward pass; the default without gradients. "rules":
               beside each of them its local backward rule, and beside the parameters their gradients, as in
-              Fig. 65.9; the default with gradients. "primitives": all operations, those of the backward pass too.
+              Fig. 65.9; the default with gradients. "primitives": all operations, those of the backward pass too,
+              each as the functions of arrays that it calls.
             - `depth`: for the level "modules", which it implies: 0 is the network as one box, 1 (the default) has a
               box for each of its modules, 2 opens those that consist of modules, and so on.
             - `direction`: where the forward pass runs, "down" (the default), "up", "right" or "left".
@@ -268,7 +281,7 @@ def graph(
         with apart():
             run = _run(_tensors(target, "target"), backward, leaves, view.is_measured)
             parts = record([run], run if view.is_measured else None, view.values)
-            return Graph(*parts, view=view, numbers=_kept(run))
+            return Graph(*parts, view=view, numbers=_kept(run), primitives=_taken_apart(parts[0], [run]))
     if not callable(target):
         raise ArgumentError(
             f"graph: expected a tensor, a list of tensors, a module or a function, got {type(target).__name__}"
@@ -288,7 +301,8 @@ def graph(
         numbers = _kept(whole if whole is not None and whole.edges() == runs[0].edges() else runs[0])
     output = getattr(target, "output", None) if isinstance(target, Stateful) else None
     prediction = output if isinstance(output, str) and output not in SAME else ""
-    return Graph(*parts, prediction=prediction, view=view, numbers=numbers)
+    primitives = _taken_apart(parts[0], runs)
+    return Graph(*parts, prediction=prediction, view=view, numbers=numbers, primitives=primitives)
 
 
 def run_of(
@@ -313,6 +327,14 @@ def run_of(
 def _kept(run: Run) -> Numbers | None:
     """Return the numbers of a run that is small."""
     return numbers_of(run) if is_small(run) else None
+
+
+def _taken_apart(nodes: Sequence[Node], runs: Sequence[Run]) -> Callable[[], Sequence[Node]]:
+    """Return a function that takes the operations of a graph apart; it keeps these, and no tensors."""
+    alike = [run for run in runs if len(run.tensors) == len(nodes)]
+    ops = [[t.op for t in run.tensors] for run in alike]
+    backend = runs[0].tensors[0].backend
+    return lambda: functions["primitives_of"](nodes, ops, backend)
 
 
 def _checked_view(options: drawing.Options, backward: bool, input_shape: Any) -> drawing.View:

@@ -66,6 +66,8 @@ class Node:
         Whether it is a parameter that no training changes.
     is_differentiable : bool
         Whether gradients can pass through its operation.
+    part_of : int or None
+        In `Graph.primitives`: the id in `Graph.nodes` of what it is, or is a part of.
     measured : Measured
         Norms, shares, numbers and times, where these were asked for.
     """
@@ -88,6 +90,7 @@ class Node:
     is_output: bool = False
     is_frozen: bool = False
     is_differentiable: bool = True
+    part_of: int | None = None
     measured: Measured = NOTHING
 
     @property
@@ -215,7 +218,7 @@ def record(
             op="" if t.op is None else t.op.name,
             rule="" if t.op is None else t.op.rule,
             equation="" if t.op is None else t.op.equation,
-            shape=_shape(*(x.shape for x in same)),
+            shape=shape_of(*(x.shape for x in same)),
             dtype=str(t.dtype),
             scope="" if home is None else clusters[home].scope,
             cluster=home,
@@ -267,7 +270,7 @@ def number_text(*values: Any) -> str:
     return f"{values[0]:.6g}" if isinstance(values[0], float) else str(values[0])
 
 
-def _shape(*shapes: tuple[int, ...]) -> tuple[Size, ...]:
+def shape_of(*shapes: tuple[int, ...]) -> tuple[Size, ...]:
     """Return a shape with ``"B"`` (or ``"2B"``, ...) for the lengths that follow the batch."""
     if len({len(shape) for shape in shapes}) > 1:
         return shapes[0]

@@ -131,8 +131,11 @@ def test_a_module_is_coloured_by_what_it_gives_and_by_the_gradient_that_arrives_
     z = net(X)
     expected = {"values": float(tg.norm(z)), "gradients": 2 * float(tg.norm(z))}
     for color_by, norm in expected.items():
-        box = next(item for item in picture(g, color_by=color_by).items if item.lines[0] == "layer2")
-        assert float(box.lines[-1].split()[-1]) == pytest.approx(norm, rel=6e-3)
+        items = {item.id: item for item in picture(g, color_by=color_by).items}
+        box = next(item for item in items.values() if item.lines[0] == "layer2")
+        shown = items[f"d{box.id[1:]}"] if color_by == "gradients" else box
+        assert float(shown.lines[-1].split()[-1]) == pytest.approx(norm, rel=6e-3)
+        assert {item.is_backward for item in items.values() if item.shade is not None} == {shown.is_backward}
 
 
 def test_bytes_are_known_without_samples():

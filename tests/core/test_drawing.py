@@ -219,10 +219,81 @@ def test_a_gradient_that_was_asked_for_on_the_way_ends_there():
     assert len([i for i in items if i.kind == "rule"]) == 2
 
 
-def test_primitives_are_all_operations_of_the_backward_pass():
+def test_primitives_are_all_operations_of_the_backward_pass_taken_apart():
     g = network("tanh")
-    inlined = [n for n in g.nodes if n.kind == "constant" and not n.name]
-    assert len(picture(g, level="primitives").items) == len(g) - len(inlined)
+    inlined = [n for n in g.primitives if n.kind == "constant" and not (n.name or n.shape)]
+    assert len(picture(g, level="primitives").items) == len(g.primitives) - len(inlined)
+    assert len(g.primitives) > len(g)
+    assert [n.name for n in g.primitives if n.is_output] == [n.name for n in g.nodes if n.is_output]
+    shown = {i for item in picture(g, level="primitives").items for i in item.nodes}
+    assert shown == {n.id for n in g.nodes if n.kind != "constant" or n.name or n.shape}
+
+
+def computed(nodes, given):
+    """What nodes give, by NumPy's function of their name; `given` are the leaves that are no constants."""
+    found = []
+    for node in nodes:
+        shape = tuple(2 if n == "B" else n for n in node.shape)
+        operands = [found[i] for i in node.inputs]
+        options = dict(re.findall(r"(\w+)=(\([-\d, ]+\)|-?\d+)", node.label))
+        axis = {"axis": eval(options["axis"])} if "axis" in options else {}
+        if node.kind == "constant":
+            found.append(np.full(shape, eval(node.label.replace("B", "2"), {"inf": np.inf})))
+        elif node.kind != "op":
+            found.append(given[node.name])
+        elif node.op == "reshape":
+            found.append(operands[0].reshape(shape))
+        elif node.op in ("sum", "mean", "max", "min"):
+            found.append(getattr(np, node.op)(operands[0], **axis))
+        else:
+            found.append(getattr(np, node.op)(*operands))
+        assert found[-1].shape == shape, node
+    return found[-1]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        tg.softmax,
+        tg.log_softmax,
+        tg.sigmoid,
+        tg.softplus,
+        tg.scaled_tanh,
+        tg.elu,
+        tg.leaky_relu,
+        lambda x: tg.norm(x, axis=1),
+        lambda x: losses.squared_error(x, np.array([[1.0, 0.0, 2.0], [0.5, 1.0, 1.0]])),
+        lambda x: tg.square(Bell()(x) * 3.0),
+    ],
+)
+def test_primitives_compute_the_same(function):
+    x = tg.tensor(np.array([[0.5, -1.0, 3.0], [-2.0, 0.0, 0.25]]), name="x")
+    y = function(x)
+    g = tg.graph(y)
+    given = {"x": x.numpy(), "": np.array([[1.0, 0.0, 2.0], [0.5, 1.0, 1.0]])}
+    np.testing.assert_allclose(computed(g.primitives, given), y.numpy(), rtol=1e-5)
+
+
+def test_primitives_follow_the_batch():
+    g = tg.graph(lambda x: tg.mean(tg.softmax(x)), input_shape=(None, 3))
+    assert ("B", 1) in {n.shape for n in g.primitives}
+    x = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 2.5]])
+    assert computed(g.primitives, {"x": x}) == pytest.approx(1 / 3)
+
+
+def test_what_does_not_tell_its_parts_stays_whole():
+    seen = []
+
+    class Noted(Bell):
+        def forward(self, xp, x, out=None):
+            seen.append(1)
+            return xp.exp(-x * x)
+
+    x = tg.tensor([1.0, 2.0], name="x")
+    g = tg.graph(Noted()(x))
+    before = len(seen)
+    assert [n.label for n in g.primitives if n.op == "noted"] == ["noted"]
+    assert len(seen) == before  # nothing is run for a drawing
 
 
 def test_the_forward_pass_looks_the_same_with_gradients():
@@ -397,9 +468,195 @@ def test_arrows_lead_from_item_to_item(name, depth):
     assert {end for a in shown.arrows for end in (a.source, a.target)} <= ids
     frames = {f.id for f in shown.frames}
     assert {item.frame for item in shown.items} - {None} <= frames
-    assert sum(item.is_output for item in shown.items) == 1
+    assert sum(item.is_output for item in shown.items if not item.is_backward) == 1
     leads_on = {a.source for a in shown.arrows}
-    assert [item.lines for item in shown.items if item.id not in leads_on and not item.is_output] == []
+    ends = [item.lines for item in shown.items if item.id not in leads_on and not item.is_output]
+    assert ends == [["backward"]] * len(ends)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_gradients_flow_between_modules_where_they_can(name, depth):
+    g = network(name)
+    shown = picture(g, depth=depth)
+    needed = set()
+    for node in g.nodes:  # by the definition, in plain loops
+        leaf = node.kind == "parameter" and not node.is_frozen
+        if not node.is_gradient and (leaf or (node.is_differentiable and any(i in needed for i in node.inputs))):
+            needed.add(node.id)
+    holders = {i: item.id for item in shown.items if not item.is_backward for i in item.nodes}
+    drawn = {(a.source, a.target) for a in shown.arrows if a.kind == "gradient" and not a.source.startswith("seed")}
+    flows = set()
+    for node in g.nodes:
+        for i in node.inputs:
+            ends = holders.get(node.id), holders.get(i)
+            if node.id in needed and i in needed and None not in ends and len(set(ends)) == 2:
+                flows.add(tuple("d" + end[1:] for end in ends))
+    assert flows <= drawn
+    if not any(f.title.startswith("×") for f in shown.frames) and " × " not in str(shown.items):  # noqa: RUF001
+        assert drawn == flows
+    assert len([a for a in shown.arrows if a.source.startswith("seed")]) == 1
+    learned = {i for n in g.nodes if n.id in needed and n.kind == "parameter" for i in [n.name]}
+    words = " ".join(line for item in shown.items if item.is_backward for line in item.lines)
+    assert all(f"dQ/d{parameter}" in words for parameter in learned)
+
+
+def test_a_module_has_its_gradients_beside_it():
+    beside = {a.source: a.target for a in picture(network("tanh"), level="modules").arrows if a.kind == "pair"}
+    items = {item.id: item for item in picture(network("tanh"), level="modules").items}
+    found = {items[s].lines[0]: items[t].lines for s, t in beside.items() if items[s].kind == "module"}
+    assert found == {
+        "layer1": ["dQ/dW, dQ/dtheta  (8, 16), (16,)"],
+        "layer2": ["dQ/dW, dQ/dtheta  (16, 16), (16,)", "dQ/dy  (B, 16)"],
+        "layer3": ["dQ/dW, dQ/dtheta  (16, 4), (4,)", "dQ/dy  (B, 16)"],
+    }
+
+
+def test_what_several_modules_share_gets_parts_of_its_gradient_from_each():
+    lines = [i.lines[0] for i in picture(network("siamese"), level="modules").items if i.is_backward]
+    assert lines.count("part of dQ/dW, dQ/dtheta  (8, 16), (16,), (16, 4), …") == 2
+
+
+def test_a_folded_block_has_one_box_of_gradients():
+    shown = picture(network("residual"), level="modules")
+    backward = [i for i in shown.items if i.is_backward]
+    assert [i.lines[0] for i in backward if i.is_output] == [
+        "dQ/dW, dQ/dtheta  (8, 8), (8,)",
+        "dQ/dW, dQ/dtheta  (8, 4), (4,)",
+    ]
+    block, last = (i.id for i in backward if i.is_output)
+    assert (last, block) in {(a.source, a.target) for a in shown.arrows}
+
+
+# -- blocks side by side --------------------------------------------------------------------------------
+
+
+class Heads(nn.Module):
+    """Equal heads on one layer, whose results are used in the way of `joined`."""
+
+    def __init__(self, heads, joined):
+        self.body, self.heads, self.joined = nn.Dense(4, 4, activation="tanh"), heads, joined
+
+    def forward(self, x):
+        y = self.body(x)
+        return self.joined(y, [head(y) for head in self.heads])
+
+
+def concatenated(y, zs):
+    return tg.concatenate(zs, axis=1)
+
+
+def dense(n, **options):
+    return [nn.Dense(4, 4, **options) for _ in range(n)]
+
+
+def kinds(heads, joined=concatenated, **view):
+    g = tg.graph(Heads(heads, joined), input_shape=(None, 4))
+    return [b[1] for b in boxes(g, **view)][1:]
+
+
+def test_equal_heads_are_one_box():
+    g = tg.graph(Heads(dense(4), concatenated), input_shape=(None, 4))
+    assert boxes(g)[1] == ["heads.0 … heads.3", "Dense  × 4 in parallel", "20 parameters each", "(B, 4)"]  # noqa: RUF001
+    shown = picture(g, level="modules")
+    ids = {item.lines[0]: item.id for item in shown.items}
+    assert [(a.source, a.target) for a in shown.arrows] == [
+        (ids["x"], ids["body"]),
+        (ids["body"], ids["heads.0 … heads.3"]),
+        (ids["heads.0 … heads.3"], ids["concatenate(axis=1)"]),
+    ]
+
+
+def test_what_follows_each_head_is_folded_with_it():
+    g = tg.graph(Heads(dense(5), lambda y, zs: concatenated(y, [tg.sigmoid(z) for z in zs])), input_shape=(None, 4))
+    names = [item.lines[0] for item in picture(g, level="modules").items]
+    assert names == ["x", "body", "heads.0 … heads.4", "sigmoid  × 5 in parallel", "concatenate(axis=1)"]  # noqa: RUF001
+
+
+def test_open_heads_have_a_frame():
+    heads = [nn.Sequential(nn.Dense(4, 4), nn.Dense(4, 2)) for _ in range(3)]
+    shown = picture(tg.graph(Heads(heads, concatenated), input_shape=(None, 4)), depth=2)
+    assert [(f.title, f.hint) for f in shown.frames] == [
+        ("× 3 in parallel", "3 equal blocks in parallel"),  # noqa: RUF001
+        ("heads.0", "Sequential heads.0"),
+    ]
+    assert len([item for item in shown.items if item.kind == "module"]) == 3
+
+
+def test_heads_that_are_all_asked_for_are_folded():
+    assert kinds(dense(4), lambda y, zs: zs) == ["Dense  × 4 in parallel"]  # noqa: RUF001
+
+
+def test_heads_in_blocks_in_a_row():
+    class Block(nn.Module):
+        def __init__(self):
+            self.heads = [nn.Dense(8, 2, activation="tanh") for _ in range(4)]
+
+        def forward(self, x):
+            return x + 0.5 * tg.concatenate([head(x) for head in self.heads], axis=1)
+
+    shown = picture(tg.graph(nn.Sequential(*[Block() for _ in range(6)]), input_shape=(None, 8)), depth=2)
+    assert [f.title for f in shown.frames] == ["× 6", "0 Block"]  # noqa: RUF001
+    names = [item.lines[0] for item in shown.items]
+    assert names == ["x", "heads.0 … heads.3", "concatenate(axis=1)", "multiply × 0.5", "add"]  # noqa: RUF001
+
+
+@pytest.mark.parametrize(
+    ("heads", "joined", "expected"),
+    [
+        ([*dense(2), nn.Dense(4, 4, bias=False)], concatenated, ["Dense"] * 3),
+        ([*dense(3), *dense(3, activation="relu")], concatenated, ["Dense  × 3 in parallel"] * 2),  # noqa: RUF001
+        (dense(2), concatenated, ["Dense"] * 2),
+        (dense(3), lambda y, zs: tg.where(zs[0] > 0, zs[1], zs[2]), ["Dense"] * 3),
+        (dense(4), lambda y, zs: [concatenated(y, zs), zs[2]], ["Dense  × 3 in parallel", "Dense"]),  # noqa: RUF001
+        (dense(3), lambda y, zs: tg.softmax(zs[0] @ zs[1].T, axis=-1) @ zs[2], ["Dense"] * 3),
+        (dense(4), lambda y, zs: concatenated(y, [zs[0] + zs[1], zs[2] + zs[3]]), ["Dense"] * 4),
+        (dense(4), lambda y, zs: concatenated(y, [zs[0] * 2.0, zs[1] * 2.0, zs[2] * 2.0, zs[3] * 3.0]), None),
+    ],
+)
+def test_heads_that_differ_or_are_used_differently_are_not_folded(heads, joined, expected):
+    found = kinds(heads, joined)
+    assert found == (expected or ["Dense  × 3 in parallel", "Dense"])  # noqa: RUF001
+
+
+def test_several_uses_of_one_of_several_are_not_each_by_its_own():
+    def joined(y, zs):  # three equal uses of the first, one of each of the others
+        uses = [tg.tanh(zs[k]) for k in (0, 0, 0, 1, 2)]
+        return concatenated(y, uses)
+
+    shown = picture(tg.graph(Heads(dense(3), joined), input_shape=(None, 4)), level="modules")
+    names = [item.lines[0] for item in shown.items]
+    assert names.count("heads.0") == 1
+    assert sum(int(n.split("× ")[1].split()[0]) if "×" in n else 1 for n in names if n.startswith("tanh")) == 5  # noqa: RUF001
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_folding_side_by_side_keeps_every_arrow(seed):
+    """Whatever is folded: a box stands for boxes that are fed by, and feed, what it is drawn to be fed by and feed."""
+    rng = np.random.default_rng(seed)
+    functions = [tg.tanh, tg.sigmoid]
+    x = tg.tensor(np.ones((2, 3), np.float32), name="x")
+    made = [tg.exp(x)]
+    for _ in range(int(rng.integers(2, 5))):
+        width, f = int(rng.integers(1, 6)), functions[int(rng.integers(2))]
+        sources = rng.integers(0, len(made), width) if rng.random() < 0.5 else [len(made) - 1] * width
+        row = [f(made[int(k)]) for k in sources]
+        row = [tg.negative(z) for z in row] if rng.random() < 0.5 else row
+        made += [*row[: int(rng.integers(0, 2))], tg.concatenate(row, axis=1)[:, :3]]
+    g = tg.graph(made[-1])
+    shown = picture(g, level="modules")
+    times = {i.id: int(i.lines[0].split("× ")[1].split()[0]) if "×" in i.lines[0] else 1 for i in shown.items}  # noqa: RUF001
+    repeated = {f.id: int(f.title[2:].split()[0]) for f in shown.frames}
+    assert sum(n * repeated.get(i.frame, 1) for i in shown.items for n in [times[i.id]]) == len(g)
+    if repeated or any("×" in i.lines[0] and "parallel" not in i.lines[0] for i in shown.items):  # noqa: RUF001
+        return
+    labels = {i.id: i.lines[0].split("  ×")[0] for i in shown.items}  # noqa: RUF001
+    drawn = Counter()
+    for a in shown.arrows:
+        drawn[labels[a.source], labels[a.target]] += max(times[a.source], times[a.target])
+    edges = {(s, t) for s, t in g.edges}
+    by_id = {n.id: n.label for n in g.nodes}
+    assert drawn == Counter((by_id[s], by_id[t]) for s, t in edges)
 
 
 # -- what is marked -------------------------------------------------------------------------------------
@@ -487,6 +744,10 @@ def test_wrong_arguments_are_named(options, text):
         ({"font_size": 0}, "font_size: expected points from 4 to 72, got 0"),
         ({"font_size": float("nan")}, "font_size: expected points"),
         ({"font_size": "11"}, "font_size: expected points"),
+        ({"font_size": 10**400}, "font_size: expected points"),
+        ({"theme": None}, "theme None is not known"),
+        ({"level": []}, "level [] is not known"),
+        ({"depth": "1"}, "depth: expected a whole number from 0 on, got '1'"),
         ({"level": 3}, "level 3 is not known"),
     ],
 )
@@ -590,7 +851,8 @@ def test_hostile_names_are_text_at_every_level(name, level, tmp_path):
     setattr(net, name, part)
     net.forward = lambda x: part(x) + part(x)
     net.output = "sigmoid"
-    g = tg.graph(tg.sum(net(tg.tensor([1.0], name=name))), backward=True)
+    y = tg.sum(net(tg.tensor([1.0], name=name)))
+    g = tg.graph(y, backward=True, color_by="values", values=True)
     root = ET.fromstring(g.render(tmp_path / "g.svg", level=level).read_bytes())
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
     assert tags <= {"svg", "g", "title", "polygon", "path", "polyline", "ellipse", "text", "a"}

@@ -1,7 +1,12 @@
-"""Which units repeat: equal ones in a row, each repeat fed by the one before, as the blocks of a deep network."""
+"""Which units repeat: equal ones in a row, as the blocks of a deep network, and side by side, as its heads.
+
+In a row each repeat is fed by the one before. Side by side all are fed by the same, or each by one of several equal
+ones, and so are what they feed.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +14,8 @@ from .units import Unit, positions
 
 LONGEST_PERIOD = 24  # units that repeat together
 FEWEST = 3  # repeats that are folded
+PASSES = 12  # over all units, until their kinds are clear
+JOINS = ("concatenate", "stack")  # operations that take operands of one role
 
 Ref = tuple[int, int]  # where an input comes from: the place of the unit, and of the node in it; (-1, id) from outside
 
@@ -124,3 +131,81 @@ def _repeats(start: int, period: int, time: int, kinds: list[int], refs: list[li
             if now != before and not moved and not enters:
                 return False
     return is_fed
+
+
+def side_by_side(units: Sequence[Unit], users: Mapping[int, Sequence[int]], segments: Sequence[int]) -> list[list[int]]:
+    """Return the places of units that are equal, and fed and used alike; lists of `FEWEST` or more that do not overlap.
+
+    Parameters
+    ----------
+    units, users
+        As for `runs`.
+    segments : sequence of int
+        Only units with the same number here are folded together.
+    """
+    where = positions(units)
+    refs = [_refs(unit, where) for unit in units]
+    uses = [_uses(unit, place, where, users, units) for place, unit in enumerate(units)]
+    kinds: list[object] = []
+    for place, unit in enumerate(units):  # leaves have names, and stand for themselves
+        kinds.append((_structure(unit), segments[place]) if any(n.kind == "op" for n in unit.nodes) else place)
+    for _ in range(PASSES):
+        kinds = _stable(kinds, refs, uses)
+        members: dict[object, list[int]] = defaultdict(list)
+        for place, kind in enumerate(kinds):
+            members[kind].append(place)
+        groups = [places for places in members.values() if len(places) >= FEWEST]
+        mixed = [place for places in groups if not _fed_by_one_or_each_by_its_own(places, refs) for place in places]
+        if not mixed:
+            return groups
+        for place in mixed:
+            kinds[place] = ("alone", place)
+    return []
+
+
+def _uses(
+    unit: Unit, place: int, where: Mapping[int, Ref], users: Mapping[int, Sequence[int]], units: Sequence[Unit]
+) -> list[tuple[Ref, object]]:
+    """Return where a unit is used: by which node of which unit, and what for."""
+    found: list[tuple[Ref, object]] = []
+    for own, node in enumerate(unit.nodes):
+        found += [((-1, own), "output")] if node.is_output else []
+        for user in users.get(node.id, ()):
+            at, way = where.get(user, (-1, user))
+            if at != place:
+                op = units[at].nodes[way] if at >= 0 else None
+                role = (
+                    () if op is None or op.op in JOINS else tuple([k for k, i in enumerate(op.inputs) if i == node.id])
+                )
+                found.append(((at, way), (own, role)))
+    return found
+
+
+def _stable(
+    kinds: Sequence[object], refs: Sequence[Sequence[Ref]], uses: Sequence[Sequence[tuple[Ref, object]]]
+) -> list[object]:
+    """Return kinds of units, the same for those that are fed by, and used by, units of the same kinds."""
+    known: dict[object, int] = {}
+
+    def kind_of(at: int) -> object:
+        return now[at] if at >= 0 else at
+
+    now: list[object] = list(kinds)
+    for _ in range(PASSES):
+        before = len(set(now))
+        for place in range(len(now)):
+            fed = tuple([(kind_of(at), way) for at, way in refs[place]])
+            now[place] = known.setdefault((now[place], fed), len(known))
+        for place in reversed(range(len(now))):
+            used = frozenset([(kind_of(at), way, role) for (at, way), role in uses[place]])
+            now[place] = known.setdefault((now[place], used), len(known))
+        if len(set(now)) == before:
+            return now
+    return list(range(len(now)))
+
+
+def _fed_by_one_or_each_by_its_own(places: Sequence[int], refs: Sequence[Sequence[Ref]]) -> bool:
+    """Return whether every input comes from the same for all of some units, or from another one for each."""
+    return all(
+        len(set(sources)) in (1, len(places)) for sources in zip(*(refs[place] for place in places), strict=True)
+    )

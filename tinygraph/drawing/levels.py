@@ -46,9 +46,9 @@ def rules(nodes: Sequence[Node], clusters: Sequence[Cluster]) -> Picture:
 
     for node in forward:
         if node.id in has_rule:
-            picture.items.append(_rule(node, [by_id[i] for i in node.inputs if i in has_rule], parts))
+            picture.items.append(rule_item(node, [by_id[i] for i in node.inputs if i in has_rule], parts))
         elif node.id in reached:
-            picture.items.append(_gradient(node))
+            picture.items.append(gradient_item(node))
     rows = _rows(forward)
     placed = {i for operation, row in rows.items() for i in row if i != operation}
     picture.rows = []
@@ -71,7 +71,7 @@ def rules(nodes: Sequence[Node], clusters: Sequence[Cluster]) -> Picture:
                 arrow = Arrow(_gradient_id(node.id), _gradient_id(i), "gradient", trunk.get(node.id) == i)
                 picture.arrows.append(arrow)
         if node.is_output:
-            picture.items.append(_seed(node))
+            picture.items.append(seed_item(node))
             picture.arrows.append(Arrow(f"seed{node.id}", _gradient_id(node.id), "gradient", True))
     return picture
 
@@ -128,7 +128,7 @@ def _rows(nodes: Sequence[Node]) -> dict[int, list[int]]:
     return rows
 
 
-def _rule(node: Node, passed_on: Sequence[Node], parts: Mapping[int, int]) -> Item:
+def rule_item(node: Node, passed_on: Sequence[Node], parts: Mapping[int, int]) -> Item:
     """Return the backward rule of an operation, with the gradients that it passes on to other rules."""
     lines = rule_lines(node)
     named = [x for x in passed_on if x.sensitivity]
@@ -148,7 +148,7 @@ def _rule(node: Node, passed_on: Sequence[Node], parts: Mapping[int, int]) -> It
     )
 
 
-def _gradient(node: Node) -> Item:
+def gradient_item(node: Node) -> Item:
     """Return the gradient with respect to a leaf, which stands beside it."""
     name = node.sensitivity or f"d{node.label}"
     if node.owner:
@@ -168,7 +168,7 @@ def _gradient(node: Node) -> Item:
     )
 
 
-def _seed(node: Node) -> Item:
+def seed_item(node: Node) -> Item:
     """Return the gradient that the backward pass starts from."""
     lines = [f"{node.sensitivity} = 1"] if node.size == 1 else [f"{node.sensitivity} = ones {shape_text(node.shape)}"]
     hint = ["where the backward pass starts"]

@@ -30,6 +30,10 @@ class Drawn(Protocol):
         """In order of creation."""
 
     @property
+    def primitives(self) -> Sequence[Node]:
+        """The same with operations taken apart."""
+
+    @property
     def clusters(self) -> Sequence[Cluster]:
         """The module calls."""
 
@@ -46,17 +50,23 @@ def picture_of(graph: Drawn, view: View) -> Picture:
     """Return a graph as a picture, at the level of detail that `view` asks for."""
     nodes = graph.nodes
     level = view.level_for(any(node.is_gradient for node in nodes))
+    if level == "primitives":
+        nodes = graph.primitives
     if level == "modules":
         depth = 1 if view.depth is None else view.depth
         fold = not view.values and view.color_by in (None, "bytes")  # otherwise blocks are equal in their shapes only
-        picture = modules(forward_only(nodes), graph.clusters, graph.network, depth, fold)
+        picture = modules(nodes, graph.clusters, graph.network, depth, fold)
     elif level == "rules":
         picture = rules(nodes, graph.clusters)
     else:
         picture = operations(nodes if level == "primitives" else forward_only(nodes), graph.clusters)
     if graph.prediction:
         add_prediction(picture, graph.prediction)
-    return with_references(with_amounts(picture, nodes, view))
+    picture = with_amounts(picture, nodes, view)
+    if level == "primitives":
+        for item in picture.items:  # as at every other level, ids are those of the graph
+            item.nodes = item.gives = [i if (whole := nodes[i].part_of) is None else whole for i in item.nodes]
+    return with_references(picture)
 
 
 def to_dot(graph: Drawn, view: View) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypedDict
@@ -65,7 +64,7 @@ class View:
                 raise ArgumentError(f"depth: says how far modules are open; level={self.level!r} has none")
         size = self.font_size
         smallest, largest = FONT_SIZES
-        is_number = isinstance(size, int | float) and not isinstance(size, bool) and math.isfinite(size)
+        is_number = isinstance(size, int | float) and not isinstance(size, bool)
         if not is_number or not smallest <= size <= largest:
             raise ArgumentError(f"font_size: expected points from {smallest} to {largest}, got {size!r:.60}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..describe import shape_text
 from ..record import Node
@@ -30,6 +31,18 @@ def operation_text(node: Node, inlined: Mapping[int, str]) -> str:
     if b == "·" and node.op in COMMUTATIVE:
         a, b = b, a
     return f"{node.label} {sign} {b}" if a == "·" else f"{node.label} {a} {sign} {b}"
+
+
+def without_constants(nodes: Sequence[Node]) -> list[Node]:
+    """Return nodes with the numbers that are not drawn in the labels of the operations, and not among their inputs."""
+    inlined = inlined_constants(nodes)
+    return [
+        replace(node, label=operation_text(node, inlined), inputs=tuple([i for i in node.inputs if i not in inlined]))
+        if not inlined.keys().isdisjoint(node.inputs)
+        else node
+        for node in nodes
+        if node.id not in inlined
+    ]
 
 
 def lines_of(node: Node, inlined: Mapping[int, str]) -> list[str]:

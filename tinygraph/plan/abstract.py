@@ -91,21 +91,30 @@ class Evaluation:
         return known.applied(inputs, scope)
 
     def _found(self, op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) -> Instruction:
-        if not op.random and is_pure(op):
-            build = Builder(backend, scope)
-            try:
-                y: Any = op.forward(Namespace(build), *(AbstractArray(build, v) for v in inputs))
-            except Exception:  # whatever a stranger's code raises where it finds no content
-                y = None
-            if isinstance(y, AbstractArray):
-                output, parts = y.value, tuple(build.instructions)
-                instruction = Instruction(op, inputs, output, parts)
-                if any(part.output is output for part in parts):
-                    return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
-                return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
+        taken = taken_apart(op, inputs, backend, scope)
+        if taken is not None:
+            return taken
         with Unprofiled():
             shape, dtype = shape_and_dtype(op, inputs, backend)
         return Instruction(op, inputs, Value(shape, dtype, scope=scope))
+
+
+def taken_apart(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str) -> Instruction | None:
+    """Return an operation applied to values, with its parts if it has any; None if its `forward` does not tell."""
+    if op.random or not is_pure(op):
+        return None
+    build = Builder(backend, scope)
+    try:
+        y: Any = op.forward(Namespace(build), *(AbstractArray(build, v) for v in inputs))
+    except Exception:  # whatever a stranger's code raises where it finds no content
+        return None
+    if not isinstance(y, AbstractArray):
+        return None
+    output, parts = y.value, tuple(build.instructions)
+    instruction = Instruction(op, inputs, output, parts)
+    if any(part.output is output for part in parts):
+        return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
+    return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
 
 
 def _is_plain(x: Any) -> bool:

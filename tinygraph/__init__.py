@@ -22,6 +22,7 @@ from .backend import manual_seed as manual_seed
 from .backend import use as use
 from .backend import using as using
 from .checkpoint import *
+from .counterparts import no_attribute
 from .derivatives import *
 from .errors import *
 from .gradient_check import *
@@ -53,7 +54,7 @@ def __getattr__(name: str) -> typing.Any:
         return import_module(f"{__name__}.{name}")
     if name == "load_run":
         return import_module(f"{__name__}.tools.runs").load_run
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise no_attribute(__name__, name)
 
 
 def __dir__() -> list[str]:
@@ -62,5 +63,5 @@ def __dir__() -> list[str]:
 
 if not typing.TYPE_CHECKING:  # type checkers follow the star imports, and know only lists that are written out
     __all__ = [n for n, it in globals().items() if n[0] != "_" and not isinstance(it, types.ModuleType)]
-    __all__.remove("import_module")
+    __all__ = [n for n in __all__ if n not in ("import_module", "no_attribute")]
     __all__ += ["data", "load_run", "losses", "metrics", "nn", "optim", *_LATER]

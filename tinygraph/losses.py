@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, reduce, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec
 
 from .arguments import check_name, positive
+from .counterparts import no_attribute
 from .errors import GraphError, ShapeError
 from .labels import BINARY, CLASSES, REAL, SIGNS, TASKS, Labels, number_of_tasks
 from .leaves import as_tensor, filled_like
@@ -379,3 +380,9 @@ def l1(net: Module, alpha: float) -> Tensor:
 def elastic(net: Module, rho: float, alpha: float) -> Tensor:
     """Return `l2` with factor `rho` and `l1` with factor `alpha` together: the elastic net, not in the chapter."""
     return l2(net, rho) + l1(net, alpha)
+
+
+if not TYPE_CHECKING:  # a type checker knows by itself what is not there
+
+    def __getattr__(name: str) -> NoReturn:
+        raise no_attribute(__name__, name)

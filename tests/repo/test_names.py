@@ -7,11 +7,13 @@ import inspect
 import pickle
 import pkgutil
 import pydoc
+import re
 import sys
 
 import pytest
 
 import tinygraph as tg
+from tinygraph.counterparts import COUNTERPARTS
 
 pytestmark = pytest.mark.host
 SUBPACKAGES = ("backend", "data", "drawing", "models", "nn", "ops", "optim", "plan", "tools", "train")
@@ -46,3 +48,20 @@ def test_operands_are_named():
     assert list(inspect.signature(tg.multiply).parameters) == ["a", "b"]
     assert list(inspect.signature(tg.bias).parameters) == ["z", "theta"]
     assert tg.subtract(b=2.0, a=3.0).item() == 1.0
+
+
+@pytest.mark.parametrize(("module", "name"), [(m, n) for m, names in COUNTERPARTS.items() for n in names])
+def test_a_name_of_other_libraries_leads_to_one_that_is_here(module, name):
+    found, text = importlib.import_module(module), COUNTERPARTS[module][name]
+    assert not hasattr(found, name)
+    with pytest.raises(AttributeError) as error:
+        getattr(found, name)
+    assert str(error.value) == f"module {module!r} has no attribute {name!r}; what it does elsewhere is here {text}"
+    for place, other in re.findall(r"\b(tg|nn|optim|losses)\.(\w+)", text):
+        assert hasattr({"tg": tg}.get(place) or getattr(tg, place), other), other
+
+
+def test_other_names_are_missing_as_usual():
+    for module in COUNTERPARTS:
+        with pytest.raises(AttributeError, match=f"^module '{module}' has no attribute 'nothing'$"):
+            importlib.import_module(module).nothing  # noqa: B018

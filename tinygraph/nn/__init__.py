@@ -1,5 +1,8 @@
 """Modules: parameters, layers, initialisation."""
 
+from typing import TYPE_CHECKING, NoReturn
+
+from ..counterparts import no_attribute
 from ..structure import Scope
 from .dropout import Dropout
 from .init import INITIALIZERS
@@ -23,3 +26,9 @@ __all__ = [
     "Sequential",
     "population_statistics",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker knows by itself what is not there
+
+    def __getattr__(name: str) -> NoReturn:
+        raise no_attribute(__name__, name)

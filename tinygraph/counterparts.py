@@ -1,0 +1,110 @@
+"""What names of PyTorch, JAX and NumPy are called here, for the error that a name which is not here raises."""
+
+from __future__ import annotations
+
+_BIAS = "which subtracts its bias, z = W' y - theta"
+_SQUARES = "the sum over outputs, the mean over the batch"
+_ACTIVATION = 'a function here, and an option: nn.Dense(3, 4, activation="{0}") or tg.{0}(z)'
+
+COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
+    "tinygraph": {
+        "arange": "tg.tensor(np.arange(...))",
+        "array": "tg.tensor",
+        "as_tensor": "tg.tensor",
+        "asarray": "tg.tensor",
+        "bmm": "tg.matmul",
+        "cat": "tg.concatenate",
+        "cuda": 'tg.use("cupy")',
+        "device": 'tg.use("cupy"), or `with tg.using("cupy")`',
+        "div": "tg.divide",
+        "dot": "tg.matmul",
+        "eq": "tg.equal",
+        "eye": "tg.tensor(np.eye(...))",
+        "flatten": "tg.reshape",
+        "from_numpy": "tg.tensor",
+        "ge": "tg.greater_equal",
+        "gt": "tg.greater",
+        "hessian": "tg.hvp for products with it, tg.hessian_diagonal for its diagonal",
+        "hstack": "tg.concatenate with axis=1",
+        "inference_mode": "tg.no_grad",
+        "jacfwd": "tg.jacobian",
+        "jacrev": "tg.jacobian",
+        "jit": "tg.compile",
+        "le": "tg.less_equal",
+        "logit": "tg.log(p / (1 - p))",
+        "lt": "tg.less",
+        "mm": "tg.matmul",
+        "mul": "tg.multiply",
+        "neg": "tg.negative",
+        "normalize": "x / tg.norm(x, axis, keepdims=True)",
+        "ones": "tg.tensor(np.ones(...))",
+        "permute": "tg.transpose",
+        "pow": "tg.power",
+        "rand": "tg.tensor(generator.random(...)), with generator = np.random.default_rng(seed)",
+        "randn": "tg.tensor(generator.standard_normal(...)), with generator = np.random.default_rng(seed)",
+        "relu6": "tg.clip(x, 0, 6)",
+        "seed": "tg.manual_seed",
+        "sub": "tg.subtract",
+        "swish": "tg.silu",
+        "value_and_grad": "tg.grad, which takes the value that was computed",
+        "view": "tg.reshape",
+        "vstack": "tg.concatenate with axis=0",
+        "zeros": "tg.tensor(np.zeros(...))",
+    },
+    "tinygraph.nn": {
+        "BCELoss": "losses.binary_cross_entropy, which takes logits",
+        "BCEWithLogitsLoss": "losses.binary_cross_entropy",
+        "BatchNorm1d": "nn.BatchNorm",
+        "CrossEntropyLoss": "losses.cross_entropy",
+        "ELU": _ACTIVATION.format("elu"),
+        "Flatten": "tg.reshape",
+        "GELU": _ACTIVATION.format("gelu"),
+        "HuberLoss": "losses.huber",
+        "Identity": _ACTIVATION.format("identity"),
+        "L1Loss": "losses.absolute",
+        "LeakyReLU": _ACTIVATION.format("leaky_relu"),
+        "Linear": f"nn.Dense, {_BIAS}",
+        "LogSoftmax": "tg.log_softmax; losses.cross_entropy takes logits",
+        "MSELoss": f"losses.squared_error, {_SQUARES}",
+        "ModuleDict": "a dict of modules, assigned as an attribute",
+        "ModuleList": "a list of modules, assigned as an attribute",
+        "Parameter": "tg.parameter",
+        "ReLU": _ACTIVATION.format("relu"),
+        "SELU": _ACTIVATION.format("selu"),
+        "SiLU": _ACTIVATION.format("silu"),
+        "Sigmoid": _ACTIVATION.format("sigmoid"),
+        "SmoothL1Loss": "losses.huber",
+        "Softmax": 'tg.softmax; a network that decides on classes has output = "softmax", and its loss takes logits',
+        "Softplus": _ACTIVATION.format("softplus"),
+        "Softsign": _ACTIVATION.format("softsign"),
+        "Tanh": _ACTIVATION.format("tanh"),
+        "functional": "tg itself, and losses",
+    },
+    "tinygraph.optim": {
+        "CosineAnnealingLR": "optim.CosineDecay",
+        "ExponentialLR": "optim.ExponentialDecay",
+        "LRScheduler": "optim.Schedule",
+        "RMSprop": "optim.RMSProp",
+        "ReduceLROnPlateau": "optim.Plateau",
+        "StepLR": "optim.StepDecay",
+        "lr_scheduler": "optim.StepDecay and the other schedules, passed to tg.fit as schedule=",
+    },
+    "tinygraph.losses": {
+        "bce": "losses.binary_cross_entropy",
+        "binary_cross_entropy_with_logits": "losses.binary_cross_entropy",
+        "l1_loss": "losses.absolute",
+        "mae": "losses.absolute",
+        "mean_squared_error": f"losses.squared_error, {_SQUARES}",
+        "mse": f"losses.squared_error, {_SQUARES}",
+        "mse_loss": f"losses.squared_error, {_SQUARES}",
+        "nll_loss": "losses.cross_entropy, which takes logits",
+        "smooth_l1_loss": "losses.huber",
+    },
+}
+
+
+def no_attribute(module: str, name: str) -> AttributeError:
+    """Return the error for a name that a module does not have, with what is here in its place."""
+    instead = COUNTERPARTS[module].get(name)
+    hint = f"; what it does elsewhere is here {instead}" if instead else ""
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name)

@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 import tinygraph as tg
 from tinygraph import losses, nn, optim
@@ -428,6 +430,14 @@ def test_nothing_of_a_rule_is_lost_where_it_is_set(name, rule):
         for sign, shown in (("**", ""), ("_", ""), ("-", "−"), (">=", "≥"), ("<=", "≤"), ("'", "T")):  # noqa: RUF001
             written = written.replace(sign, shown)
         assert bare(text_of(typeset(line))) == bare(written)
+
+
+@given(st.text(alphabet="dyx_*'()-=>,.0 1abθ\n", max_size=40) | st.text(max_size=40))
+def test_any_rule_can_be_set(rule):
+    assume(not any(name in rule for name in LETTERS))
+    kept = re.sub(r"[\s()_*'-]|[<>]=", "", rule)
+    set_text = re.sub(r"[\s()_*'−T-]|[≥≤]", "", text_of(typeset(rule)))  # noqa: RUF001
+    assert set_text == re.sub(r"[−T≥≤]", "", kept)  # noqa: RUF001
 
 
 def spelled(word):

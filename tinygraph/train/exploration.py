@@ -26,10 +26,10 @@ from .objective import LossFunction, Objective
 
 __all__ = ["explore"]
 
-LOSSES: dict[str, LossFunction] = {
+LOSSES: dict[str, LossFunction] = {  # by output activation
     "softmax": losses.cross_entropy,
     "sigmoid": losses.binary_cross_entropy,
-}  # by output activation
+}
 LEARNING_RATE = 0.1
 
 
@@ -49,7 +49,8 @@ def explore(
 ) -> Page:
     """Return a page that steps through a computation on data forwards and backwards; a notebook shows it.
 
-    It is one HTML file that needs no server and no network. Parameters, state and gradients are left as they were.
+    It is one HTML file that needs no server and no network. The network is called in the mode it is in;
+    parameters, state and gradients are left as they were.
 
     Parameters
     ----------

@@ -199,6 +199,8 @@ def _element(token: str) -> Element | None:
     if not (token[0].isalpha() or token[0] == "_"):
         return ["mo", {"-": "−", ">=": "≥", "<=": "≤"}.get(token, token)]  # noqa: RUF001
     base, _, index = token.partition("_")
+    if not base:
+        return None
     differential = base[0] == "d" and _symbol(base) in (None, base) and _symbol(base[1:]) is not None
     symbol = _symbol(base[1:] if differential else base)
     if symbol is None:

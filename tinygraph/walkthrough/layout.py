@@ -12,7 +12,7 @@ from typing import Any
 
 from ..describe import shown
 from ..drawing import dot
-from ..drawing.picture import Picture
+from ..drawing.picture import Frame, Item, Picture
 from ..drawing.renderers import painted
 from ..drawing.view import View
 
@@ -30,63 +30,70 @@ def laid_out(picture: Picture) -> dict[str, Any]:
     """
     found = json.loads(painted(dot.source(picture, View()), "html"))
     width, height = (float(x) for x in found["bb"].split(",")[2:])
-    objects = found.get("objects", [])
-    places = {thing["name"]: thing for thing in objects}
-
-    def point(text: str) -> list[float]:
-        x, y = text.split(",")[-2:]
-        return [round(float(x), 1), round(height - float(y), 1)]
-
-    items = []
-    for item in picture.items:
-        place = places[item.id]
-        size = [round(float(place[side]) * POINTS, 1) for side in ("width", "height")]
-        facts = {
-            "id": item.id,
-            "kind": item.kind,
-            "lines": [shown(line) for line in item.lines],
-            "hint": [shown(line, dot.LONGEST_HINT) for line in item.hint],
-            "box": [*point(place["pos"]), *size],
-            "frame": item.frame,
-            "shows": sorted({*item.nodes, *item.folded}),
-            "output": item.is_output,
-            "backward": item.is_backward,
-            "frozen": item.is_frozen,
-        }
-        items.append({name: value for name, value in facts.items() if value or name in ("lines", "frame")})
-    frames = []
-    for frame in picture.frames:
-        left, bottom, right, top = (float(x) for x in places[f"cluster_{frame.id}"]["bb"].split(","))
-        corners = [left, height - top, right, height - bottom]
-        frames.append(
-            {
-                "id": frame.id,
-                "title": shown(frame.title),
-                "hint": shown(frame.hint, dot.LONGEST_HINT),
-                "parent": frame.parent,
-                "box": [round(x, 1) for x in corners],
-            }
-        )
-    curves: dict[tuple[str, str], list[list[list[float]]]] = defaultdict(list)
-    for edge in found.get("edges", []):
-        ends = objects[edge["tail"]]["name"], objects[edge["head"]]["name"]
-        if "pos" not in edge:
-            continue
-        curve, tips = [], {}
-        for part in edge["pos"].split():
-            if part[0] in "es":
-                tips[part[0]] = point(part)
-            else:
-                curve.append(point(part))
-        if "s" in tips:  # laid out from its tip on
-            curve, ends = [*reversed(curve), tips["s"]], (ends[1], ends[0])
-        elif "e" in tips:
-            curve.append(tips["e"])
-        curves[ends].append(curve)
+    places = {thing["name"]: thing for thing in found.get("objects", [])}
+    curves = _curves(found, height)
     arrows = []
     for arrow in picture.arrows:
-        found_curves = curves[arrow.source, arrow.target]
-        if arrow.kind not in HIDDEN and found_curves:
-            points = [x for p in found_curves.pop(0) for x in p]
+        lines = curves[arrow.source, arrow.target]
+        if arrow.kind not in HIDDEN and lines:
+            points = [x for point in lines.pop(0) for x in point]
             arrows.append({"from": arrow.source, "to": arrow.target, "kind": arrow.kind, "points": points})
-    return {"size": [round(width, 1), round(height, 1)], "items": items, "arrows": arrows, "frames": frames}
+    return {
+        "size": [round(width, 1), round(height, 1)],
+        "items": [_item(item, places[item.id], height) for item in picture.items],
+        "arrows": arrows,
+        "frames": [_frame(frame, places[f"cluster_{frame.id}"], height) for frame in picture.frames],
+    }
+
+
+def _item(item: Item, place: dict[str, Any], height: float) -> dict[str, Any]:
+    """Return an item with its middle and its size; what is false or empty is left out."""
+    size = [round(float(place[side]) * POINTS, 1) for side in ("width", "height")]
+    facts = {
+        "id": item.id,
+        "kind": item.kind,
+        "lines": [shown(line) for line in item.lines],
+        "hint": [shown(line, dot.LONGEST_HINT) for line in item.hint],
+        "box": [*_point(place["pos"], height), *size],
+        "frame": item.frame,
+        "shows": sorted({*item.nodes, *item.folded}),
+        "output": item.is_output,
+        "backward": item.is_backward,
+        "frozen": item.is_frozen,
+    }
+    return {name: value for name, value in facts.items() if value or name in ("lines", "frame")}
+
+
+def _frame(frame: Frame, place: dict[str, Any], height: float) -> dict[str, Any]:
+    """Return a frame with its left, upper, right and lower end."""
+    left, bottom, right, top = (float(x) for x in place["bb"].split(","))
+    return {
+        "id": frame.id,
+        "title": shown(frame.title),
+        "hint": shown(frame.hint, dot.LONGEST_HINT),
+        "parent": frame.parent,
+        "box": [round(x, 1) for x in (left, height - top, right, height - bottom)],
+    }
+
+
+def _curves(found: dict[str, Any], height: float) -> dict[tuple[str, str], list[list[list[float]]]]:
+    """Return by the names of the ends of arrows their control points, in order, the last of which is the tip."""
+    curves: dict[tuple[str, str], list[list[list[float]]]] = defaultdict(list)
+    for edge in found.get("edges", []):
+        tail, head = (found["objects"][edge[end]]["name"] for end in ("tail", "head"))
+        curve, tips = [], {}
+        for part in edge.get("pos", "").split():
+            if part[0] in "es":
+                tips[part[0]] = _point(part, height)
+            else:
+                curve.append(_point(part, height))
+        if "s" in tips:  # laid out from its tip on
+            curves[head, tail].append([*reversed(curve), tips["s"]])
+        elif curve:
+            curves[tail, head].append([*curve, *tips.values()])
+    return curves
+
+
+def _point(text: str, height: float) -> list[float]:
+    x, y = text.split(",")[-2:]
+    return [round(float(x), 1), round(height - float(y), 1)]

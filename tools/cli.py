@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tinygraph import __version__, reuse_memory
+from tinygraph import __version__, reuse_memory, using
 from tinygraph.errors import ArgumentError, TinygraphError
 from tinygraph.tools.signals import Stopped, stopped_by_signals
 
@@ -121,10 +121,11 @@ def train(
         "backend": backend,
     }
     settings = asked_settings(model, options, config, out if resume else None)
-    for line in run(
-        settings, out, resume=resume, data_dir=data_dir, allow_changes=allow_change or [], plots=plot or []
-    ):
-        typer.echo(line)
+    with using(settings.backend):  # targets and samples go where the network is
+        for line in run(
+            settings, out, resume=resume, data_dir=data_dir, allow_changes=allow_change or [], plots=plot or []
+        ):
+            typer.echo(line)
 
 
 @app.command()

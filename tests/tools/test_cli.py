@@ -48,6 +48,11 @@ def test_the_same_seed_writes_the_same_weights(tinygraph, tmp_path):
     assert a == b
 
 
+@pytest.mark.parametrize("model", ["fully_connected", "siamese", "autoencoder"])
+def test_another_backend(tinygraph, model):
+    assert tinygraph("train", model, "--epochs", 1, "--backend", "strict")[::2] == (0, "")
+
+
 def test_resuming_equals_never_stopping(tinygraph, tmp_path):
     tinygraph("train", "--epochs", 4, "--out", "whole")
     tinygraph("train", "--epochs", 2, "--out", "parts")

@@ -92,6 +92,14 @@ def test_the_answers_are_those_of_the_steps_done_by_hand(tinygraph, rng):
     np.testing.assert_allclose(results["baseline_rmse"], np.sqrt(np.square(Y_train.mean() - Y_test).mean()), rtol=1e-5)
 
 
+@pytest.mark.parametrize("target", ["kind", "area"])
+def test_another_backend_gives_the_same_answers(tinygraph, rng, target):
+    write_rows("houses.csv", houses(rng))
+    for backend in ("numpy", "strict"):
+        train(tinygraph, "--data", "houses.csv", "--target", target, *FEW, "--backend", backend, out=backend)
+    assert answers(tinygraph, "strict", "houses.csv") == answers(tinygraph, "numpy", "houses.csv")
+
+
 def test_a_file_without_names(tinygraph, rng):
     write_rows("houses.csv", houses(rng), None)
     train(tinygraph, "--data", "houses.csv", "--target", "4", "--ignore", "3", *FEW)

@@ -46,7 +46,7 @@ FORMULAS = {
     "log": "y = log(x)",
     "log1p": "y = log(1 + x)",
     "log_softmax": "y = z - log(sum(exp(z)))",
-    "logsumexp": "y = log(sum(exp(x)))",
+    "log_sum_exp": "y = log(sum(exp(x)))",
     "mask": "x = y a",
     "matmul": "y = a b",
     "max": "y = the largest of x",
@@ -98,7 +98,11 @@ OPERANDS = {  # where neither the rule nor the formula tells them
 }
 GREEK = ("alpha", "beta", "gamma", "delta", "eps", "eta", "lambda", "mu", "nu", "pi", "rho", "sigma", "tau", "theta")
 LETTERS = {name: html.unescape(f"&{name.replace('eps', 'epsilon')};") for name in GREEK}
-FUNCTIONS = {"abs", "diag", "erf", "exp", "log", "max", "min", "sigmoid", "sign", "softmax", "sqrt", "sum", "tanh"}
+# fmt: off
+FUNCTIONS = {
+    "abs", "cos", "diag", "erf", "exp", "log", "max", "min", "sigmoid", "sign", "sin", "softmax", "sqrt", "sum", "tanh",
+}
+# fmt: on
 NAMES = {"output", "target", "mean", "var", "ddof", "condition"}
 WORD = r"[^\W\d]\w*"
 TOKENS = re.compile(rf"\s+|\d+(?:\.\d+)?|{WORD}|\*\*|>=|<=|.", re.DOTALL)

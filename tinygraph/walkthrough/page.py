@@ -31,11 +31,11 @@ OF_GRADIENTS = ("rules", "primitives")  # levels that show them
 RELATIONS = {"transpose": "axes", "matmul": "product"}  # how the places of elements of others go together
 # fmt: off
 SAME_PLACE = {  # operations whose elements are made of those in the same place
-    "abs", "add", "bias", "cast", "clip", "copied", "cos", "divide", "divide_or_zero", "elu", "equal", "erf", "exp",
-    "expm1", "gate", "gelu", "greater", "greater_equal", "identity", "leaky_relu", "less", "less_equal", "log",
-    "log1p", "mask", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "relu", "scaled_tanh", "selu",
-    "sigmoid", "sign", "silu", "sin", "softplus", "softsign", "sqrt", "square", "subtract", "subtract_scaled", "tanh",
-    "two_sided_relu", "where",
+    "abs", "add", "at_most_one", "bias", "cast", "clip", "copied", "cos", "divide", "divide_or_zero", "elu",
+    "equal", "erf", "exp", "expm1", "gate", "gelu", "greater", "greater_equal", "identity", "leaky_relu", "less",
+    "less_equal", "log", "log1p", "mask", "maximum", "minimum", "multiply", "negative", "not_equal", "power",
+    "relu", "scaled_tanh", "selu", "sigmoid", "sigmoid_cross_entropy", "sign", "silu", "sin", "softplus",
+    "softsign", "sqrt", "square", "subtract", "subtract_scaled", "tanh", "two_sided_relu", "where",
 }
 # fmt: on
 

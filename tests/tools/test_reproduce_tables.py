@@ -119,8 +119,8 @@ def test_errors_are_those_of_the_parameters_written():
         assert last["test_error"] == share_wrong(*digits.test, W, activation, awake)
         assert last["training_error"] == share_wrong(*digits.train, W, activation, awake)
         line = next(line for line in lines if line.startswith(f"{name}, 6 passes"))
-        assert f"test error {100 * last['test_error']:.3g} %" in line
-        assert f"training error {100 * last['training_error']:.3g} %" in line
+        assert f"test error {100 * last['test_error']:#.3g} %" in line
+        assert f"training error {100 * last['training_error']:#.3g} %" in line
         around_training_mean = data.load("digits", center="train").test
         assert last["test_error_training_mean"] == share_wrong(*around_training_mean, W, activation, awake)
     assert last["test_error_scaled_biases"] == share_wrong(*digits.test, W, activation, awake, awake)

@@ -265,11 +265,11 @@ def _line(name: str, row: Row, passes: list[dict[str, Any]], images: Dataset) ->
         ("test", "training"), (images.test, images.train), row.printed or (None, None), strict=True
     ):
         error = last[f"{kind}_error"]
-        beside = "" if printed is None else f", printed {printed:.3g} %"
-        texts.append(f"{kind} error {100 * error:.3g} % ({round(error * len(X))} of {len(X)}{beside})")
+        beside = "" if printed is None else f", printed {printed:#.3g} %"
+        texts.append(f"{kind} error {100 * error:#.3g} % ({round(error * len(X))} of {len(X)}{beside})")
     for variant, words in VARIANTS.items():
         if (error := last.get(f"test_error_{variant}")) is not None:
-            texts.append(f"{words} {100 * error:.3g} %")
+            texts.append(f"{words} {100 * error:#.3g} %")
     seconds = [p["seconds"] for p in passes if "seconds" in p]
     return f"{name}, {len(passes)} passes of {row.passes}: {'; '.join(texts)}; {np.median(seconds):.1f} s a pass"
 

@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 
 from .mode import no_grad
-from .ops.activation import Elu, ScaledTanh
+from .ops.activation import SELU_ALPHA, SELU_SCALE, Elu, ScaledTanh
 from .tensors import Tensor
 
-ACTIVATIONS = (
-    *("sigmoid", "softplus", "tanh", "scaled_tanh", "softsign", "relu", "two_sided_relu", "leaky_relu"),
-    *("elu", "selu", "gelu", "silu"),
-)
-STEEPEST = {"sigmoid": 0.25, "selu": 1.758, "gelu": 1.129, "silu": 1.1}  # slopes; of others it is 1, or a parameter
+STEEPEST = {  # the largest slopes of activation functions without settings
+    "sigmoid": 0.25,
+    "tanh": 1.0,
+    "softplus": 1.0,
+    "softsign": 1.0,
+    "selu": SELU_SCALE * SELU_ALPHA,
+    "gelu": 1.12890,  # at the square root of 2
+    "silu": 1.09984,
+}
 STRAIGHT = ("relu", "two_sided_relu", "leaky_relu")  # which do not saturate
+ACTIVATIONS = (*STEEPEST, *STRAIGHT, "scaled_tanh", "elu")
 SATURATED = 0.05  # of the steepest slope; of tanh it is left for |z| > 2.2
 WHOLE, CORNER = 8, 3  # the longest axis of which all elements are written; of longer ones, so many at either end
 LINES = 12  # of numbers
@@ -121,7 +126,7 @@ def _steepest(t: Tensor) -> float:
         return abs(t.op.a * t.op.b)
     if isinstance(t.op, Elu):
         return max(1.0, abs(t.op.alpha))
-    return STEEPEST.get(t.op.name, 1.0) if t.op else 1.0
+    return STEEPEST.get(t.op.name if t.op else "", 1.0)
 
 
 def number_lines(a: np.ndarray) -> tuple[str, ...]:

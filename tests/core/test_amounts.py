@@ -115,6 +115,17 @@ def test_dead_and_saturated_nodes_are_counted_by_the_slope():
     assert found["elu"][1] > 0
 
 
+@pytest.mark.parametrize(
+    "name", ["sigmoid", "tanh", "softplus", "softsign", "selu", "gelu", "silu", "elu", "scaled_tanh"]
+)
+def test_the_steepest_slope_is_the_activation_s_own(name):
+    z = tg.tensor(np.linspace(-6, 6, 100_001), requires_grad=True)
+    slope = np.abs(tg.grad(tg.sum(getattr(tg, name)(z)), [z])[0].numpy())
+    node = tg.graph(getattr(tg, name)(z), color_by="saturated").nodes[-1]
+    assert node.measured.saturated == pytest.approx(np.mean(slope < 0.05 * slope.max()), abs=1e-3)
+    assert node.measured.saturated > 0.2
+
+
 def test_a_module_has_the_share_of_all_its_activations():
     class Two(nn.Module):
         def forward(self, x):

@@ -32,14 +32,20 @@ def primitives_of(nodes: Sequence[Node], ops: Sequence[Sequence[Op | None]], bac
     """
     made: list[Node] = []
     now: list[int] = []  # the new id of every node
+    known: dict[object, tuple[list[Value], list[Step]]] = {}  # operands and steps of operations that were taken apart
     for node in nodes:
         runs = []
         for run, batch in zip(ops, TRIAL_BATCHES, strict=False):
-            operands = {i: _value(nodes[i], batch) for i in node.inputs}
-            runs.append((operands, _steps(run[node.id], [operands[i] for i in node.inputs], backend)))
+            op, shapes = run[node.id], [(nodes[i].shape, nodes[i].dtype) for i in node.inputs]
+            key = id(op), batch, *shapes, *[node.inputs.index(i) for i in node.inputs]
+            if key not in known:
+                values = {i: _value(nodes[i], batch) for i in node.inputs}
+                operands = [values[i] for i in node.inputs]
+                known[key] = operands, _steps(op, operands, backend)
+            runs.append(known[key])
         if len({tuple([_kind(step) for step in steps]) for _, steps in runs}) > 1:
             runs = runs[:1]  # it depends on the batch by more than lengths and numbers
-        places = {value: now[i] for i, value in runs[0][0].items()}
+        places = {value: now[i] for i, value in zip(node.inputs, runs[0][0], strict=True)}
         if len(runs[0][1]) < 2:
             made.append(replace(node, id=len(made), inputs=tuple([now[i] for i in node.inputs]), part_of=node.id))
         else:

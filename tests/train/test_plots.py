@@ -90,6 +90,8 @@ def test_metrics_of_ones_own_have_panels_and_absent_columns_none():
 def test_a_history_without_epochs_is_refused():
     with pytest.raises(tg.ArgumentError, match="no epoch yet"):
         plots.learning_curves(tg.History())
+    with pytest.raises(tg.ArgumentError, match="expected the History that fit returns, got a dict"):
+        plots.learning_curves({})
 
 
 # what was recorded ------------------------------------------------------------------------------
@@ -128,6 +130,37 @@ def test_shares_are_percentages_and_layers_without_activation_left_out():
     for axes in (saturated, dead):
         assert lines(axes) == {"z2": points((0, 1), (10, 2), (20, 3))}
         assert axes.get_ylim() == (-2, 102)
+
+
+def test_zeros_alone_have_no_logarithm_and_some_beside_others_do(tmp_path):
+    held = recorder()
+    counts, edges = held.moments[0].layers["z2"].counts, held.moments[0].layers["z2"].edges
+    zero = LayerState("z2", 0.0, 0.0, 0.0, 0.0, 0.0, counts, edges)
+    for moment in held.moments:
+        moment.layers["z2"] = zero
+    some = plots.gradient_norms(held)
+    assert some.axes[0].get_yscale() == "log"
+    for moment in held.moments:
+        moment.layers["z3"] = zero
+    none = plots.gradient_norms(held)
+    assert none.axes[0].get_yscale() == "linear"
+    for picture in (some, none):
+        plots.save(picture, tmp_path / "a.svg")
+
+
+@pytest.mark.parametrize("name", ["$x^$", "a$", "<b>&", "a" * 20_000, "\n"])
+def test_names_are_shown_as_they_are_and_not_too_long(tmp_path, name):
+    shown = (name if len(name) < 20 else "a" * 12 + "…" + "a" * 11).replace("\n", r"\n").replace("$", r"\$")
+    named = plots.confusion_matrix([0, 1], [0, 1], [name, "b"])
+    assert named.axes[0].get_yticklabels()[0].get_text() == shown
+    for picture in (
+        named,
+        plots.roc({name: [0.1, 0.2]}, [0, 1]),
+        plots.gradient_norms({name: recorder()}),
+        plots.learning_curves(history(validation_loss=[1.0] * 4), name),
+        plots.norms_by_layer({name: {"z2": tg.sensitivity.LayerNorms(1.0, 1.0)}}),
+    ):
+        plots.save(picture, tmp_path / "a.svg")
 
 
 def test_a_panel_without_lines_is_left_out():
@@ -180,7 +213,7 @@ def test_an_untrained_recorder_has_no_updates_to_draw():
     net = fully_connected([2, 3, 2], seed=0)
     held = plots.Recorder(losses.cross_entropy, (np.ones((2, 2)), [0, 1]))
     held.moments = [held.measure(net)]
-    with pytest.raises(tg.ArgumentError, match="holds none of update / weight"):
+    with pytest.raises(tg.ArgumentError, match="no finite number of this kind"):
         plots.update_ratios(held)
 
 
@@ -273,6 +306,7 @@ def test_regions_of_one_output_have_its_labels(rng, output, labels):
         ),
         (fully_connected([3, 2]), np.ones((3, 3)), [0, 1, 0], tg.DataError, r"shape \(n, 2\), got \(3, 3\)"),
         (fully_connected([2, 2]), np.ones((3, 2)), [0, 1], tg.DataError, "a class for each of 3 samples"),
+        (fully_connected([2, 2]), np.full((3, 2), np.nan), [0, 1, 0], tg.DataError, "nan at .*row 0, column 0"),
         (fully_connected([2, 2]), np.ones((3, 2)), [0.5, 1, 0], tg.DataError, "decisions, whole numbers, got 0.5"),
     ],
 )

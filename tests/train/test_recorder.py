@@ -8,6 +8,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import losses, optim, plots
 from tinygraph.models import fully_connected, siamese
+from tinygraph.plots.recorder import histogram
 
 
 @pytest.fixture
@@ -127,6 +128,23 @@ def test_numbers_that_are_not_finite_are_left_out_of_histograms(samples):
     assert plots.Recorder(losses.cross_entropy, samples).measure(net).layers["z2"].counts.sum() == 0
 
 
+@pytest.mark.parametrize(
+    ("values", "counted"),
+    [
+        ([0.5, np.nextafter(0.5, 1.0), np.nextafter(0.5, 0.0)], 3),
+        ([-3.0, -3.0], 2),
+        ([0.0, 5e-324], 2),
+        ([1e308, -1e308, np.inf, 1.0], 1),
+        ([], 0),
+    ],
+)
+@pytest.mark.host
+def test_histograms_of_numbers_close_together_or_very_large(values, counted):
+    counts, edges = histogram(np.array(values))
+    assert counts.sum() == counted
+    assert (np.diff(edges) > 0).all()
+
+
 # when it is measured ----------------------------------------------------------------------------
 
 
@@ -171,5 +189,7 @@ def test_another_run_begins_it_anew_and_a_checkpoint_goes_on(samples, tmp_path):
     ],
 )
 def test_mistakes_are_told(arguments, text):
+    with pytest.raises(tg.ArgumentError, match="loss_fn must be a loss as fit takes it, got 'cross_entropy'"):
+        plots.Recorder("cross_entropy", (1, 2))
     with pytest.raises(tg.ArgumentError, match=text):
         plots.Recorder(losses.cross_entropy, *arguments)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..describe import shown
 from ..errors import ArgumentError
 from ..files import PathLike, write_file
 
@@ -22,7 +23,8 @@ COLOURS = (BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", 
 MARKERS = "os^DvP*X<>"
 FORMATS: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}  # no dates
 LEGEND_LINES = 8  # a legend of more is replaced by a bar of colours
-ACROSS = 5  # of panels in a row
+ACROSS = 5  # panels in a row, at most
+LONGEST_NAME = 24  # characters of it that are shown
 
 
 def figure(panels: int = 1, rows: int = 1, *, width: float = 4.5, height: float = 3.6) -> tuple[Figure, Any]:
@@ -75,6 +77,11 @@ def shades(n: int) -> list[Any]:
 def whole_numbers(axis: Any) -> None:
     """Let the ticks of an axis be whole numbers."""
     axis.get_major_locator().set_params(integer=True)
+
+
+def plain(text: object) -> str:
+    """Return a name as it is shown: not too long, and a dollar sign begins no formula."""
+    return shown(str(text), LONGEST_NAME).replace("$", r"\$")
 
 
 def tell_apart(drawing: Figure, axes: Any, names: Sequence[str], title: str) -> None:

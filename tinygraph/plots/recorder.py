@@ -22,6 +22,8 @@ from ..train import Callback, Training
 from ..train.objective import LossFunction, Objective
 
 BINS = 40  # of histograms
+LARGEST = 1e300  # of the elements in one
+CLOSEST = 1e-9  # how wide one is at least, beside its largest element
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +100,14 @@ class Recorder(Callback):
     Raises
     ------
     ArgumentError
-        If `samples` are no arrays, or `most` is no whole number of at least 2.
+        If `loss_fn` is no function, `samples` are not so many, or `most` is no whole number of at least 2.
     """
 
     def __init__(self, loss_fn: LossFunction, samples: Any, most: int = 64) -> None:
         if not isinstance(samples, tuple | list) or not 2 <= len(samples) <= 3:
             raise ArgumentError(f"Recorder: samples must be arrays (X, Y) or (X, Y, weights), got {samples!r:.60}")
+        if not callable(loss_fn):
+            raise ArgumentError(f"Recorder: loss_fn must be a loss as fit takes it, got {loss_fn!r:.60}")
         self.loss_fn, self.samples = loss_fn, tuple(samples)
         self.most = whole_number("Recorder: most", most, 2)
         self.moments: list[Moment] = []
@@ -192,5 +196,12 @@ def update_ratio(now: np.ndarray, before: np.ndarray | None) -> float:
 
 
 def histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts and edges for the finite elements of `values`."""
-    return np.histogram(values[np.isfinite(values)].astype(float), BINS)
+    """Return counts and edges of bins for the finite elements of `values`, however close together they lie."""
+    values = values.astype(float).ravel()
+    values = values[np.abs(values) < LARGEST]
+    low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
+    if not values.size:
+        low = high = 0.0
+    narrow = CLOSEST * max(abs(low), abs(high)) or 1.0  # bins of less are no numbers of their own
+    pad = max(0.0, narrow - (high - low)) / 2
+    return np.histogram(values, BINS, (low - pad, high + pad))

@@ -11,18 +11,19 @@ import numpy as np
 
 from .. import metrics
 from ..arguments import positive, whole_number
-from ..data import pca
+from ..data import check_finite, pca
 from ..errors import ArgumentError, DataError
 from ..metrics import _classes, _host
 from ..mode import no_grad
 from ..nn import Module
 from ..tensors import Tensor
-from .canvas import COLOURS, figure, mosaic
+from .canvas import COLOURS, figure, mosaic, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED_AT_MOST = 20  # classes with a name at the axis and numbers in the cells
+SLANTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}  # names below an axis
 
 
 def _labels(labels: Any, name: str, n: int) -> np.ndarray:
@@ -35,7 +36,7 @@ def _labels(labels: Any, name: str, n: int) -> np.ndarray:
 
 
 def _names(class_names: Sequence[str] | None, n: int) -> list[str]:
-    names = [str(i) for i in range(n)] if class_names is None else [str(name) for name in class_names]
+    names = [str(i) for i in range(n)] if class_names is None else [plain(name) for name in class_names]
     if len(names) < n:
         raise ArgumentError(f"class_names: expected a name for each of {n} classes, got {len(names)}")
     return names
@@ -62,13 +63,15 @@ def confusion_matrix(decision: Any, target: Any, class_names: Sequence[str] | No
     n = len(counts)
     names = _names(class_names, n)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 1.6 + 0.36 * min(n, NAMED_AT_MOST)
+    longest = max(map(len, names))
+    is_long = longest > 3
+    size = 1.6 + 0.36 * min(n, NAMED_AT_MOST) + 0.09 * longest * is_long
     picture, axes = figure(width=size / 1.4 + 0.6, height=size)
     axes.grid(False)
     axes.spines[:].set_visible(False)
     shown = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     if n <= NAMED_AT_MOST:
-        axes.set_xticks(range(n), names, rotation=45 if max(map(len, names)) > 3 else 0, ha="center")
+        axes.set_xticks(range(n), names, **(SLANTED if is_long else {}))
         axes.set_yticks(range(n), names)
         for (i, j), count in np.ndenumerate(counts):
             if count:
@@ -117,7 +120,7 @@ def _curves(scores: Any, target: Any, names: Sequence[str] | None) -> dict[str, 
     """Return scores and labels of each curve, by its name."""
     t = _host(target, "roc: target")
     if isinstance(scores, Mapping):
-        return {str(name): (_host(s, f"roc: {name}"), t) for name, s in scores.items()}
+        return {plain(name): (_host(s, f"roc: {name}"), t) for name, s in scores.items()}
     s = _host(scores, "roc: scores")
     if s.ndim == 1 or (s.ndim == 2 and s.shape[1] == 1):
         return {"": (s.reshape(-1), t.reshape(-1))}
@@ -165,6 +168,7 @@ def decision_regions(
     X = _host(X, "decision_regions: X")
     if X.ndim != 2 or X.shape[1] != 2 or not len(X):
         raise DataError(f"decision_regions: X: expected samples of two inputs, shape (n, 2), got {X.shape}")
+    check_finite(X, "decision_regions: X")
     steps, margin = whole_number("decision_regions: steps", steps, 2), positive("margin", margin, zero=True)
     given = _labels(labels, "decision_regions: labels", len(X))
     u, v, decided = regions(net, X, margin, steps)

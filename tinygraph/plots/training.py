@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 from ..sensitivity import LayerNorms
 from ..train import History
 from ..train.history import COLUMNS
-from .canvas import BLUE, COLOURS, MARKERS, VERMILLION, figure, grid, shades, tell_apart, whole_numbers
+from .canvas import BLUE, COLOURS, MARKERS, VERMILLION, figure, grid, plain, shades, tell_apart, whole_numbers
 from .recorder import LayerState, Moment, Recorder
 
 if TYPE_CHECKING:
@@ -34,18 +34,20 @@ def learning_curves(history: History, held_out: str = "validation") -> Figure:
     Raises
     ------
     ArgumentError
-        If there is no epoch.
+        If it is no history, or has no epoch.
     """
+    if not isinstance(history, History):
+        raise ArgumentError(f"learning_curves: expected the History that fit returns, got a {type(history).__name__}")
     if not len(history):
         raise ArgumentError("learning_curves: the history has no epoch yet; train with fit first")
     names = dict.fromkeys(name.removeprefix("validation_") for name in history.columns if name not in COLUMNS)
     panels = [name for name in ("loss", "error", *names) if _is_known(history, name)]
     picture, parts = figure(len(panels))
     for axes, name in zip(np.atleast_1d(parts), panels, strict=True):
-        title, scale = TITLES.get(name, (name, 1.0))
+        title, scale = TITLES.get(name, (plain(name), 1.0))
         for label, column, style in (
             ("training", name, {"color": BLUE}),
-            (held_out, f"validation_{name}", {"color": VERMILLION, "linestyle": "--"}),
+            (plain(held_out), f"validation_{name}", {"color": VERMILLION, "linestyle": "--"}),
         ):
             if _has(history, column):
                 axes.plot(history["epoch"], scale * _floats(history[column]), label=label, **style)
@@ -155,17 +157,18 @@ def _over_time(
     moments = {label: _moments(caller, recorder) for label, recorder in rows.items()}
     known = {title: value for title, value in series.items() if any(_lines(held, value) for held in moments.values())}
     if not known:
-        raise ArgumentError(f"{caller}: nothing to draw: the recorder holds none of {', '.join(series)}")
+        raise ArgumentError(f"{caller}: nothing to draw: the recorder holds no finite number of this kind")
     picture, axes = figure(len(known), len(rows), height=3.6 if len(rows) == 1 else 2.4)
     axes = np.atleast_1d(axes).reshape(len(rows), len(known))
     for column, (title, value) in enumerate(known.items()):
+        is_positive = any((y > 0).any() for held in moments.values() for _, y in _lines(held, value).values())
         for row, (label, held) in enumerate(moments.items()):
             panel, lines = axes[row, column], _lines(held, value)
             for (name, points), colour in zip(lines.items(), shades(len(lines)), strict=True):
                 panel.plot(*points, color=colour, label=name)
-            panel.set_yscale(scale)
+            panel.set_yscale(scale if is_positive else "linear")  # of zeros alone there is no logarithm
             panel.set_xlabel("updates" if row == len(rows) - 1 else "")
-            panel.set_title(f"{label}: {title}" if label else title, loc="left")
+            panel.set_title(f"{plain(label)}: {title}" if label else title, loc="left")
             if scale == "linear":
                 panel.set_ylim(-2, 102)
             if lines and column == len(known) - 1:
@@ -214,7 +217,7 @@ def activations(recorder: Recorder, at: int = -1) -> Figure:
         flat = {"saturated": layer.saturated, "dead": layer.dead}
         told = [f"{100 * share:.0f} % {name}" for name, share in flat.items() if not np.isnan(share)]
         axes.set_title("\n".join(told), loc="right", fontsize=8)
-        axes.set_title(layer.signal, loc="left")
+        axes.set_title(plain(layer.signal), loc="left")
         axes.set_ylabel("density" if axes.get_subplotspec().is_first_col() else "")
     beside = f", in outline after {first.iteration}" if first is not moment else ""
     picture.suptitle(f"after {moment.iteration} updates{beside}", fontsize=10)
@@ -260,7 +263,7 @@ def norms_by_layer(networks: Mapping[str, Mapping[str, LayerNorms]]) -> Figure:
             "color": COLOURS[i % len(COLOURS)],
             "marker": MARKERS[i % len(MARKERS)],
             "markersize": 4,
-            "label": called,
+            "label": plain(called),
         }
         left.semilogy(layers, [n.sensitivity for n in norms.values()], **style)
         right.semilogy(layers, [n.gradient for n in norms.values()], **style)

@@ -86,6 +86,10 @@ def train(
     allow_change: Annotated[
         list[str] | None, typer.Option(help="What --resume may change: lr, momentum, batch_size, l2; repeatable.")
     ] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="When the checkpoint is written: epoch, 10 epochs, 500 (updates), 30s, 5min or 1h.")
+    ] = "epoch",
+    keep: Annotated[int, typer.Option(help="How many checkpoints to keep, the last ones.")] = 1,
     plot: Annotated[
         list[str] | None,
         typer.Option(
@@ -123,7 +127,14 @@ def train(
     settings = asked_settings(model, options, config, out if resume else None)
     with using(settings.backend):  # targets and samples go where the network is
         for line in run(
-            settings, out, resume=resume, data_dir=data_dir, allow_changes=allow_change or [], plots=plot or []
+            settings,
+            out,
+            resume=resume,
+            data_dir=data_dir,
+            allow_changes=allow_change or [],
+            plots=plot or [],
+            checkpoint_every=checkpoint_every,
+            keep=keep,
         ):
             typer.echo(line)
 

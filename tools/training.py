@@ -17,7 +17,7 @@ from typing import Any, Unpack
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.arguments import choose
+from tinygraph.arguments import choose, whole_number
 from tinygraph.drawing import Options
 from tinygraph.errors import ArgumentError, DataError, RenderError
 from tinygraph.files import write_file
@@ -31,6 +31,7 @@ from tinygraph.tools.info import versions
 from tinygraph.tools.runs import FORMAT, PREPROCESSING, load_run, read_json, settings_from
 from tinygraph.tools.signals import Stopped, stopped_after_update
 from tinygraph.tools.training_plots import TrainingPlots
+from tinygraph.train.checkpoints import interval
 
 SETTINGS = ("settings.json", "settings.toml")  # what --resume continues with, and the same as --config reads it
 CHANGEABLE = {"lr": "optimizer.lr", "momentum": "optimizer.momentum", "batch_size": "batch_size", "l2": "l2"}
@@ -68,8 +69,12 @@ def run(
     data_dir: Path | None = None,
     allow_changes: Collection[str] = (),
     plots: Collection[str] = (),
+    checkpoint_every: str = "epoch",
+    keep: int = 1,
 ) -> Iterator[str]:
     """Train as `settings` say, write the results to `out`, and yield lines for the terminal."""
+    interval(checkpoint_every, "--checkpoint-every")  # before anything is written
+    saving = {"checkpoint_every": checkpoint_every, "checkpoint_keep": whole_number("--keep", keep, 1)}
     changes = {choose("--allow-change: setting", name, CHANGEABLE) for name in allow_changes}
     if changes and not resume:
         raise ArgumentError("--allow-change is for a run that --resume continues")
@@ -83,7 +88,8 @@ def run(
             f"{sum(p.size for p in net.parameters())} parameters, backend {settings.backend}, in {folder}"
         )
         with stopped_after_update() as stop:
-            history = experiment.train(folder / "checkpoint.safetensors", changes, [stop, *pictures.callbacks])
+            callbacks = [stop, *pictures.callbacks]
+            history = experiment.train(folder / "checkpoint.safetensors", changes, callbacks, **saving)
     tg.save(folder / "weights.safetensors", net)  # first what took long
     history.save_csv(folder / "history.csv")
     if isinstance(experiment, OwnDataExperiment):

@@ -63,6 +63,22 @@ def test_resuming_equals_never_stopping(tinygraph, tmp_path):
     assert a == b
 
 
+def test_checkpoints_as_often_as_is_wanted(tinygraph, tmp_path):
+    status, _, _ = tinygraph("train", "--epochs", 1, "--out", "r", "--checkpoint-every", "20", "--keep", 2)
+    assert status == 0
+    assert sorted(path.name for path in (tmp_path / "r").glob("checkpoint*")) == [
+        "checkpoint.iteration-40.safetensors",
+        "checkpoint.safetensors",
+    ]
+    for options, text in (
+        (["--checkpoint-every", "daily"], "--checkpoint-every must be a number of updates such as 500"),
+        (["--keep", 0], "--keep must be a whole number of at least 1"),
+    ):
+        status, _, err = tinygraph("train", "--out", "s", *options)
+        assert (status, text in err) == (2, True)
+        assert not (tmp_path / "s").exists()
+
+
 def test_without_a_renderer_the_dot_source_is_written_and_told(tinygraph, tmp_path, monkeypatch):
     def render(self, path):
         raise tg.RenderError("no renderer: get one so")

@@ -27,8 +27,8 @@ class Interval:
     seconds: float = 0.0
 
 
-def interval(every: Any) -> Interval:
-    """Return what `checkpoint_every` of `fit` says; a text of digits is a number of updates.
+def interval(every: Any, name: str = "fit: checkpoint_every") -> Interval:
+    """Return what `checkpoint_every` of `fit` says; a text of digits is a number of updates. Errors begin with `name`.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def interval(every: Any) -> Interval:
         return Interval(seconds=amount * SECONDS[unit])
     if not amount or not amount.is_integer():
         raise ArgumentError(
-            "fit: checkpoint_every must be a number of updates such as 500, 'epoch', '10 epochs', or a time such as "
+            f"{name} must be a number of updates such as 500, 'epoch', '10 epochs', or a time such as "
             f"'30s', '5min', '1h'; got {every!r:.60}"
         )
     return Interval(epochs=int(amount)) if unit else Interval(updates=int(amount))

@@ -241,8 +241,9 @@ class Experiment(ABC):
         checkpoint: Path | None = None,
         allow_changes: Collection[str] = (),
         callbacks: Iterable[tg.Callback] = (),
+        **saving: Any,
     ) -> tg.History:
-        """Train the network; with a `checkpoint` that exists, go on from it, see `tinygraph.fit`."""
+        """Train the network; with a `checkpoint` that exists, go on from it; `saving` as `tinygraph.fit` takes it."""
         s = self.settings
         return tg.fit(
             self.net,
@@ -257,6 +258,7 @@ class Experiment(ABC):
             checkpoint=checkpoint,
             allow_changes=allow_changes,
             callbacks=callbacks,
+            **saving,
             seed=s.seed,
         )
 

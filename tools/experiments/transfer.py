@@ -92,9 +92,10 @@ class TransferExperiment(Experiment):
         checkpoint: Path | None = None,
         allow_changes: Collection[str] = (),
         callbacks: Iterable[tg.Callback] = (),
+        **saving: Any,
     ) -> tg.History:
         """Train the source, going on from `checkpoint` if it exists, and tune the network on the first choice."""
-        history = self.train_source(checkpoint, allow_changes, callbacks)
+        history = self.train_source(checkpoint, allow_changes, callbacks, **saving)
         tuned = self._transferred(0)
         self._train_head(tuned, self.train_set, EPOCHS // 2)
         self._train_few(tuned.unfreeze(), self.train_set, EPOCHS // 2, 1 / 3)
@@ -106,6 +107,7 @@ class TransferExperiment(Experiment):
         checkpoint: Path | None = None,
         allow_changes: Collection[str] = (),
         callbacks: Iterable[tg.Callback] = (),
+        **saving: Any,
     ) -> tg.History:
         """Train the source, going on from `checkpoint` if it exists."""
         s = self.settings
@@ -121,6 +123,7 @@ class TransferExperiment(Experiment):
             checkpoint=checkpoint,
             allow_changes=allow_changes,
             callbacks=callbacks,
+            **saving,
             seed=s.seed,
         )
 

@@ -196,6 +196,7 @@ def test_the_command_lists_the_experiments_and_runs_one(tinygraph):
         (["small", "--rows", "relu"], "small: row 'relu' is not known; known: sigmoid, dropout, more"),
         (["small", "--passes", 0], "passes must be"),
         (["small", "--biases", "ones"], "biases 'ones' is not known"),
+        (["small", "--seed", -1], "seed"),
         (["--passes", 3], "options need a name before them"),
     ],
 )

@@ -15,6 +15,7 @@ import numpy as np
 import tinygraph as tg
 from tinygraph import data, losses, optim
 from tinygraph.arguments import check_name, choose, whole_number
+from tinygraph.backend.random import check_seed
 from tinygraph.data import Dataset
 from tinygraph.errors import ArgumentError, DataError
 from tinygraph.files import write_file
@@ -130,6 +131,7 @@ def run(
     if passes is not None:
         whole_number("passes", passes, 1)
     check_name("biases", biases, INITIALIZERS)
+    check_seed(seed)
     folder = out or Path("runs") / table.name
     images = data.load(table.data, data_dir, center="each")
     _claim(folder, {"table": table.name, "seed": seed, "biases": biases, "data": repr(images)})

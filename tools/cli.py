@@ -225,6 +225,10 @@ def render(
         "values": values,
     }
     given: Any = {name: value for name, value in view.items() if value is not None}
+    idle = [name for name in ("color_by", "values", "direction", "font_size") if name in given]
+    if output.suffix.lower() == ".html" and idle:
+        option = idle[0].replace("_", "-")
+        raise ArgumentError(f"--{option} is for drawings: a page shows all numbers, from top to bottom")
     if inputs:
         typer.echo(draw_own(model, inputs, options | {"backward": backward or None}, output, **given))
     else:

@@ -117,8 +117,13 @@ class TrainingPlots:
                 RECORDED[name](self.recorder)
 
     def save(self, folder: Path) -> list[str]:
-        """Draw them into a folder; return the files' names."""
+        """Draw them into a folder; return the files' names, and for one that cannot be drawn the reason."""
+        told = []
         for name in self.names:
-            picture = RESULTS[name](self.experiment) if name in RESULTS else RECORDED[name](self.recorder)
-            plots.save(picture, folder / f"{name}.svg")
-        return [f"{name}.svg" for name in self.names]
+            try:
+                picture = RESULTS[name](self.experiment) if name in RESULTS else RECORDED[name](self.recorder)
+                plots.save(picture, folder / f"{name}.svg")
+                told.append(f"{name}.svg")
+            except ArgumentError as error:  # such as a run that had no updates left
+                told.append(f"no {name}.svg ({error})")
+        return told

@@ -376,3 +376,17 @@ def test_the_command_line_knows_every_colour(color_by, tmp_path, monkeypatch, ca
         assert re.match(r"tinygraph: .*(plans|saturates)", capsys.readouterr().err)
     else:
         assert "<TABLE" in (tmp_path / "net.dot").read_text()
+
+
+@pytest.mark.parametrize("amount", [1e-200, 5e-324, 1.7e308])
+@pytest.mark.parametrize("factor", [1.0, 1.5, 1e3, 1e-3])
+def test_amounts_of_any_size_have_classes(amount, factor):
+    x = tg.parameter(np.array([amount]))
+    with np.errstate(all="ignore"):
+        assert "digraph" in tg.graph(x * factor, color_by="values").to_dot()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0,)])
+def test_graphs_of_empty_arrays(shape):
+    x = tg.parameter(np.zeros(shape, np.float32))
+    assert "digraph" in tg.graph(tg.sum(x), backward=True, values=True).to_dot()

@@ -14,6 +14,7 @@ import tinygraph as tg
 from tinygraph import losses, nn, optim
 from tinygraph.models import fully_connected, siamese
 from tinygraph.walkthrough.formulas import FORMULAS, LETTERS, OPERANDS, typeset
+from tinygraph.walkthrough.numbers import digest
 
 pytestmark = pytest.mark.host
 X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
@@ -569,3 +570,30 @@ def test_what_cannot_be_is_told_in_one_line(call, error, text):
     with pytest.raises(error, match=re.escape(text)) as caught:
         call(xor_net())
     assert "\n" not in str(caught.value)
+
+
+def test_arrays_of_nan_are_recognised_as_the_same():
+    x = np.array([[np.nan, 1.0], [np.inf, np.nan]])
+    assert digest(x).key == digest(x.copy()).key
+    assert digest(x).key != digest(np.zeros((2, 2))).key
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"optimizer": "sgd"}, "explore: optimizer must be an Optimizer, got str"),
+        ({"loss_fn": 3}, "explore: loss_fn must be a function, got int"),
+    ],
+)
+def test_wrong_options_of_explore_are_told(options, text):
+    net = tg.models.fully_connected([2, 2, 1], "tanh", seed=0)
+    with pytest.raises(tg.ArgumentError, match=text):
+        tg.explore(net, (np.zeros((4, 2)), np.zeros((4, 1))), steps=1, **options)
+
+
+def test_an_optimizer_without_steps_and_words_for_numbers_are_told():
+    net = tg.models.fully_connected([2, 2, 1], "tanh", seed=0)
+    with pytest.raises(tg.ArgumentError, match="an optimizer is for steps="):
+        tg.explore(net, (np.zeros((4, 2)), np.zeros((4, 1))), optimizer=tg.optim.SGD(net.parameters(), 0.1))
+    with pytest.raises(tg.DataError, match="explore: data"):
+        tg.explore(net, (np.array([["a", "b"]]), np.zeros((1, 1))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from .themes import NOT_FINITE, SHADES
 from .view import MEASURED, View
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # where classes of shares begin, and the last one ends
+LARGEST = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -171,11 +173,10 @@ def _classes(amounts: Sequence[float], is_share: bool) -> Sequence[float]:
     if is_share:
         return SHARES
     positive = [amount for amount in amounts if 0 < amount < math.inf] or [1.0]
-    smallest, largest = min(positive), max(positive)
-    if largest < 2 * smallest:  # small differences get small ones in colour
-        smallest, largest = math.sqrt(smallest * largest / 2), math.sqrt(smallest * largest * 2)
-    step = math.log(largest / smallest) / SHADES
-    return [smallest * math.exp(step * k) for k in range(SHADES)] + [largest]
+    low, high = math.log(min(positive)), math.log(max(positive))  # whose quotient could overflow
+    if high - low < math.log(2):  # small differences get small ones in colour
+        low, high = (low + high - math.log(2)) / 2, (low + high + math.log(2)) / 2
+    return [math.exp(min(low + (high - low) * k / SHADES, LARGEST)) for k in range(SHADES + 1)]
 
 
 def _shade(amount: float, starts: Sequence[float]) -> int:

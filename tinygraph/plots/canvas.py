@@ -80,8 +80,9 @@ def whole_numbers(axis: Any) -> None:
 
 
 def plain(text: object) -> str:
-    """Return a name as it is shown: not too long, and a dollar sign begins no formula."""
-    return shown(str(text), LONGEST_NAME).replace("$", r"\$")
+    """Return a name as it is shown: not too long; a dollar sign begins no formula, an underscore hides no name."""
+    name = shown(str(text), LONGEST_NAME).replace("$", r"\$")
+    return f"\u200b{name}" if name.startswith("_") else name
 
 
 def tell_apart(drawing: Figure, axes: Any, names: Sequence[str], title: str) -> None:

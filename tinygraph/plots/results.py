@@ -173,7 +173,7 @@ def decision_regions(
     given = _labels(labels, "decision_regions: labels", len(X))
     u, v, decided = regions(net, X, margin, steps)
     levels = np.union1d(given, decided)
-    names = _names(class_names, len(levels)) if class_names is not None else [str(level) for level in levels]
+    names = _names(class_names, len(levels)) if class_names is not None else [plain(level) for level in levels]
     from matplotlib.colors import ListedColormap
 
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(levels))]

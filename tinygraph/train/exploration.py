@@ -12,6 +12,7 @@ from .. import losses
 from ..arguments import whole_number
 from ..autodiff import grad
 from ..data import Dataset
+from ..data.checks import numbers as numbers_in
 from ..drawing import View
 from ..errors import ArgumentError, GraphError
 from ..graphs import Graph, apart, run_of
@@ -83,6 +84,8 @@ def explore(
     ------
     ArgumentError
         If `data` is neither of these, its arrays differ in length, or for an unknown or impossible option.
+    DataError
+        If an array holds something else than numbers.
     GraphError
         If training is to be recorded, and the result is not one number that depends on parameters, or two steps do
         not compute the same.
@@ -96,6 +99,12 @@ def explore(
     batch_size = whole_number("explore: batch_size", batch_size, 1)
     if not callable(target):
         raise ArgumentError(f"explore: expected a network or a function, got {type(target).__name__}")
+    if loss_fn is not None and not callable(loss_fn):
+        raise ArgumentError(f"explore: loss_fn must be a function, got {type(loss_fn).__name__}")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise ArgumentError(f"explore: optimizer must be an Optimizer, got {type(optimizer).__name__}")
+    if optimizer is not None and not steps:
+        raise ArgumentError("explore: an optimizer is for steps=, how many updates are recorded")
     arrays, alone = _arrays(data)
     function = target
     if isinstance(target, Module) and not alone:
@@ -117,7 +126,7 @@ def explore(
         graph = Graph(*record([run]))
     if not title and isinstance(target, Module):
         title = type(target).__name__
-    page = page_of(graph, numbers, view, title=title, update=update)
+    page = page_of(graph, numbers, view, title=str(title), update=update)
     if path is not None:
         page.save(path)
     return page
@@ -133,7 +142,7 @@ def _arrays(data: Any) -> tuple[list[Any], bool]:
     if not isinstance(data, tuple | list) or not data:
         given = "none" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
         raise ArgumentError(f"explore: data must be a tuple of arrays, (X, Y) for a network, got {given}")
-    arrays = [x if isinstance(x, Tensor) else np.asarray(x) for x in data]
+    arrays = [x if isinstance(x, Tensor) else numbers_in(x, "explore: data") for x in data]
     lengths = {x.shape[:1] for x in arrays}
     if len(lengths) > 1 or lengths & {(), (0,)}:
         raise ArgumentError(

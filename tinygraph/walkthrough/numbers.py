@@ -47,7 +47,7 @@ class Digest:
     @property
     def key(self) -> tuple[Any, ...]:
         """What is equal for equal arrays only, as far as they are shown."""
-        return self.shape, self.dtype, self.block, self.cells.tobytes(), *self.facts.values()
+        return self.shape, self.dtype, self.block, self.cells.tobytes(), *map(repr, self.facts.values())  # NaN too
 
 
 @dataclass
@@ -103,7 +103,7 @@ def numbers_of(run: Run) -> Numbers:
 
 def digest(array: np.ndarray) -> Digest:
     """Return an array to look at."""
-    table = array.reshape(-1, array.shape[-1]) if array.ndim and array.size else array.reshape(min(array.size, 1), -1)
+    table = array.reshape(-1, array.shape[-1]) if array.ndim and array.size else array.reshape(array.size, 1)
     block = tuple(max(1, math.ceil(n / LONGEST)) for n in table.shape)
     wide = table.astype(np.float64) if table.dtype.kind != "f" or table.dtype.itemsize < 8 else table
     with np.errstate(all="ignore"):  # what is not finite is shown as it is

@@ -272,11 +272,13 @@ function relateProduct(i, maps) {
 
 // Of an operation on elements: those in the same place, whole rows or columns where shapes broadcast.
 function relatePlaces(maps, swapped) {
+  const flat = (map) => map.array.shape.split(",").length <= 2; // of more axes, all but the last are rows
   const all = [...maps.inputs, ...maps.outputs, ...maps.arriving, ...maps.leaving].filter((m) => m.array);
   for (const from of all) {
     from.relate = (row, column) => {
       for (const to of all) {
-        if (to === from) continue;
+        const comparable = (flat(from) && flat(to)) || (!swapped && from.array.shape === to.array.shape);
+        if (to === from || !comparable) continue;
         const turned = swapped && (maps.inputs.includes(to) || maps.leaving.includes(to)) !==
           (maps.inputs.includes(from) || maps.leaving.includes(from));
         const [rows, columns] = turned ? [from.array.columns, from.array.rows] : [from.array.rows, from.array.columns];
@@ -911,7 +913,7 @@ function pick(item) { // go where an item is computed, or show the leaf that it 
 }
 
 function choose(level) {
-  if (!data.drawings[level] || level === state.level) return;
+  if (!Object.hasOwn(data.drawings, level) || level === state.level) return;
   const [kind, i] = steps()[state.step] || [];
   state.level = level;
   const same = steps().findIndex(([k, n]) => k === kind && n === i);

@@ -178,7 +178,10 @@ class _Model:
             graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="tinygraph"
         )
         if model.ByteSize() <= LARGEST:
-            self.onnx.checker.check_model(model, full_check=True)
+            try:
+                self.onnx.checker.check_model(model, full_check=True)
+            except (self.onnx.checker.ValidationError, self.onnx.shape_inference.InferenceError) as error:
+                raise GraphError(f"export_onnx: ONNX has no such model: {' '.join(str(error).split())}") from None
         content: bytes = model.SerializeToString()
         return content
 

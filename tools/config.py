@@ -34,6 +34,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not a TOML file: {error}") from None
     names = [f.name for f in fields(Settings)]
     given = {name.replace("-", "_"): value for name, value in found.items()}
+    if len(given) < len(found):
+        raise ArgumentError(f"{path}: a setting stands there twice, with - and with _")
     for name in given:
         check_name(f"{path}: setting", name, names)
     if isinstance(given.get("hidden"), list):

@@ -15,8 +15,8 @@ import tinygraph as tg
 from tinygraph import nn
 from tinygraph.errors import ArgumentError, DataError
 from tinygraph.files import PathLike
-from tinygraph.tools.experiments import Experiment, Settings, prepare
-from tinygraph.tools.experiments.own_data import Preprocessing
+from tinygraph.tools.experiments import Experiment, Settings, experiment_of, prepare
+from tinygraph.tools.experiments.own_data import OwnDataExperiment, Preprocessing
 
 __all__ = ["Run", "load_run"]
 
@@ -105,7 +105,8 @@ def load_run(folder: PathLike, data_dir: PathLike | None = None) -> Run:
             "does not read; install that version"
         )
     settings = settings_from(facts.get("settings"), path, _writer(facts))
-    kept = Preprocessing.load(folder / PREPROCESSING) if (folder / PREPROCESSING).exists() else None
+    is_own = experiment_of(settings.model, settings.data) is OwnDataExperiment
+    kept = Preprocessing.load(folder / PREPROCESSING) if is_own or (folder / PREPROCESSING).exists() else None
     try:
         experiment = prepare(settings, None if data_dir is None else Path(data_dir), kept)
     except ArgumentError as error:

@@ -154,6 +154,10 @@ def _claimed_folder(settings: Settings, out: Path | None) -> tuple[Path, bool]:
             folder.mkdir(parents=True, exist_ok=out is not None)
             if (folder / "run.json").exists():
                 raise FileExistsError
+            if (folder / SETTINGS[1]).exists() and not (folder / SETTINGS[0]).exists():
+                raise ArgumentError(
+                    f"{folder} has a {SETTINGS[1]} of its own, which a run would write; choose another --out"
+                )
             (folder / "settings.json").touch(exist_ok=False)
         except FileExistsError:
             if out is None:
@@ -258,7 +262,7 @@ def predictions(folder: Path, file: Path, data_dir: Path | None = None) -> Itera
     """Yield CSV lines with what the network in `folder` says of each row of `file`; of ``-`` that of standard input."""
     run = load_run(folder, data_dir)
     columns = run.predict(sys.stdin.buffer if str(file) == "-" else file)
-    yield _csv_line(["row", *columns])
+    yield _csv_line(["row number" if "row" in columns else "row", *columns])
     for i, values in enumerate(zip(*columns.values(), strict=True)):
         yield _csv_line([f"{i}", *(f"{v:.6g}" if isinstance(v, float | np.floating) else f"{v}" for v in values)])
 

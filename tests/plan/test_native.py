@@ -283,6 +283,7 @@ def test_updates_in_one_pass_are_close_to_those_in_two(kind, dtype):
         y = updates._updated(machine.run, machine.blas, machine.control, np.dtype(dtype), columns, kind)
         rng = np.random.default_rng(columns)
         w, a, b = (rng.standard_normal(n).astype(dtype) for n in (updates.ROWS * columns, columns, updates.ROWS))
+        w[:3], b[1] = -0.0, 0.0
         expected = 0.9998 * w + np.outer(-0.013 * b.astype(np.float64), a).ravel()
         np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
         machine.control[Control.UPDATE] = before[Control.UPDATE]

@@ -539,3 +539,37 @@ def test_a_signal_ends_a_run_after_the_update_it_is_in(tinygraph, tmp_path, rng,
     assert tinygraph("train", "--resume", "--out", "a run")[0] == 0
     a, b = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "a run"))
     assert a == b
+
+
+# what the names of others must not do ----------------------------------------------------------
+
+
+def test_a_file_of_settings_in_the_folder_of_the_run_stays(tinygraph, tmp_path, rng):
+    write_rows("houses.csv", houses(rng))
+    mine = b'# mine\ndata = "houses.csv"\ntarget = "kind"\n'
+    (tmp_path / "settings.toml").write_bytes(mine)
+    error = refused(tinygraph, "train", "--config", "settings.toml", "--out", ".")
+    assert ". has a settings.toml of its own, which a run would write; choose another --out" in error
+    assert (tmp_path / "settings.toml").read_bytes() == mine
+    assert not (tmp_path / "settings.json").exists()
+
+
+@pytest.mark.parametrize("target", ["probability", "row"])
+def test_a_target_has_the_name_of_a_column_of_answers(tinygraph, rng, target):
+    write_rows("a.csv", [[f"{a:.2f}", "hi" if a > 0 else "lo"] for a in rng.normal(size=60)], ("a", target))
+    train(tinygraph, "--data", "a.csv", "--target", target, "--out", "run", *FEW)
+    rows = answers(tinygraph, "run", "a.csv")
+    assert {row[target] for row in rows} <= {"hi", "lo"}
+    assert len(rows[0]) == 3
+
+
+def test_a_run_without_its_preprocessing_is_told(tinygraph, tmp_path, rng):
+    write_rows("houses.csv", houses(rng))
+    train(tinygraph, "--data", "houses.csv", "--target", "kind", "--out", "run", *FEW)
+    (tmp_path / "run" / "preprocessing.safetensors").unlink()
+    assert "preprocessing.safetensors" in refused(tinygraph, "predict", "run", "houses.csv")
+
+
+def test_settings_written_twice_are_told(tinygraph, tmp_path):
+    (tmp_path / "s.toml").write_text("batch_size = 3\nbatch-size = 4\n")
+    assert "a setting stands there twice" in refused(tinygraph, "train", "--config", "s.toml")

@@ -99,10 +99,12 @@ def _file(libraries: Sequence[BlasLibrary], folder: Path) -> Path:
 def _kept(file: Path, libraries: Sequence[BlasLibrary]) -> dict[str, float]:
     """Return what a file holds; where there is none, measure; the first process to write decides."""
     wanted = {library.name for library in libraries}
+    was_there = file.exists()
     if (times := _read(file, wanted)) is not None:
         return times
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)  # where it is there, it holds something else
+    if was_there:  # and held something else
+        file.unlink(missing_ok=True)
     own = file.with_suffix(f".{os.getpid()}")
     facts = {"processor": _processor(), "times": measured(libraries)}
     try:

@@ -18,7 +18,7 @@ SOONEST, LATEST = 256, 16384  # replays after which it is tried anew in any case
 
 
 class Sharing:
-    """A choice that is made by the first replays and looked after.
+    """A choice that is made by the first replays and looked after, one replay at a time.
 
     Parameters
     ----------

@@ -46,6 +46,7 @@ def _updated(
     """Return a matrix after an update of one kind by the machine."""
     rng = np.random.default_rng(columns)
     y, a, b = (rng.standard_normal(n).astype(dtype) for n in (ROWS * columns, columns, ROWS))
+    y[:3], b[1] = -0.0, 0.0  # a node that sleeps, and signs of zeros
     scales = np.zeros(4)
     scales[2:] = -0.013, 0.9998
     for k in (0, 1):

@@ -103,12 +103,13 @@ class Checkpoints:
             if (n := re.fullmatch(name, p.name))
         ]
         for *_, path in sorted(older)[: 1 - self.keep]:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
 
 
 def _link(path: Path, other: Path) -> None:
     """Give a file another name, in the place of what has it; where the file system has no links, as a copy."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         other.unlink()
     try:
         os.link(path, other)

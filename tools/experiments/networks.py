@@ -108,7 +108,7 @@ def told(model: str, what: str) -> Iterator[None]:
         if str(error).startswith(model):
             raise
         raise ArgumentError(f"{model}: {what} failed: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that is no module may end the program
         text = " ".join(str(error).split())
         raise ArgumentError(f"{model}: {what} failed: {type(error).__name__}: {text}") from error
 

@@ -69,7 +69,8 @@ class Preprocessing:
             return {target: self.targets.inverse(prediction.astype(np.float64))[:, 0]}
         assert self.encoder.classes is not None
         labels = np.array(self.encoder.classes)[prediction.argmax(axis=1)]
-        return {target: labels, "probability": prediction.max(axis=1)}
+        certain = "probability of the class" if target == "probability" else "probability"
+        return {target: labels, certain: prediction.max(axis=1)}
 
     def save(self, path: Path) -> None:
         """Write all of it to a safetensors file."""

@@ -557,17 +557,17 @@ def test_a_file_of_settings_in_the_folder_of_the_run_stays(tinygraph, tmp_path, 
 @pytest.mark.parametrize("target", ["probability", "row"])
 def test_a_target_has_the_name_of_a_column_of_answers(tinygraph, rng, target):
     write_rows("a.csv", [[f"{a:.2f}", "hi" if a > 0 else "lo"] for a in rng.normal(size=60)], ("a", target))
-    train(tinygraph, "--data", "a.csv", "--target", target, "--out", "run", *FEW)
-    rows = answers(tinygraph, "run", "a.csv")
+    train(tinygraph, "--data", "a.csv", "--target", target, *FEW)
+    rows = answers(tinygraph, "r", "a.csv")
     assert {row[target] for row in rows} <= {"hi", "lo"}
     assert len(rows[0]) == 3
 
 
 def test_a_run_without_its_preprocessing_is_told(tinygraph, tmp_path, rng):
     write_rows("houses.csv", houses(rng))
-    train(tinygraph, "--data", "houses.csv", "--target", "kind", "--out", "run", *FEW)
-    (tmp_path / "run" / "preprocessing.safetensors").unlink()
-    assert "preprocessing.safetensors" in refused(tinygraph, "predict", "run", "houses.csv")
+    train(tinygraph, "--data", "houses.csv", "--target", "kind", *FEW)
+    (tmp_path / "r" / "preprocessing.safetensors").unlink()
+    assert "preprocessing.safetensors" in refused(tinygraph, "predict", "r", "houses.csv")
 
 
 def test_settings_written_twice_are_told(tinygraph, tmp_path):

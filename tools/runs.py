@@ -105,9 +105,9 @@ def load_run(folder: PathLike, data_dir: PathLike | None = None) -> Run:
             "does not read; install that version"
         )
     settings = settings_from(facts.get("settings"), path, _writer(facts))
-    is_own = experiment_of(settings.model, settings.data) is OwnDataExperiment
-    kept = Preprocessing.load(folder / PREPROCESSING) if is_own or (folder / PREPROCESSING).exists() else None
     try:
+        is_own = experiment_of(settings.model, settings.data) is OwnDataExperiment
+        kept = Preprocessing.load(folder / PREPROCESSING) if is_own or (folder / PREPROCESSING).exists() else None
         experiment = prepare(settings, None if data_dir is None else Path(data_dir), kept)
     except ArgumentError as error:
         raise DataError(f"{path}: {error}") from None

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygraph import plots
 from tinygraph.arguments import check_name
 from tinygraph.errors import ArgumentError, TinygraphError
@@ -32,17 +34,20 @@ def _confusion(experiment: Experiment) -> Any:
     X, Y = _held_out(experiment)
     if experiment.net.output != "softmax":
         raise ArgumentError("the network does not tell classes apart")
-    return plots.confusion_matrix(experiment.net.decide(X), Y)
+    return plots.confusion_matrix(experiment.net.decide(X), Y, experiment.class_names)
 
 
 def _roc(experiment: Experiment) -> Any:
     X, Y = _held_out(experiment)
     scores = experiment.net.predict(X).numpy()
-    return plots.roc(scores[..., 0] if scores.ndim == 3 else scores, Y)  # of several tasks, the first of each pair
+    one = scores[..., 0] if scores.ndim == 3 else scores  # of several tasks, the first of each pair
+    return plots.roc(one, Y, experiment.class_names)
 
 
 def _regions(experiment: Experiment) -> Any:
-    return plots.decision_regions(experiment.net, *_held_out(experiment))
+    X, Y = _held_out(experiment)
+    names = experiment.class_names
+    return plots.decision_regions(experiment.net, X, Y, None if names is None else [names[k] for k in np.unique(Y)])
 
 
 def _weights(experiment: Experiment) -> Any:

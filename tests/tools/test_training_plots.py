@@ -47,9 +47,12 @@ def test_regions_of_a_table_of_two_columns(tinygraph, tmp_path, rng):
     points = rng.standard_normal((60, 2))
     rows = [f"{u:.3f},{v:.3f},{'in' if u * u + v * v < 1 else 'out'}" for u, v in points]
     (tmp_path / "points.csv").write_text("\n".join(["u,v,where", *rows]))
-    status, _, err = tinygraph("train", "--data", "points.csv", "--target", "where", *QUICK, "--plot", "regions")
+    status, _, err = tinygraph("train", "--data", "points.csv", "--target", "where", *QUICK, "--plot", "all")
     assert (status, err) == (0, "")
-    assert drawn(tmp_path / "r") == {"regions"}
+    assert {"confusion", "regions", "roc"} <= drawn(tmp_path / "r")
+    for name in ("confusion", "regions", "roc"):  # in the table's own words
+        texts = set(re.findall(r"<!-- (.*?) -->", (tmp_path / "r" / f"{name}.svg").read_text()))
+        assert {text.partition(":")[0] for text in texts} >= {"in", "out"}, name
 
 
 def test_training_is_the_same_with_plots(tinygraph, tmp_path):

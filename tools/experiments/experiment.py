@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -148,6 +148,8 @@ class Experiment(ABC):
         How many numbers a row of the input has.
     image_shape : tuple of int, or None
         The shape of a row of the input as an image, whose pixels are from 0 to 1; None if it is none.
+    class_names : sequence of str, or None
+        What the classes are called; None for numbers.
     """
 
     defaults: ClassVar[Settings]
@@ -163,6 +165,7 @@ class Experiment(ABC):
     held_out: str = "test"
     n_features: int
     image_shape: tuple[int, ...] | None = None
+    class_names: Sequence[str] | None = None
 
     @classmethod
     def for_data(cls, data_set: str) -> type[Experiment]:

@@ -130,6 +130,7 @@ class OwnDataExperiment(Experiment):
             kept = Preprocessing.learned(encoder, *training)
             self.train_set, self.validation = kept.samples(*training), kept.samples(*test)
         self.preprocessing, encoder = kept, kept.encoder
+        self.class_names = None if encoder.classes is None else [str(name) for name in encoder.classes]
         self.n_features = encoder.n_inputs
         self.net = network(settings, encoder.n_inputs, encoder.n_outputs, "softmax" if encoder.classes else "linear")
         self.loss = losses.cross_entropy if encoder.classes else losses.squared_error

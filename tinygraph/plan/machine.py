@@ -276,30 +276,16 @@ def _draw(r: int, task: int, count: int, y: int, key: int) -> None:
 
 
 @njit(nogil=True)
-def _update(kind: int, is_double: int, columns: int, rows: int, factors: int, a: int, b: int, y: int) -> None:
-    """Scale a matrix and add a column times a row, in one pass; how the sum is rounded is the kind."""
-    if is_double:
-        alpha, beta = get_d(factors), get_d(factors + 8)
-        u, v = carray(memory_d(a), (columns,)), carray(memory_d(b), (rows,))
-        for j in range(rows):
-            w, f = carray(memory_d(y + 8 * j * columns), (columns,)), alpha * v[j]
-            if kind == FUSED:
-                for k in range(columns):
-                    w[k] = fused_multiply_add(f, u[k], beta * w[k])
-            else:
-                for k in range(columns):
-                    w[k] = beta * w[k] + f * u[k]
-    else:
-        alpha_f, beta_f = get_f(factors), get_f(factors + 8)
-        u_f, v_f = carray(memory_f(a), (columns,)), carray(memory_f(b), (rows,))
-        for j in range(rows):
-            w_f, f_f = carray(memory_f(y + 4 * j * columns), (columns,)), alpha_f * v_f[j]
-            if kind == FUSED:
-                for k in range(columns):
-                    w_f[k] = fused_multiply_add(f_f, u_f[k], beta_f * w_f[k])
-            else:
-                for k in range(columns):
-                    w_f[k] = beta_f * w_f[k] + f_f * u_f[k]
+def _update(kind: int, alpha: Any, beta: Any, a: Any, b: Any, y: Any) -> None:
+    """Scale a matrix `y` and add a row `a` times a column `b`, in one pass; how the sum is rounded is the kind."""
+    for j in range(len(b)):
+        factor = alpha * b[j]
+        if kind == FUSED:
+            for k in range(len(a)):
+                y[j, k] = fused_multiply_add(factor, a[k], beta * y[j, k])
+        else:
+            for k in range(len(a)):
+                y[j, k] = beta * y[j, k] + factor * a[k]
 
 
 @njit(nogil=True)
@@ -337,7 +323,21 @@ def _execute(r: int, task: int, control: int, scratch: int, thread: int) -> None
         n, c = get(r + NUMBERS), get(r + SCALES)
         scaled, kind = get_d(c + 24) != 1.0 or get(r + FACTOR + 8) != 0, get(control + UPDATE)
         if scaled and kind != IN_TWO_PASSES:
-            _update(kind, get(r + TYPE), get(n + 16), get(n + 24), c, p0, p1, p2)
+            columns, rows = get(n + 16), get(n + 24)
+            if get(r + TYPE):
+                a, b, y = (
+                    carray(memory_d(p0), columns),
+                    carray(memory_d(p1), rows),
+                    carray(memory_d(p2), (rows, columns)),
+                )
+                _update(kind, get_d(c), get_d(c + 8), a, b, y)
+            else:
+                u, v, w = (
+                    carray(memory_f(p0), columns),
+                    carray(memory_f(p1), rows),
+                    carray(memory_f(p2), (rows, columns)),
+                )
+                _update(kind, get_f(c), get_f(c + 8), u, v, w)
         else:
             if scaled:
                 call_4(get(r + DATA), (n + 32, c + 8, p2, n + 48))

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and where files are kept that can be made again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ except ImportError:  # Windows, where a file that is open cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 PathLike = str | os.PathLike[str]
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made or fetched again; it need not exist."""
+    import platformdirs  # for few: kept out of `import tinygraph`
+
+    return Path(platformdirs.user_cache_dir("tinygraph"))
 
 
 def write_file(path: PathLike, content: bytes) -> None:

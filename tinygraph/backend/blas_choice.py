@@ -21,6 +21,7 @@ import numpy as np
 
 from ..arguments import check_name
 from ..errors import BackendError
+from ..files import cache_folder
 from .blas import LIBRARIES, BlasLibrary, load
 
 VARIABLE = "TINYGRAPH_BLAS"
@@ -60,9 +61,7 @@ def blas_library() -> BlasLibrary | None:
 def _fastest(libraries: list[BlasLibrary]) -> BlasLibrary:
     if len(libraries) == 1:
         return libraries[0]
-    import platformdirs  # for few: kept out of `import tinygraph`
-
-    library, times = fastest(libraries, Path(platformdirs.user_cache_dir("tinygraph")))
+    library, times = fastest(libraries, cache_folder())
     return replace(library, times=times)
 
 
@@ -92,7 +91,7 @@ def fastest(libraries: Sequence[BlasLibrary], folder: Path) -> tuple[BlasLibrary
 
 def _file(libraries: Sequence[BlasLibrary], folder: Path) -> Path:
     """Return the file for this processor and these versions."""
-    facts = [_processor(), np.__version__, *(f"{library.name} {library.version}" for library in libraries)]
+    facts = [processor_name(), np.__version__, *(f"{library.name} {library.version}" for library in libraries)]
     return folder / f"blas-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.json"
 
 
@@ -106,7 +105,7 @@ def _kept(file: Path, libraries: Sequence[BlasLibrary]) -> dict[str, float]:
     if was_there:  # and held something else
         file.unlink(missing_ok=True)
     own = file.with_suffix(f".{os.getpid()}")
-    facts = {"processor": _processor(), "times": measured(libraries)}
+    facts = {"processor": processor_name(), "times": measured(libraries)}
     try:
         own.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         with contextlib.suppress(FileExistsError):
@@ -184,7 +183,7 @@ def _call(library: BlasLibrary, k: int) -> Callable[[], None]:
     return call
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Return what the system calls the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

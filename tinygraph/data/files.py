@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import DataError
+from ..files import cache_folder
 from .downloads import Download, fetch
 from .opening import as_path, one_line, reading
 
@@ -110,9 +111,7 @@ def _search(root: Path, find: Callable[[Path], Found | None], folders: tuple[str
 
 def cache() -> Path:
     """Return the folder in which every downloaded data set has one of its own; it need not exist."""
-    import platformdirs  # for few: kept out of `import tinygraph`
-
-    return Path(platformdirs.user_cache_dir("tinygraph"))
+    return cache_folder()
 
 
 def _download(name: str, downloads: tuple[Download, ...], remedy: str) -> Path:

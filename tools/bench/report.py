@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tinygraph.backend import get_backend
+from tinygraph.backend.blas_choice import processor_name
 from tinygraph.plots.canvas import image
 from tinygraph.tools.bench.contenders import CONTENDERS, OWN, Contender
 from tinygraph.tools.bench.measure import EVENTS, GPU, Result
@@ -81,21 +81,11 @@ def environment(contenders: Mapping[str, Contender], device: str) -> dict[str, A
     """Return what a reader needs to judge the numbers: processor, device, thread settings and versions."""
     return {
         "device": get_backend("cupy").device if device == GPU else device,
-        "cpu": _cpu(),
+        "cpu": processor_name(),
         "processors": os.cpu_count(),
         "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
         "versions": versions() | {c.package: c.version or "missing" for c in contenders.values() if c.package},
     }
-
-
-def _cpu() -> str:
-    """Return the name of the processor as the system tells it."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def as_json(results: Sequence[Result], facts: Mapping[str, Any]) -> bytes:

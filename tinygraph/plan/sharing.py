@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-TRIALS = 3  # replays of either way, of which the median counts
+TRIALS = 3  # replays of either way that are timed in a row, of which the median counts
 WARM_UP = 1  # replays before the first trial
-WINDOW = 8  # replays that are looked at together afterwards
+WINDOW = 8  # replays that are looked at together afterwards, without the slowest
 SLOWER = 1.5  # times what was usual, from which it is tried anew
 SOONEST, LATEST = 256, 16384  # replays after which it is tried anew in any case
 
@@ -38,8 +38,8 @@ class Sharing:
         self._until_trial = SOONEST
         self._left = WARM_UP  # replays until it is tried
         self._trials: dict[bool, list[int]] | None = None
-        self._usual = self._in_window = self._began = 0.0
-        self._count = 0
+        self._usual, self._began = 0.0, 0
+        self._window: list[int] = []
 
     def begin(self) -> bool:
         """Return whether the replay that begins now is shared."""
@@ -53,28 +53,33 @@ class Sharing:
             self._try(took)
             return
         self._left -= 1
-        self._in_window += took
-        self._count += 1
-        if self._count == WINDOW:
-            if self._usual and self._in_window > SLOWER * WINDOW * self._usual:
+        self._window.append(took)
+        if len(self._window) == WINDOW:
+            if self._usual and sum(self._window) - max(self._window) > SLOWER * (WINDOW - 1) * self._usual:
                 self._left = 0
                 self._until_trial = SOONEST
-            self._in_window, self._count = 0.0, 0
+            self._window.clear()
         if self._left <= 0:
             self._trials = {True: [], False: []}
             self.is_shared = True
 
-    def _try(self, took: float) -> None:
-        """Note the time of a replay that tries one way; choose after the last of them."""
+    def _try(self, took: int) -> None:
+        """Note the time of a replay that tries one way; choose after the last of them.
+
+        The first of a row is left out, for which sleeping threads have to be woken.
+        """
         assert self._trials is not None
-        self._trials[self.is_shared].append(int(took))
-        self.is_shared = not self.is_shared
-        if len(self._trials[False]) < TRIALS:
+        row = self._trials[self.is_shared]
+        row.append(took)
+        if len(row) <= TRIALS:
             return
-        alone, shared = (median(self._trials[way]) for way in (False, True))
+        if self.is_shared:
+            self.is_shared = False
+            return
+        alone, shared = (median(self._trials[way][1:]) for way in (False, True))
         better = shared < alone
         self._until_trial = min(2 * self._until_trial, LATEST) if better is self._chosen else SOONEST
         self._chosen = self.is_shared = better
         self._usual = min(alone, shared)
         self._left, self._trials = self._until_trial, None
-        self._in_window, self._count = 0.0, 0
+        self._window.clear()

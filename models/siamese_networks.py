@@ -39,8 +39,8 @@ class AbsoluteDifference(Module):
     ----------
     n : int
         Q, the size of an embedding.
-    init, init_bias, seed, dtype
-        As for `tinygraph.nn.Dense`.
+    **options
+        `init`, `init_bias`, `seed`, `dtype`, as for `tinygraph.nn.Dense`.
     """
 
     output = "sigmoid"

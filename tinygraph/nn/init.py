@@ -75,3 +75,4 @@ INITIALIZERS: dict[str, Initializer] = {
         zeros,
     )
 }
+"""The initialisers by name, as `init=` and `init_bias=` take them."""

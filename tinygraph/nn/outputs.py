@@ -136,3 +136,4 @@ OUTPUTS: dict[str, Output] = {
     "leaky_relu": Output(leaky_relu),
     "elu": Output(elu),
 }
+"""The output activations by name, as `output=` takes them."""

@@ -1,0 +1,152 @@
+"""What the site adds to its pages: names lead to the reference, numbers of the chapter to their rows of the map.
+
+mkdocs calls the functions ``on_...``; `tests/repo/test_site.py` tests what they are made of.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from mkdocs.utils import get_relative_url
+
+import tinygraph as tg
+from tinygraph.counterparts import COUNTERPARTS
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
+
+from repo import citations  # noqa: E402
+
+MAP = "chapter.md"
+PACKAGES = {"tg": tg, "nn": tg.nn, "losses": tg.losses, "optim": tg.optim, "data": tg.data, "metrics": tg.metrics}
+TITLES = {"tinygraph": "Functions", "tinygraph.nn": "Layers", "tinygraph.optim": "Optimisers"}
+TITLES |= {"tinygraph.losses": "Losses"}
+KEPT = {"a", "autoref", "code", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "script", "style", "svg"}  # have no links
+
+_CALL = r"(?:\((?:[^()]|\([^()]*\))*\))?"
+_CODE = rf"\b(?:{'|'.join([*PACKAGES, 'np'])})\.\w+(?:\.\w+)*{_CALL}"
+_TAG = re.compile(r"(<[^>]+>)")
+_CODED = re.compile(r"<code>([^<]+)</code>")
+
+Url = Callable[[str], str | None]  # from an identifier of the reference to where it is, if it is there
+
+
+def counterparts() -> str:
+    """Return the tables of names of other libraries and what stands for them here."""
+    parts = []
+    for module, names in COUNTERPARTS.items():
+        rows = "\n".join(f"| `{name}` | {_as_code(instead)} |" for name, instead in sorted(names.items()))
+        parts.append(f"### {TITLES[module]}\n\n| there | here |\n|---|---|\n{rows}\n")
+    return "\n".join(parts)
+
+
+def _as_code(text: str) -> str:
+    return re.sub(rf"`[^`]*`|{_CODE}", lambda match: f"`{match[0].strip('`')}`", text).replace("|", r"\|")
+
+
+@cache
+def identifiers(code: str) -> list[str]:
+    """Return what the reference may call a name as it stands on pages, such as ``tg.fit`` or ``nn.Dense(3, 4)``."""
+    first, *rest = code.partition("(")[0].split(".")
+    if first not in PACKAGES or not rest:
+        return []
+    found: Any = PACKAGES[first]
+    try:
+        for name in rest:
+            found = getattr(found, name)
+    except AttributeError:
+        return []
+    if hasattr(found, "__qualname__"):
+        return [f"{found.__module__}.{found.__qualname__}"]
+    modules = {name: vars(module) for name, module in sys.modules.items() if name.startswith("tinygraph.")}
+    return [f"{name}.{rest[-1]}" for name, members in modules.items() if members.get(rest[-1]) is found]
+
+
+def with_names(html: str, url: Url) -> str:
+    """Return a page in which names in code, outside of blocks, headings and links, lead to the reference."""
+
+    def link(match: re.Match[str]) -> str:
+        place = next(filter(None, map(url, identifiers(unescape(match[1])))), None)
+        return f'<a href="{place}">{match[0]}</a>' if place else match[0]
+
+    return "".join(_CODED.sub(link, text) if free else text for text, free in _pieces(html, KEPT - {"code"}))
+
+
+def with_numbers(html: str, to_map: str) -> str:
+    """Return a page in which numbers of the chapter lead to their rows; `to_map` is the address of the map."""
+    return "".join(_numbers(text, to_map) if free else text for text, free in _pieces(html, KEPT))
+
+
+def _numbers(text: str, to_map: str) -> str:
+    parts, done = [], 0
+    for citation in citations.find(text):
+        row = next((r for r in citations.rows() if citation.covers and citation.covers[0] in r.covers), None)
+        if row is not None and citation.start >= done:
+            link = f'<a href="{to_map}#{anchor(row)}">{text[citation.start : citation.end]}</a>'
+            parts += [text[done : citation.start], link]
+            done = citation.end
+    return "".join([*parts, text[done:]])
+
+
+def anchor(row: citations.Row) -> str:
+    """Return the name of a row of the map in addresses, that of its first item."""
+    return re.sub(r"[()]", "", row.covers[0].lower()).replace(". ", "-").replace(" ", "-")
+
+
+def with_anchors(html: str) -> str:
+    """Return the page of the map with rows that can be linked to."""
+    anchors = {row.cited: anchor(row) for row in citations.rows()}
+    return re.sub(r"<tr>(\s*<td>([^<]*)</td>)", lambda m: f'<tr id="{anchors[m[2]]}">{m[1]}', html)
+
+
+def _pieces(html: str, kept: set[str]) -> Iterator[tuple[str, bool]]:
+    """The page cut at the borders of elements in `kept`: pieces, and whether they are outside of all these."""
+    inside: list[str] = []
+    piece: list[str] = []
+    for part in _TAG.split(html):
+        tag = re.match(r"</?(\w+)", part)
+        if tag is None or tag[1] not in kept or part.endswith("/>"):
+            piece.append(part)
+            continue
+        if part.startswith("</"):
+            piece.append(part)
+            if inside and inside[-1] == tag[1]:
+                inside.pop()
+            if not inside:
+                yield "".join(piece), False
+                piece = []
+            continue
+        if not inside:
+            yield "".join(piece), True
+            piece = []
+        inside.append(tag[1])
+        piece.append(part)
+    yield "".join(piece), not inside
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put in the tables that code has."""
+    return markdown.replace("<!-- counterparts -->", counterparts())
+
+
+def on_env(env: Any, config: Any, files: Any) -> None:
+    """Link names and numbers, once it is known what is where."""
+    reference = config.plugins["autorefs"]
+    address_of_map = files.get_file_from_path(MAP).page.url
+    for page in (file.page for file in files.documentation_pages() if file.src_uri.endswith(".md")):
+
+        def url(target: str, here: str = page.url) -> str | None:
+            try:
+                return str(reference.get_item_url(target, here)[0])
+            except KeyError:
+                return None
+
+        page.content = with_names(page.content, url)
+        if page.file.src_uri == MAP:
+            page.content = with_anchors(page.content)
+        else:
+            page.content = with_numbers(page.content, get_relative_url(address_of_map, page.url))

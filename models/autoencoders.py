@@ -10,6 +10,7 @@ import numpy as np
 from tinygraph.arguments import fraction
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import Dense, Module, Sequential
+from tinygraph.nn.init import Initializer
 from tinygraph.nn.layers import Activation, Layer
 from tinygraph.operators import Operand
 from tinygraph.ops import bernoulli, mask, matmul
@@ -26,7 +27,7 @@ class TiedDense(Layer):
     W : Tensor of shape (n_out, n_in)
         The other layer's; its gradient adds up both uses.
     activation : str or callable, optional
-    init_bias : str
+    init_bias : str or callable
     seed : int, optional
         As for `tinygraph.nn.Dense`; `theta` is this layer's own.
     """
@@ -36,7 +37,7 @@ class TiedDense(Layer):
         W: Tensor,
         activation: str | Activation | Sequence[str | Activation] | None = None,
         *,
-        init_bias: str = "zeros",
+        init_bias: Initializer = "zeros",
         seed: int | None = None,
     ) -> None:
         self.W = W
@@ -93,8 +94,8 @@ def autoencoder(
     denoise: float = 0.0,
     *,
     activation: str | Activation | Sequence[str | Activation] = "relu",
-    init: str = "normal",
-    init_bias: str = "zeros",
+    init: Initializer = "normal",
+    init_bias: Initializer = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> Autoencoder:

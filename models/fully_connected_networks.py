@@ -10,6 +10,7 @@ import numpy as np
 from tinygraph.arguments import choose
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import BatchNorm, Dense, Dropout, Module
+from tinygraph.nn.init import Initializer
 from tinygraph.nn.layers import Activation, find_activation
 from tinygraph.tensors import Tensor
 
@@ -52,8 +53,8 @@ def fully_connected(
     *,
     dropout: float | Sequence[float] | None = None,
     batch_norm: str | bool | None = None,
-    init: str = "normal",
-    init_bias: str = "zeros",
+    init: Initializer = "normal",
+    init_bias: Initializer = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> FullyConnected:
@@ -75,7 +76,7 @@ def fully_connected(
         in listing (65.187), whose inputs are standardised beforehand (`tinygraph.data.standardize`). "hidden": those
         of the hidden layers, as is usual elsewhere. A normalised layer has no bias but the shift of its
         `tinygraph.nn.BatchNorm`.
-    init, init_bias : str
+    init, init_bias : str or callable
         How weights and biases, also the shifts of batch normalisation, are drawn; names of
         `tinygraph.nn.INITIALIZERS`.
     seed : int, optional

@@ -10,6 +10,7 @@ import numpy as np
 from tinygraph.data import check_labels
 from tinygraph.errors import ArgumentError
 from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
+from tinygraph.nn.init import Initializer
 from tinygraph.nn.layers import Activation
 from tinygraph.ops import Neighborhoods
 
@@ -22,8 +23,8 @@ def graph_neighborhood(
     activation: str | Activation | Sequence[str | Activation] = "relu",
     output: str = "softmax",
     *,
-    init: str = "normal",
-    init_bias: str = "zeros",
+    init: Initializer = "normal",
+    init_bias: Initializer = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> Sequential:
@@ -40,7 +41,7 @@ def graph_neighborhood(
         Of the hidden layers.
     output, init_bias, seed, dtype
         As for `fully_connected`.
-    init : str
+    init : str or callable
         Likewise; a layer of neighbourhoods takes their mean number for n_l, see `tinygraph.nn.NeighborhoodDense`.
 
     Returns

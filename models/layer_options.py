@@ -8,6 +8,7 @@ from typing import Any
 
 from tinygraph.backend import generator
 from tinygraph.errors import ArgumentError
+from tinygraph.nn.init import Initializer
 from tinygraph.nn.layers import Activation
 
 
@@ -23,8 +24,8 @@ def layer_seed(seed: int | None, *place: str | int) -> int | None:
 class LayerOptions:
     """How the layers of a network are drawn; every builder takes these by the same names."""
 
-    init: str
-    init_bias: str
+    init: Initializer
+    init_bias: Initializer
     seed: int | None
     dtype: Any
 

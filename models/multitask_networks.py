@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygraph.arguments import whole_number
 from tinygraph.nn import Dense, Module, Sequential
+from tinygraph.nn.init import Initializer
 from tinygraph.nn.layers import Activation
 from tinygraph.ops import reshape
 from tinygraph.tensors import Tensor
@@ -52,8 +53,8 @@ def multitask(
     n_in: int,
     *,
     activation: str | Activation | Sequence[str | Activation] = "relu",
-    init: str = "normal",
-    init_bias: str = "zeros",
+    init: Initializer = "normal",
+    init_bias: Initializer = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> Multitask:

@@ -14,6 +14,7 @@ from tinygraph.errors import ArgumentError, ShapeError
 from tinygraph.leaves import as_tensor
 from tinygraph.mode import no_grad
 from tinygraph.nn import Dense, Dropout, Module, Sequential
+from tinygraph.nn.init import Initializer
 from tinygraph.nn.layers import Activation
 from tinygraph.ops import abs as absolute
 from tinygraph.ops import concatenate, cosine_similarity
@@ -81,8 +82,8 @@ class Relation(Module):
         sizes: Sequence[int],
         activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
-        init: str = "normal",
-        init_bias: str = "zeros",
+        init: Initializer = "normal",
+        init_bias: Initializer = "zeros",
         seed: int | None = None,
         dtype: Any = np.float32,
     ) -> None:
@@ -140,8 +141,8 @@ def siamese(
     activation: str | Activation | Sequence[str | Activation] = "relu",
     embedding: str | Activation | None = None,
     dropout: Sequence[float] | None = None,
-    init: str = "normal",
-    init_bias: str = "zeros",
+    init: Initializer = "normal",
+    init_bias: Initializer = "zeros",
     seed: int | None = None,
     dtype: Any = np.float32,
 ) -> Siamese:

@@ -12,6 +12,7 @@ from tinygraph.arguments import whole_number
 from tinygraph.errors import ArgumentError
 from tinygraph.mode import no_grad
 from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
+from tinygraph.nn.init import Initializer
 from tinygraph.nn.layers import Activation
 from tinygraph.operators import Operand
 from tinygraph.tensors import Tensor
@@ -71,8 +72,8 @@ def transfer(
     replace: int = 1,
     output: str | None = None,
     activation: str | Activation | Sequence[str | Activation] = "relu",
-    init: str = "normal",
-    init_bias: str = "zeros",
+    init: Initializer = "normal",
+    init_bias: Initializer = "zeros",
     seed: int | None = None,
 ) -> Transfer:
     """Build a network from the earlier layers of a trained one, frozen, and new last layers (Example 65.11).

@@ -8,7 +8,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import losses, nn
 from tinygraph.errors import ArgumentError, DTypeError, GraphError, ShapeError
-from tinygraph.models import fully_connected
+from tinygraph.models import autoencoder, fully_connected
 
 
 class TwoBranches(nn.Module):
@@ -85,6 +85,81 @@ def test_initial_weights_have_the_stated_distribution(init, deviation, bound):
     assert abs(W.mean()) < 5 * deviation / np.sqrt(W.size)
     assert W.std() == pytest.approx(deviation, rel=0.01)  # the standard error is about 0.3 %
     assert np.abs(W).max() <= bound
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (1, 4)])
+def test_orthogonal_weights_keep_lengths_and_every_turn_is_as_likely(shape):
+    W = nn.Dense(*shape, init="orthogonal", seed=0, dtype=np.float64).W.numpy()
+    products = W.T @ W if shape[0] >= shape[1] else W @ W.T
+    np.testing.assert_allclose(products, np.eye(min(shape)), atol=1e-13)
+    drawn = np.array([nn.Dense(*shape, init="orthogonal", seed=s, dtype=np.float64).W.numpy() for s in range(400)])
+    assert np.abs(drawn.mean(0)).max() < 5 / np.sqrt(max(shape) * 400)  # an element's variance is 1 / max(shape)
+
+
+def test_orthogonal_takes_stacks_of_matrices_and_no_biases():
+    stack = nn.init.orthogonal(np.random.default_rng(0), (3, 6, 4), 6, 4)
+    np.testing.assert_allclose(np.einsum("eij,eik->ejk", stack, stack), [np.eye(4)] * 3, atol=1e-13)
+    with pytest.raises(ArgumentError, match=r"orthogonal: expected the shape of a matrix, got \(2,\)"):
+        nn.Dense(2, 2, init_bias="orthogonal")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, "float32", np.float16, None])
+def test_an_initialisation_can_be_a_function_of_ones_own(dtype):
+    told = []
+
+    def ramp(shape, rng, dtype):
+        told.append((shape, dtype))
+        return np.arange(np.prod(shape)).reshape(shape) + rng.integers(2)
+
+    layer = nn.Dense(2, 3, init=ramp, init_bias=lambda shape, rng, dtype: [0.5] * 3, seed=4, dtype=dtype)
+    expected = np.dtype(np.float64 if dtype is None else dtype)
+    assert told == [((2, 3), expected)]
+    assert layer.W.numpy().ravel().tolist() in ([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])
+    assert layer.theta.numpy().tolist() == [0.5] * 3
+    assert layer.W.dtype == layer.theta.dtype == expected
+
+
+def test_a_function_draws_what_the_name_draws_from_the_same_generator():
+    def own(shape, rng, dtype):
+        return rng.standard_normal(shape) / np.sqrt(shape[0])
+
+    for build in (
+        lambda init: fully_connected([4, 5, 3], init=init, seed=7),
+        lambda init: autoencoder([6, 3, 6], init=init, seed=7),
+        lambda init: nn.Sequential(nn.Dense(4, 3, init=init, seed=7)),
+    ):
+        for (path, a), (_, b) in zip(build(own).named_parameters(), build("normal").named_parameters(), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=path)
+    given, named = (nn.Dense(4, 3, init=init, seed=7).W.numpy() for init in (nn.init.he_normal, "he_normal"))
+    np.testing.assert_array_equal(given, named)
+
+
+def test_a_tensor_is_taken_from_a_function_as_well():
+    layer = nn.Dense(2, 2, init=lambda shape, rng, dtype: tg.tensor(np.ones(shape, np.float32)), dtype=np.float64)
+    assert layer.W.numpy().tolist() == [[1, 1], [1, 1]]
+    assert layer.W.op is None
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "text"),
+    [
+        (
+            np.zeros((2, 3)),
+            ShapeError,
+            r"init: own\(shape, rng, dtype\) must return an array of shape \(3, 2\), got \(2, 3\)",
+        ),
+        (1.0, ShapeError, r"must return an array of shape \(3, 2\), got \(\)"),
+        (np.full((3, 2), np.nan), ArgumentError, "must return finite numbers, got infinite ones or NaN in float32"),
+        ([[1e300, 0.0]] * 3, ArgumentError, "must return finite numbers"),
+        (None, DTypeError, "expected numbers"),
+    ],
+)
+def test_what_a_function_of_ones_own_returns_is_checked(values, error, text):
+    def own(shape, rng, dtype):
+        return values
+
+    with pytest.raises(error, match=text):
+        nn.Dense(3, 2, init=own)
 
 
 def test_seeds_make_networks_repeatable_and_layers_different():

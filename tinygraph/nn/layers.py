@@ -19,7 +19,7 @@ from ..ops.products import bias as subtract_bias
 from ..ops.products import matmul
 from ..ops.shape import concatenate
 from ..tensors import Tensor
-from .init import INITIALIZERS
+from .init import Initializer, initial
 from .module import Module
 from .paths import place_in
 
@@ -131,7 +131,7 @@ class Layer(Module):
         activation: str | Activation | Sequence[str | Activation] | None,
         bias: bool,
         *,
-        init_bias: str,
+        init_bias: Initializer,
         seed: int | None,
         dtype: Any,
     ) -> None:
@@ -174,9 +174,10 @@ class Dense(Layer):
         A name of `ACTIVATIONS` or a function of a tensor; None: the signal ``z`` itself. See `PerNode` for lists.
     bias : bool
         Whether there is a `theta`.
-    init : str
-        How `W` is drawn, a name of `INITIALIZERS`; "normal" is the variance 1 / n_in of (65.89).
-    init_bias : str
+    init : str or callable
+        How `W` is drawn, a name of `INITIALIZERS`; "normal" is the variance 1 / n_in of (65.89). Or a function
+        ``f(shape, rng, dtype)`` that returns an array of this shape, drawn from the `numpy.random.Generator` `rng`.
+    init_bias : str or callable
         How `theta` is drawn, likewise: 0 by default, as is the field's custom; "normal", with the same meaning as
         "standard_normal", is the chapter's N(0, 1) (65.88).
     seed : int, optional
@@ -196,15 +197,14 @@ class Dense(Layer):
         n_out: int,
         activation: str | Activation | Sequence[str | Activation] | None = None,
         bias: bool = True,
-        init: str = "normal",
+        init: Initializer = "normal",
         *,
-        init_bias: str = "zeros",
+        init_bias: Initializer = "zeros",
         seed: int | None = None,
         dtype: Any = np.float32,
     ) -> None:
         n_in, n_out = whole_number("Dense: n_in", n_in, 1), whole_number("Dense: n_out", n_out, 1)
-        draw = choose("init", init, INITIALIZERS)
-        weights = draw(generator(seed, "W"), (n_in, n_out), n_in, n_out)
+        weights = initial("init", init, generator(seed, "W"), (n_in, n_out), n_in, n_out, dtype)
         self.W = parameter(weights, name="W", dtype=dtype)
         super().__init__(n_in, n_out, activation, bias, init_bias=init_bias, seed=seed, dtype=dtype)
 
@@ -218,10 +218,11 @@ class Dense(Layer):
         return f"{n_in}, {n_out}{self._options()}"
 
 
-def initial_bias(n_in: int, n_out: int, init_bias: str, seed: int | None, dtype: Any) -> Tensor:
+def initial_bias(n_in: int, n_out: int, init_bias: Initializer, seed: int | None, dtype: Any) -> Tensor:
     """Return the `theta` of a layer of `n_out` nodes, drawn as `init_bias` says; see `Dense`."""
-    draw = choose("init_bias", "standard_normal" if init_bias == "normal" else init_bias, INITIALIZERS)
-    return parameter(draw(generator(seed, "theta"), (n_out,), n_in, n_out), name="theta", role="bias", dtype=dtype)
+    init = "standard_normal" if init_bias == "normal" else init_bias
+    values = initial("init_bias", init, generator(seed, "theta"), (n_out,), n_in, n_out, dtype)
+    return parameter(values, name="theta", role="bias", dtype=dtype)
 
 
 class NeighborhoodDense(Layer):
@@ -233,9 +234,10 @@ class NeighborhoodDense(Layer):
         Which nodes feed which.
     activation, bias, init_bias, seed, dtype
         As for `Dense`.
-    init : str
-        As for `Dense`, with the mean number of neighbours, rounded, in the place of n_l: (65.89) divides by all n_l
-        nodes of the layer before, as many as feed a node there; here z would shrink with the share of them that do.
+    init : str or callable
+        As for `Dense`, the names with the mean number of neighbours, rounded, in the place of n_l: (65.89) divides by
+        all n_l nodes of the layer before, as many as feed a node there; here z would shrink with the share of them that
+        do.
 
     Attributes
     ----------
@@ -251,9 +253,9 @@ class NeighborhoodDense(Layer):
         n_out: int | None = None,
         activation: str | Activation | Sequence[str | Activation] | None = None,
         bias: bool = True,
-        init: str = "normal",
+        init: Initializer = "normal",
         *,
-        init_bias: str = "zeros",
+        init_bias: Initializer = "zeros",
         seed: int | None = None,
         dtype: Any = np.float32,
     ) -> None:
@@ -262,12 +264,12 @@ class NeighborhoodDense(Layer):
         for name, n, actual in (("n_in", n_in, neighborhoods.n_in), ("n_out", n_out, neighborhoods.n_out)):
             if n is not None and n != actual:
                 raise ArgumentError(f"NeighborhoodDense: {name} is {n}, the neighborhoods have {actual}")
-        draw = choose("init", init, INITIALIZERS)
         edges, nodes = neighborhoods.n_edges, neighborhoods.n_out
         fan_in = max(1, round(edges / max(1, nodes)))
         fan_out = max(1, round(edges / max(1, neighborhoods.n_in)))
         self.neighborhoods = neighborhoods
-        self.w = parameter(draw(generator(seed, "w"), (edges,), fan_in, fan_out), name="w", dtype=dtype)
+        weights = initial("init", init, generator(seed, "w"), (edges,), fan_in, fan_out, dtype)
+        self.w = parameter(weights, name="w", dtype=dtype)
         super().__init__(fan_in, nodes, activation, bias, init_bias=init_bias, seed=seed, dtype=dtype)
 
     def forward(self, y: Operand) -> Tensor:

@@ -16,6 +16,7 @@ from ..ops.elementwise import sqrt
 from ..ops.normalize import batch_norm
 from ..ops.reduce import mean, var
 from ..tensors import Tensor
+from .init import Initializer
 from .layers import initial_bias
 from .module import Module
 
@@ -42,7 +43,7 @@ class BatchNorm(Module):
     a : float
         Where the scale starts. Listing (65.187) starts it at 0, from where a network with a hidden layer never
         learns more than its output's `theta`.
-    init_bias : str
+    init_bias : str or callable
         How `theta` is drawn, as for `Dense`.
     seed : int, optional
         Makes that draw repeatable, as for `Dense`.
@@ -70,7 +71,7 @@ class BatchNorm(Module):
         ddof: int = 1,
         *,
         a: float = 1.0,
-        init_bias: str = "zeros",
+        init_bias: Initializer = "zeros",
         seed: int | None = None,
         dtype: Any = np.float32,
     ) -> None:

@@ -147,6 +147,8 @@ tg.divide_or_zero({0}, tg.relu({0}))
 {0} - {0} * A
 {0}.detach() * A
 tg.mask({0}, tg.bernoulli(0.5, {0}.shape, D, {0}.backend))
+{0} + tg.normal({0}.shape, 0.5, {0}, D, {0}.backend)
+{0} * tg.uniform({0}.shape, -0.5, 2.0, D, {0}.backend)
 tg.where(tg.equal({0}, {0}), {0}, A)
 """.splitlines()
 TWO = """\

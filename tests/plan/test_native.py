@@ -162,6 +162,20 @@ def test_masks_are_those_of_the_generator(shape, p_off, with_threads):
     assert not stops(f)
 
 
+@pytest.mark.parametrize("shape", [(1,), (3, 5), (257, 129)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_are_those_of_the_generator(shape, dtype, with_threads):
+    with_threads(3)
+    f = tg.compile(lambda: (tg.uniform(shape, dtype=dtype), tg.normal(shape, dtype=dtype)))
+    tg.manual_seed(2**63 + 5)
+    drawn = [[t.numpy() for t in f()] for _ in range(3)]
+    tg.manual_seed(2**63 + 5)
+    for u, z in drawn:
+        np.testing.assert_array_equal(u, tg.uniform(shape, dtype=dtype).numpy())
+        np.testing.assert_allclose(z, tg.normal(shape, dtype=dtype).numpy(), rtol=0, atol=1e-6)
+    assert not stops(f)
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_products_have_the_bits_of_lines_and_the_values_of_numpy(data):

@@ -28,7 +28,7 @@ ARRAY_FUNCTIONS: tuple[str, ...] = (
 )
 
 # Routines that NumPy lacks, or that must not be NumPy's own; every backend brings them.
-OWN_ROUTINES = ("matmul", "erf", "index_add", "spmm", "sddmm", "bernoulli")
+OWN_ROUTINES = ("matmul", "erf", "index_add", "spmm", "sddmm", "bernoulli", "uniform")
 
 
 class EdgeList(Protocol):

@@ -63,6 +63,7 @@ class CupyBackend(Backend):
             spmm=self.spmm,
             sddmm=self.sddmm,
             bernoulli=self.bernoulli,
+            uniform=self.uniform,
         )
         _in_use.add(self)
 
@@ -297,6 +298,14 @@ class CupyBackend(Backend):
             kernel(blocks(-(-n * bits // 256)), (THREADS,), (key, np.int32(bits), np.uint64(off), result, np.int64(n)))
         return result
 
+    def uniform(self, key: Array, shape: tuple[int, ...], dtype: str, out: Array | None = None) -> Array:
+        """Return numbers of at least 0 and below 1, float32 or float64, by Philox 4x64-10 with the key `key`."""
+        result = self.cupy.empty(shape, dtype) if out is None else out
+        if n := result.size:
+            kernel = self.own_kernel("uniform", result.dtype)
+            kernel(blocks(-(-n * result.itemsize // 32)), (THREADS,), (key, result, np.int64(n)))
+        return result
+
 
 def _after_fork() -> None:
     for backend in _in_use:
@@ -388,11 +397,8 @@ extern "C" __global__ void sddmm(const REAL* y, const REAL* z, const int* source
     w[e] = sum;
 }
 
-// One thread one block of 256 bits: Philox 4x64-10 as NumPy numbers its blocks, from 1. An element takes 8, 16 or 32
-// bits of each 64, the lowest first, and is on if they are at least `off`. The threads exchange their words, so that
-// neighbours write neighbours.
-extern "C" __global__ void bernoulli(const u64* key, int bits, u64 off, REAL* mask, i64 n) {
-    __shared__ u64 words[1024];
+// One thread one block of 256 bits: Philox 4x64-10 as NumPy numbers its blocks, from 1.
+__device__ void philox(const u64* key, u64* words) {
     u64 c[4] = {(u64)thread_number() + 1, 0, 0, 0}, k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; ++round) {
         u64 high0 = __umul64hi(0xD2E7470EE14C6C93ULL, c[0]), low0 = 0xD2E7470EE14C6C93ULL * c[0];
@@ -405,10 +411,30 @@ extern "C" __global__ void bernoulli(const u64* key, int bits, u64 off, REAL* ma
         k1 += 0xBB67AE8584CAA73BULL;
     }
     for (int word = 0; word < 4; ++word) words[4 * threadIdx.x + word] = c[word];
+}
+
+// An element takes 8, 16 or 32 bits of each 64, the lowest first, and is on if they are at least `off`. The threads
+// exchange their words, so that neighbours write neighbours.
+extern "C" __global__ void bernoulli(const u64* key, int bits, u64 off, REAL* mask, i64 n) {
+    __shared__ u64 words[1024];
+    philox(key, words);
     __syncthreads();
     int in_word = 64 / bits, in_block = 1024 * in_word;
     i64 first = (i64)blockIdx.x * in_block;
     for (int e = threadIdx.x; e < in_block && first + e < n; e += 256)
         mask[first + e] = (REAL)((words[e / in_word] >> e % in_word * bits & ((1ULL << bits) - 1)) >= off);
+}
+
+// An element takes the highest 24 of 32 bits, or 53 of 64, as a fraction.
+extern "C" __global__ void uniform(const u64* key, REAL* numbers, i64 n) {
+    __shared__ u64 words[1024];
+    philox(key, words);
+    __syncthreads();
+    const int bits = 8 * sizeof(REAL), taken = bits == 64 ? 53 : 24, in_word = 64 / bits, in_block = 1024 * in_word;
+    i64 first = (i64)blockIdx.x * in_block;
+    for (int e = threadIdx.x; e < in_block && first + e < n; e += 256) {
+        u64 drawn = words[e / in_word] >> (e % in_word * bits + bits - taken) & ((1ULL << taken) - 1);
+        numbers[first + e] = (REAL)drawn / (REAL)(1ULL << taken);
+    }
 }
 """

@@ -164,6 +164,14 @@ def bernoulli(key: np.ndarray, p_off: float, shape: tuple[int, ...], dtype: str)
     return (numbers >= off).astype(dtype).reshape(shape)
 
 
+def uniform(key: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return numbers of at least 0 and below 1 in float32 or float64, by Philox 4x64-10 with the key `key`.
+
+    They are multiples of 2**-24 or 2**-53, of the highest of 32 or 64 bits, the lower half of each 64 first.
+    """
+    return np.random.Generator(np.random.Philox(key=key)).random(shape, dtype)  # type: ignore[call-overload,no-any-return]
+
+
 class NumpyBackend(Backend):
     """Arrays of NumPy, products of SciPy's BLAS."""
 
@@ -171,9 +179,8 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
 
     def __init__(self) -> None:
-        self.xp = make_namespace(
-            np, matmul=matmul, erf=erf, index_add=index_add, spmm=spmm, sddmm=sddmm, bernoulli=bernoulli
-        )
+        routines = (matmul, erf, index_add, spmm, sddmm, bernoulli, uniform)
+        self.xp = make_namespace(np, **{routine.__name__: routine for routine in routines})
         self.xp.sum, self.xp.max, self.xp.mean = sum, max, mean
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:

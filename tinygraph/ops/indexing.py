@@ -187,7 +187,6 @@ def _indices(value: Any, x: Tensor) -> tuple[Tensor, np.ndarray | None]:
     return value, host
 
 
-@applies(Index)
 @dataclass(frozen=True)
 class OneHot(Op):
     """Class indices as basis vectors (65.125); those outside 0 to ``classes - 1`` give NaN."""
@@ -209,6 +208,7 @@ class OneHot(Op):
         return xp.where(xp.greater_equal(places, 0), known, math.nan)
 
 
+@applies(Index)
 def take(x: Operand, indices: Operand, axis: int = 0) -> Tensor:
     """Return the elements of `x` at `indices` along `axis`; an index may repeat.
 

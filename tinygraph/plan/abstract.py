@@ -19,6 +19,7 @@ from ..op import Op
 from ..ops.elementwise import Cast
 from ..ops.indexing import Index
 from ..ops.products import MatMul
+from ..ops.random import Uniform
 from ..ops.reduce import BroadcastTo, Max, Mean, Min, Sum
 from ..ops.shape import Concatenate, Reshape, Transpose
 from .primitives import PRIMITIVES
@@ -32,7 +33,9 @@ METHODS = ("sum", "mean", "max", "min", "reshape", "transpose", "swapaxes", "squ
 
 
 REDUCTIONS: dict[str, Any] = {"sum": Sum, "mean": Mean, "max": Max, "min": Min}
-KEPT = ("matmul", "reshape", "transpose", "broadcast_to", "index", "cast", "concatenate")  # plans know them as they are
+KEPT = {  # plans know them as they are
+    *("matmul", "reshape", "transpose", "broadcast_to", "index", "cast", "concatenate", "uniform"),
+}
 
 
 class _Shaped:
@@ -309,6 +312,9 @@ class Functions:
         ((before, after, dtype),) = {(x.shape[:at], x.shape[at + 1 :], x.dtype) for x in arrays}
         shape = (*before, sum(x.shape[at] for x in arrays), *after)
         return self._new(self.build(Concatenate(axis), tuple(x.value for x in arrays), shape, dtype))
+
+    def uniform(self, key: AbstractArray, shape: Shape, dtype: str) -> AbstractArray:
+        return self._new(self.build(Uniform(shape, dtype), (key.value,), shape, np.dtype(dtype)))
 
     def full_like(self, x: AbstractArray, number: float) -> AbstractArray:
         return self._new(constant(self.build.backend, np.full(x.shape, number, x.dtype)))

@@ -240,9 +240,10 @@ class CudaCodeGenerator(CodeGenerator):
             return [*self._fill(out, op.value), *self.copy(out[inner], inputs[0])]
         if i.kind == "index_add" and len(inputs) == 1:
             return [*self._fill(out, 0), *self.copy(out[op.key], inputs[0])]
-        if i.kind == "bernoulli" and floating:
-            drawn = (self.literal(op.p_off), self.literal(op.shape), repr(op.dtype))
-            return [self._call(self.device.bernoulli, "bernoulli", inputs[0], *drawn, out)]
+        if i.kind in ("bernoulli", "uniform") and floating:
+            settings = (op.p_off,) if i.kind == "bernoulli" else ()
+            drawn = (*map(self.literal, (*settings, op.shape)), repr(op.dtype))
+            return [self._call(getattr(self.device, i.kind), i.kind, inputs[0], *drawn, out)]
         if i.kind in ("neighborhood_matmul", "edge_product") and floating:
             lines: list[str] = []
             packed = [self.packed(x, lines) for x in inputs]

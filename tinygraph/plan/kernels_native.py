@@ -36,6 +36,7 @@ from .records import (
     GEMV,
     GER,
     MOVE,
+    NUMBER,
     REDUCE,
     STOP,
     UFUNC,
@@ -265,13 +266,21 @@ class NativeCodeGenerator(NumpyCodeGenerator):
 
     def mask(self, op: Any, key: np.ndarray, y: np.ndarray) -> str:
         """Return the line that draws zeros and ones from a key."""
-        if y.dtype.char in "fd" and y.size and _is_plain(y) and _is_plain(key) and sys.byteorder == "little":
-            width, off = mask_bits(op.p_off)
-            record = _record(DRAW, INNER=y.size, OUTER=1, TYPE=y.itemsize, FACTOR=width)
-            record |= {_at(Field.FACTOR, 1): off, _at(Field.P, 0): _address(y), _at(Field.S, 0): y.itemsize}
-            record[_at(Field.P, 1)] = _address(key)
-            self._say(record, y, heavy=True)
+        width, off = mask_bits(op.p_off)
+        self._say_drawn(_record(DRAW, FACTOR=width) | {_at(Field.FACTOR, 1): off}, key, y)
         return super().mask(op, key, y)
+
+    def numbers(self, key: np.ndarray, y: np.ndarray) -> str:
+        """Return the line that draws numbers from 0 to 1 from a key."""
+        self._say_drawn(_record(NUMBER), key, y)
+        return super().numbers(key, y)
+
+    def _say_drawn(self, record: Record, key: np.ndarray, y: np.ndarray) -> None:
+        """Let a record say a line that draws from a key."""
+        if y.dtype.char in "fd" and y.size and _is_plain(y) and _is_plain(key) and sys.byteorder == "little":
+            record |= {Field.INNER: y.size, Field.OUTER: 1, Field.TYPE: y.itemsize}
+            record |= {_at(Field.P, 0): _address(y), _at(Field.S, 0): y.itemsize, _at(Field.P, 1): _address(key)}
+            self._say(record, y, heavy=True)
 
     def _say(self, record: Record | None, y: np.ndarray | None = None, heavy: bool = False) -> None:
         """Let a record say a line; with `y` it is done in tasks if that is large."""

@@ -91,6 +91,8 @@ class NumpyCodeGenerator(CodeGenerator):
             return [total, self.quotient(wide, inputs[0].size // out.size, out)]
         if i.kind == "bernoulli":
             return [self.mask(op, inputs[0], out)]
+        if i.kind == "uniform" and out.dtype.char in "fd" and out.flags.c_contiguous:
+            return [self.numbers(inputs[0], out)]
         if i.kind == "where" and inputs[0].dtype == bool:
             condition, a, b = inputs
             before = [] if _same(b, out) else self.copy(out, b)
@@ -123,6 +125,10 @@ class NumpyCodeGenerator(CodeGenerator):
     def mask(self, op: Any, key: np.ndarray, y: np.ndarray) -> str:
         """Return the line that draws zeros and ones from a key."""
         return self.line(_masks(op), "bernoulli", key, y)
+
+    def numbers(self, key: np.ndarray, y: np.ndarray) -> str:
+        """Return the line that draws numbers from 0 to 1 from a key."""
+        return self.line(_numbers(y.dtype), "uniform", key, y)
 
     def choice(self, y: np.ndarray, x: np.ndarray, condition: np.ndarray) -> str:
         """Return the line that writes the elements of `x` to `y` where the condition is true."""
@@ -225,19 +231,41 @@ def _masks(op: Any) -> Callable[[np.ndarray, np.ndarray], None]:
 
     NumPy gives the bits in an array of its own, which is freed at once; all other memory is made before.
     """
-    bits = np.random.Philox(key=0)
+    bits, begin = _generator()
     draw = bits.random_raw
-    state: Any = bits.state
     n, (width, off) = math.prod(op.shape), mask_bits(op.p_off)
     words, kind, awake = -(-n * width // 64), np.dtype(f"uint{width}"), np.empty(op.shape, bool)
 
     def write(key: np.ndarray, out: np.ndarray) -> None:
-        state["state"]["key"][:] = key
-        bits.state = state
+        begin(key)
         np.greater_equal(draw(words).view(kind)[:n].reshape(op.shape), off, out=awake)
         np.copyto(out, awake)
 
     return write
+
+
+def _numbers(dtype: np.dtype[Any]) -> Callable[[np.ndarray, np.ndarray], None]:
+    """Return a function that writes the numbers of a key, as `Backend.uniform` draws them, in a floating dtype."""
+    bits, begin = _generator()
+    draw: Any = np.random.Generator(bits).random
+
+    def write(key: np.ndarray, out: np.ndarray) -> None:
+        begin(key)
+        draw(None, dtype, out)
+
+    return write
+
+
+def _generator() -> tuple[np.random.Philox, Callable[[np.ndarray], None]]:
+    """Return a generator of bits, and a function that lets it begin with a key."""
+    bits = np.random.Philox(key=0)
+    state: Any = bits.state
+
+    def begin(key: np.ndarray) -> None:
+        state["state"]["key"][:] = key
+        bits.state = state
+
+    return bits, begin
 
 
 def _flat(*arrays: np.ndarray) -> list[np.ndarray]:

@@ -32,6 +32,7 @@ from .records import (
     GER,
     LAYOUT,
     MOVE,
+    NUMBER,
     REDUCE,
     STOP,
     UFUNC,
@@ -276,6 +277,23 @@ def _draw(r: int, task: int, count: int, y: int, key: int) -> None:
 
 
 @njit(nogil=True)
+def _draw_numbers(task: int, step: int, size: int, count: int, y: int, key: int) -> None:
+    """Write numbers from 0 to 1, as `Backend.uniform` draws them."""
+    each, block = 8 // size, 1 + task * step * size // 32
+    j = 0
+    while j < count:
+        for word in _philox(get(key), get(key + 8), block):
+            for part in range(each):
+                if j < count:
+                    if size == 4:
+                        put_f(y + 4 * j, np.float32((word >> (32 * part + 8)) & 0xFFFFFF) * np.float32(2.0**-24))
+                    else:
+                        put_d(y + 8 * j, np.float64((word >> 11) & 0x1FFFFFFFFFFFFF) * 2.0**-53)
+                    j += 1
+        block += 1
+
+
+@njit(nogil=True)
 def _update(kind: int, alpha: Any, beta: Any, a: Any, b: Any, y: Any) -> None:
     """Scale a matrix `y` and add a row `a` times a column `b`, in one pass; how the sum is rounded is the kind."""
     for j in range(len(b)):
@@ -411,6 +429,8 @@ def _execute(r: int, task: int, control: int, scratch: int, thread: int) -> None
         _add_rows(get(r + TYPE), inner, outer, p0, p1, r1)
     elif op == DRAW:
         _draw(r, task, inner, p0, p1)
+    elif op == NUMBER:
+        _draw_numbers(task, get(r + STEP), get(r + TYPE), inner, p0, p1)
     elif op == DOT:
         s, t, c, is_double = get(r + FACTOR), get(r + FACTOR + 8), get(r + SCALES), get(r + TYPE)
         alpha, beta = get_d(c + 16), get_d(c + 24)

@@ -773,7 +773,7 @@ class Reads:
         read.value = read.now()
 
 
-DRAW = "draw outside and pass it as an argument, or draw with tg.bernoulli"
+DRAW = "draw outside and pass it as an argument, or draw with tg.normal, tg.uniform or tg.bernoulli"
 PASS_IT = "read it outside and pass it as an argument"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from enum import IntEnum
 
-STOP, UFUNC, GEMM, GEMV, GER, DOT, MOVE, COPY, CHOOSE, CAST, REDUCE, ADD_ROWS, DRAW, CHECK, FINITE = range(15)
+STOP, UFUNC, GEMM, GEMV, GER, DOT, MOVE, COPY, CHOOSE, CAST, REDUCE, ADD_ROWS, DRAW, NUMBER, CHECK, FINITE = range(16)
 
 
 class Field(IntEnum):

@@ -58,6 +58,7 @@ FORMULAS = {
     "negative": "y = -x",
     "neighborhood_matmul": "z_j = sum_i w_ij y_i, at the edges only",
     "norm": "y = sqrt(sum(x**2))",
+    "normal": "y = normal random numbers of mean 0 and variance 1",
     "not_equal": "y = 0 where a = b, 1 elsewhere",
     "pad": "y = x with a border",
     "power": "y = a**b",
@@ -83,6 +84,7 @@ FORMULAS = {
     "tanh": "y = tanh(z)",
     "transpose": "y = x'",
     "two_sided_relu": "y = z where z > 0, alpha z elsewhere",
+    "uniform": "y = random numbers, 0 <= y < 1",
     "where": "y = a where the condition holds, b elsewhere",
 }
 OPERANDS = {  # where neither the rule nor the formula tells them

@@ -6,7 +6,7 @@ on feedforward neural networks; the documentation maps them to names.
 """
 
 import types
-import typing
+import typing as _typing  # `tinygraph.typing` is a module of ours
 from importlib import import_module
 
 from . import data as data
@@ -38,7 +38,7 @@ from .sensitivity import *
 from .tensors import *
 from .train import *
 
-if typing.TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from . import models as models
     from . import plots as plots
     from . import tools as tools
@@ -48,7 +48,7 @@ __version__ = "0.1.0"
 _LATER = ("models", "plots", "tools")
 
 
-def __getattr__(name: str) -> typing.Any:
+def __getattr__(name: str) -> _typing.Any:
     """Import `models`, `plots` or `tools` when it is first asked for: `import tinygraph` does not wait for them."""
     if name in _LATER:
         return import_module(f"{__name__}.{name}")
@@ -61,7 +61,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), "load_run", *_LATER})
 
 
-if not typing.TYPE_CHECKING:  # type checkers follow the star imports, and know only lists that are written out
+if not _typing.TYPE_CHECKING:  # type checkers follow the star imports, and know only lists that are written out
     __all__ = [n for n, it in globals().items() if n[0] != "_" and not isinstance(it, types.ModuleType)]
     __all__ = [n for n in __all__ if n not in ("import_module", "no_attribute")]
     __all__ += ["data", "load_run", "losses", "metrics", "nn", "optim", *_LATER]

@@ -16,31 +16,31 @@ T = TypeVar("T")
 REAL = int | float | np.integer | np.floating
 
 
-def did_you_mean(name: Any, names: Collection[str]) -> str:
+def did_you_mean(name: object, names: Collection[str]) -> str:
     """Return the end of an error's text that offers the nearest of `names`, in lower or upper case; or nothing."""
     spelled = {known.lower(): known for known in names}
     near = get_close_matches(str(name).lower(), list(spelled), 1)
     return f"; did you mean {spelled[near[0]]!r}?" if near else ""
 
 
-def check_name(kind: str, name: Any, names: Collection[str]) -> str:
+def check_name(kind: str, name: object, names: Collection[str]) -> str:
     """Return `name`, or raise an `ArgumentError` that lists `names` if it is none of them; `kind` begins its text."""
     if not isinstance(name, str) or name not in names:
         raise ArgumentError(f"{kind} {name!r} is not known; known: {', '.join(names)}{did_you_mean(name, names)}")
     return name
 
 
-def choose(kind: str, name: Any, table: Mapping[str, T]) -> T:
+def choose(kind: str, name: object, table: Mapping[str, T]) -> T:
     """Return the value that `table` has for `name`; errors are those of `check_name`."""
     return table[check_name(kind, name, table)]
 
 
-def _scalar(value: Any) -> Any:
+def _scalar(value: object) -> Any:
     """Return the element of an array with no axes, and anything else as it is."""
     return value[()] if isinstance(value, np.ndarray) and not value.ndim else value
 
 
-def number(name: str, value: Any) -> int | float:
+def number(name: str, value: object) -> int | float:
     """Return a number as one of Python's, which adapts to arrays beside it, or raise an `ArgumentError`."""
     plain = value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
     if not isinstance(plain, int | float):
@@ -58,7 +58,7 @@ def whole(value: Any) -> int | None:
         return None
 
 
-def whole_number(name: str, value: Any, low: int, below: int | None = None) -> int:
+def whole_number(name: str, value: object, low: int, below: int | None = None) -> int:
     """Return `value` as an int, or raise an `ArgumentError` that says which whole numbers are allowed."""
     n = whole(value)
     if n is None or n < low or (below is not None and n >= below):
@@ -67,7 +67,7 @@ def whole_number(name: str, value: Any, low: int, below: int | None = None) -> i
     return n
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     """Whether `value` is a number that a float holds, neither infinite nor NaN."""
     try:
         return isinstance(value, REAL) and math.isfinite(value)
@@ -75,7 +75,7 @@ def _is_finite(value: Any) -> bool:
         return False
 
 
-def finite_number(name: str, value: Any) -> float:
+def finite_number(name: str, value: object) -> float:
     """Return `value` as a float, or raise an `ArgumentError` if it is no finite number."""
     scalar = _scalar(value)
     if not _is_finite(scalar):
@@ -83,7 +83,7 @@ def finite_number(name: str, value: Any) -> float:
     return float(scalar)
 
 
-def positive(name: str, value: Any, *, zero: bool = False) -> float:
+def positive(name: str, value: object, *, zero: bool = False) -> float:
     """Return a finite positive number (or zero, if allowed) as a float, or raise an `ArgumentError` that says so."""
     scalar = _scalar(value)
     if not _is_finite(scalar) or scalar < 0 or (scalar == 0 and not zero):
@@ -91,7 +91,7 @@ def positive(name: str, value: Any, *, zero: bool = False) -> float:
     return float(scalar)
 
 
-def fraction(name: str, value: Any) -> float:
+def fraction(name: str, value: object) -> float:
     """Return a number of at least 0 and below 1 as a float, or raise an `ArgumentError` that says so."""
     scalar = _scalar(value)
     if isinstance(scalar, bool) or not isinstance(scalar, REAL) or not 0 <= scalar < 1:

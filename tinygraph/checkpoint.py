@@ -26,7 +26,7 @@ __all__ = ["load", "save"]
 FACTS = "tinygraph"  # the name of the only entry of the metadata, since safetensors writes them in any order
 
 
-def write_arrays(path: PathLike, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any] | None = None) -> None:
+def write_arrays(path: PathLike, arrays: Mapping[str, np.ndarray], facts: Mapping[str, object] | None = None) -> None:
     """Write named arrays, and facts that JSON can hold, as one safetensors file with a checksum."""
     contiguous = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in arrays.items()}
     text = json.dumps({**(facts or {}), "checksum": _checksum(contiguous, facts or {})})
@@ -76,7 +76,7 @@ def _array(path: PathLike, file: Any, name: str) -> np.ndarray:
     return array
 
 
-def _checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+def _checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> str:
     """Return a checksum of names, dtypes, shapes and elements, and of facts."""
     total = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
     for name in sorted(arrays):
@@ -152,7 +152,7 @@ def not_finite(arrays: Mapping[str, np.ndarray]) -> str:
     return ""
 
 
-def _check_order(function: str, path: Any, net: Any) -> None:
+def _check_order(function: str, path: object, net: object) -> None:
     if isinstance(path, Module) and not isinstance(net, Module):
         raise ArgumentError(f"{function}: the path comes first: tg.{function}(path, net)")
     if not isinstance(net, Module):

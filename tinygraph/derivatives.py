@@ -116,7 +116,7 @@ def jvp(fn: Callable[..., Tensor], x: Any, v: Any) -> tuple[Tensor, Tensor]:
     return (y, Jv) if state.recording else (y.detach(), Jv)
 
 
-def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> Any:
+def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> object:
     """Return the Hessian of `loss` with respect to `x` times `v`, without building the Hessian.
 
     Parameters

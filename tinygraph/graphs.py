@@ -28,6 +28,7 @@ from .ops.state import preserved
 from .record import TRIAL_BATCHES, Cluster, Network, Node, Run, record
 from .structure import Stateful
 from .tensors import Tensor
+from .typing import ArrayLike
 from .walkthrough import Numbers, Page, numbers_of, page_of
 from .walkthrough.numbers import is_small
 from .walkthrough.page import checked
@@ -337,7 +338,7 @@ def _taken_apart(nodes: Sequence[Node], runs: Sequence[Run]) -> Callable[[], Seq
     return lambda: functions["primitives_of"](nodes, ops, backend)
 
 
-def _checked_view(options: drawing.Options, backward: bool, input_shape: Any) -> drawing.View:
+def _checked_view(options: drawing.Options, backward: bool, input_shape: object) -> drawing.View:
     """Return options as a view, checked for what cannot be measured."""
     view = PLAIN.changed(options)
     asked = "values=True" if view.values and view.color_by is None else f"color_by={view.color_by!r}"
@@ -364,7 +365,7 @@ def apart() -> Iterator[None]:
         mode.recording, mode.scope, mode.watchers = outer
 
 
-def _tensors(value: Any, name: str) -> list[Tensor]:
+def _tensors(value: object, name: str) -> list[Tensor]:
     """Return a tensor or a sequence of tensors as a list without repetitions."""
     tensors = [value] if isinstance(value, Tensor) else list(value) if isinstance(value, list | tuple) else []
     if not tensors or not all(isinstance(t, Tensor) for t in tensors):
@@ -390,7 +391,7 @@ def input_shapes(caller: str, input_shape: Any) -> list[tuple[int | None, ...]]:
     return shapes
 
 
-def _zeros(target: Callable[..., Any], shapes: list[tuple[int | None, ...]]) -> list[list[Tensor]]:
+def _zeros(target: Callable[..., object], shapes: list[tuple[int | None, ...]]) -> list[list[Tensor]]:
     """Return inputs of zeros for one batch or two; of the dtype and on the backend of the parameters, if any."""
     held: Iterable[tuple[str, Tensor]] = target.named_tensors() if isinstance(target, Stateful) else ()
     like = next((t for _, t in held if t.role is not None), None)
@@ -405,7 +406,7 @@ def _zeros(target: Callable[..., Any], shapes: list[tuple[int | None, ...]]) -> 
     ]
 
 
-def _samples(inputs: Any) -> list[list[Any]]:
+def _samples(inputs: object) -> list[list[Any]]:
     """Return the first samples of arrays, for one batch or two."""
     if not isinstance(inputs, list | tuple) or not inputs:
         given = "none" if isinstance(inputs, list | tuple) else f"a {type(inputs).__name__}"
@@ -420,14 +421,14 @@ def _arrays(inputs: Any) -> list[Any]:
     return [x if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
 
 
-def _input(x: Any, name: str) -> Tensor:
+def _input(x: ArrayLike, name: str) -> Tensor:
     """Return an input as a tensor with its name in the call."""
     if isinstance(x, Tensor):
         return Tensor(x.data, x.backend, requires_grad=x.requires_grad, name=x.name or name)
     return tensor(x, name=name)
 
 
-def names_of_inputs(target: Callable[..., Any], count: int) -> list[str]:
+def names_of_inputs(target: Callable[..., object], count: int) -> list[str]:
     """Return what the first arguments are called by who is called; x1, x2, ... where that cannot be told."""
     called = getattr(target, "forward", target) if isinstance(target, Stateful) else target
     try:

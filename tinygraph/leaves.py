@@ -15,11 +15,14 @@ from .operand_checks import check_dtypes
 from .operators import Operand, functions, offers
 from .promotion import NUMBERS, beyond, common_dtype, comparable, of_numbers, with_number
 from .tensors import CONSTANT, RESULT, Role, Tensor, describe, next_index
+from .typing import DType, DTypeLike
 
 __all__ = ["parameter", "tensor"]
 
 
-def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def tensor(
+    array_like: Operand, dtype: DTypeLike | None = None, requires_grad: bool = False, name: str | None = None
+) -> Tensor:
     """Return a new leaf with a copy of `array_like` on the current backend.
 
     Parameters
@@ -56,12 +59,14 @@ def tensor(array_like: Operand, dtype: Any = None, requires_grad: bool = False, 
     return Tensor(data, backend, requires_grad=requires_grad, name=name)
 
 
-def _is_device_array(value: Any, backend: Backend) -> bool:
+def _is_device_array(value: object, backend: Backend) -> bool:
     """Whether `value` is an array of the backend, and not of NumPy."""
     return isinstance(value, backend.array_type) and not isinstance(value, np.ndarray)
 
 
-def parameter(array_like: Operand, name: str | None = None, role: Role = "weight", dtype: Any = None) -> Tensor:
+def parameter(
+    array_like: Operand, name: str | None = None, role: Role = "weight", dtype: DTypeLike | None = None
+) -> Tensor:
     """Return a leaf to be learned: a tensor that requires a gradient and has a role.
 
     Parameters
@@ -106,12 +111,12 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
     return made_of(value, backend.asarray(host_array(value, floating)), backend)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether an operand adapts to the dtype of others: a number of Python's or NumPy's, or an array with no axes."""
     return isinstance(value, NUMBERS) or (isinstance(value, np.ndarray) and not value.ndim)
 
 
-def _of_number(source: Any, beside: np.dtype[Any], backend: Backend, op: Any = None) -> Tensor:
+def _of_number(source: object, beside: DType, backend: Backend, op: Any = None) -> Tensor:
     """Return a number, or an array with no axes, as a leaf that adapts to operands of the dtype `beside`."""
     number: Any = source[()] if isinstance(source, np.ndarray) else source
     for watcher in mode.watchers:
@@ -133,7 +138,7 @@ def _of_number(source: Any, beside: np.dtype[Any], backend: Backend, op: Any = N
     return leaf
 
 
-def made_of(source: Any, data: Any, backend: Backend) -> Tensor:
+def made_of(source: object, data: Any, backend: Backend) -> Tensor:
     """Return a leaf that holds `data`, which is `source` as an array of the backend; watchers are shown an array.
 
     What lies in the memory of `source` is copied, so that the leaf keeps its value, whatever happens to that.
@@ -204,7 +209,7 @@ def in_common_dtype(op: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (*inputs[:start], *[t if t.data.dtype == dtype else functions["astype"](t, dtype) for t in meeting])
 
 
-def as_tensors(op: Any, operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
+def as_tensors(op: object, operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
     """Return the operands as the tensors that an operation is applied to, by `as_operands` and `in_common_dtype`."""
     while not all(isinstance(x, Tensor) for x in operands):
         operands = as_operands(op, operands)

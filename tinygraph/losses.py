@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, reduce, update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Generic, Literal, NoReturn, ParamSpec
 
 from .arguments import check_name, positive
 from .counterparts import no_attribute
@@ -69,7 +69,7 @@ class Loss(Generic[P]):
         return self.__name__  # pickled and copied by name, as functions are
 
 
-def as_loss(function: Callable[..., Tensor]) -> Loss[Any] | None:
+def as_loss(function: Callable[..., Tensor]) -> Loss[object] | None:
     """Return the `Loss` that a function is, options filled in by ``functools.partial`` or not; None for any other."""
     loss = function.func if isinstance(function, partial) else function
     return loss if isinstance(loss, Loss) else None

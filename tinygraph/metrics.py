@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -13,14 +12,15 @@ from .errors import DataError
 from .mode import no_grad
 from .nn.outputs import wrong_classes, wrong_elements
 from .tensors import Tensor
+from .typing import ArrayLike
 
 
-def _host(values: Any, name: str) -> np.ndarray:
+def _host(values: ArrayLike, name: str) -> np.ndarray:
     """Return numbers on the host, checked to be such."""
     return numbers(values.numpy() if isinstance(values, Tensor) else values, name)
 
 
-def _classes_or_rows(values: Any, name: str) -> np.ndarray:
+def _classes_or_rows(values: ArrayLike, name: str) -> np.ndarray:
     """Return class indices (n,), or rows (n, classes) of which the largest element counts; a column is decisions."""
     host = _host(values, name)
     if host.ndim == 2 and host.shape[1] == 1:
@@ -39,7 +39,7 @@ def _classes_or_rows(values: Any, name: str) -> np.ndarray:
     return host.astype(np.int64)
 
 
-def _classes(values: Any, name: str) -> np.ndarray:
+def _classes(values: ArrayLike, name: str) -> np.ndarray:
     """Return class indices (n,) from class indices or rows."""
     host = _classes_or_rows(values, name)
     if host.ndim == 2:
@@ -49,7 +49,7 @@ def _classes(values: Any, name: str) -> np.ndarray:
     return host.astype(np.int64)
 
 
-def _pair(decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+def _pair(decision: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     a, b = _classes_or_rows(decision, "decision"), _classes_or_rows(target, "target")
     if len(a) != len(b) or not len(a):
         raise DataError(f"decision and target must have the same number of rows, at least 1: got {len(a)} and {len(b)}")
@@ -66,7 +66,7 @@ def _compared(
     return wrong & known, known
 
 
-def error_rate(decision: Any, target: Any) -> float:
+def error_rate(decision: ArrayLike, target: ArrayLike) -> float:
     """Return the fraction of samples that were put in the wrong class.
 
     Parameters
@@ -90,12 +90,12 @@ def error_rate(decision: Any, target: Any) -> float:
     return float(_ratio(wrong.sum(), known.sum()))
 
 
-def accuracy(decision: Any, target: Any) -> float:
+def accuracy(decision: ArrayLike, target: ArrayLike) -> float:
     """Return the fraction of samples that were put in the right class; see `error_rate`."""
     return 1.0 - error_rate(decision, target)
 
 
-def confusion_matrix(decision: Any, target: Any, n_classes: int | None = None) -> np.ndarray:
+def confusion_matrix(decision: ArrayLike, target: ArrayLike, n_classes: int | None = None) -> np.ndarray:
     """Return how often class i was decided to be class j, at [i, j].
 
     Parameters
@@ -123,7 +123,7 @@ def confusion_matrix(decision: Any, target: Any, n_classes: int | None = None) -
     return counts.reshape(n, n).astype(np.int64)
 
 
-def precision_recall(decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+def precision_recall(decision: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return precision and recall of every label of a multilabel decision.
 
     Parameters
@@ -156,7 +156,7 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(b > 0, a / np.maximum(b, 1), np.nan)
 
 
-def log_loss(probabilities: Any, target: Any) -> float:
+def log_loss(probabilities: ArrayLike, target: ArrayLike) -> float:
     """Return the log loss (65.138): the mean of ``-log`` of the probability given to the true class.
 
     The logarithm is natural; (65.139), which reads it as probabilities of classes, is printed without one.
@@ -186,7 +186,7 @@ def log_loss(probabilities: Any, target: Any) -> float:
         return float(-np.log(p[np.arange(len(p)), labels]).mean())
 
 
-def entropy(p: Any) -> np.ndarray | float:
+def entropy(p: ArrayLike) -> np.ndarray | float:
     """Return the entropy ``-sum p log2 p`` of distributions, in bits (65.134).
 
     Parameters
@@ -208,7 +208,7 @@ def entropy(p: Any) -> np.ndarray | float:
     return _mean(p, _bits(p))
 
 
-def cross_entropy(p: Any, s: Any) -> np.ndarray | float:
+def cross_entropy(p: ArrayLike, s: ArrayLike) -> np.ndarray | float:
     """Return the cross-entropy ``-sum p log2 s`` of distributions, in bits (65.132), (65.137).
 
     With `p` a label as a basis vector (65.136) and `s` the probabilities that a network gives (65.135), it is the loss
@@ -233,7 +233,7 @@ def cross_entropy(p: Any, s: Any) -> np.ndarray | float:
     return _mean(p, _bits(s))
 
 
-def kl_divergence(p: Any, s: Any) -> np.ndarray | float:
+def kl_divergence(p: ArrayLike, s: ArrayLike) -> np.ndarray | float:
     """Return the Kullback-Leibler divergence ``sum p log2(p / s)`` of `s` from `p`, in bits (65.133).
 
     It is what the cross-entropy exceeds the entropy by: 0 where `s` is `p`, above 0 anywhere else, infinite where
@@ -243,7 +243,7 @@ def kl_divergence(p: Any, s: Any) -> np.ndarray | float:
     return _mean(p, _bits(s) - _bits(np.where(p > 0, p, 1.0)))
 
 
-def _distributions(caller: str, **distributions: Any) -> list[np.ndarray]:
+def _distributions(caller: str, **distributions: ArrayLike) -> list[np.ndarray]:
     """Return distributions along the last axis, checked, all of one shape."""
     hosts = [_host(values, f"{caller}: {name}").astype(float) for name, values in distributions.items()]
     for name, host in zip(distributions, hosts, strict=True):
@@ -274,7 +274,7 @@ def _mean(p: np.ndarray, values: np.ndarray) -> np.ndarray | float:
     return mean if mean.ndim else float(mean)
 
 
-def task_errors(decision: Any, target: Any) -> np.ndarray:
+def task_errors(decision: ArrayLike, target: ArrayLike) -> np.ndarray:
     """Return the fraction of wrong decisions of every task of a multitask network (65.154)-(65.164).
 
     Parameters
@@ -300,13 +300,13 @@ def task_errors(decision: Any, target: Any) -> np.ndarray:
     return _ratio(wrong.sum(axis=0), known.sum(axis=0))
 
 
-def multitask_error(decision: Any, target: Any) -> float:
+def multitask_error(decision: ArrayLike, target: ArrayLike) -> float:
     """Return the fraction of wrong decisions over all labels that there are; see `task_errors`."""
     wrong, known = _task_decisions("multitask_error", decision, target)
     return float(_ratio(wrong.sum(), known.sum()))
 
 
-def task_log_losses(probabilities: Any, target: Any) -> np.ndarray:
+def task_log_losses(probabilities: ArrayLike, target: ArrayLike) -> np.ndarray:
     """Return the mean of ``-log`` of the probability given to the true answer, for every task.
 
     Their sum is the risk (65.163) without its regularisation, if no label is missing: each is a mean over the labels
@@ -339,7 +339,7 @@ def task_log_losses(probabilities: Any, target: Any) -> np.ndarray:
     return _ratio(np.where(known, costs, 0.0).sum(axis=0), known.sum(axis=0))
 
 
-def _tasks(caller: str, answers: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+def _tasks(caller: str, answers: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return answers (n, T) or (n, T, 2) and labels (n, T), checked."""
     a = _host(answers, caller).astype(float)
     if a.ndim not in (2, 3) or a.shape[2:] not in ((), (2,)):
@@ -354,7 +354,7 @@ def _tasks(caller: str, answers: Any, target: Any) -> tuple[np.ndarray, np.ndarr
     return a, t
 
 
-def _task_decisions(caller: str, decision: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+def _task_decisions(caller: str, decision: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return which decisions are wrong and which labels are there, both of shape (n, T)."""
     d, t = _tasks(caller, decision, target)
     if d.ndim == 3:
@@ -364,7 +364,7 @@ def _task_decisions(caller: str, decision: Any, target: Any) -> tuple[np.ndarray
     return _compared(wrong_elements, d, t)
 
 
-def roc_curve(scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def roc_curve(scores: ArrayLike, same: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return how many pairs are taken for "same", rightly and wrongly, at every threshold that makes a difference.
 
     Parameters
@@ -401,13 +401,13 @@ def roc_curve(scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return false, true, np.concatenate([[np.inf], s[last]])
 
 
-def area_under_curve(scores: Any, same: Any) -> float:
+def area_under_curve(scores: ArrayLike, same: ArrayLike) -> float:
     """Return the area under `roc_curve`: how likely a same pair scores above a different one, ties counting half."""
     false, true, _ = roc_curve(scores, same)
     return float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum())
 
 
-def equal_error_rate(scores: Any, same: Any) -> float:
+def equal_error_rate(scores: ArrayLike, same: ArrayLike) -> float:
     """Return the error rate where as many same pairs are rejected as different ones accepted; see `roc_curve`.
 
     Between two thresholds both fractions are taken to change linearly.
@@ -419,7 +419,7 @@ def equal_error_rate(scores: Any, same: Any) -> float:
     return float(false[after - 1] + part * (false[after] - false[after - 1]))
 
 
-def verification_accuracy(scores: Any, same: Any, threshold: float) -> float:
+def verification_accuracy(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
     """Return the fraction of pairs told rightly, if "same" is what scores at least `threshold`.
 
     Parameters
@@ -432,7 +432,7 @@ def verification_accuracy(scores: Any, same: Any, threshold: float) -> float:
     return float(((s >= threshold) == positive).mean())
 
 
-def _scored(caller: str, scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray]:
+def _scored(caller: str, scores: ArrayLike, same: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return scores and whether pairs are of one class, both of shape (n,), checked."""
     s, t = _host(scores, caller).astype(float), _host(same, caller)
     if s.ndim != 1 or s.shape != t.shape or not len(s):

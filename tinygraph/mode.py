@@ -56,12 +56,12 @@ class _Recording:
         """Return `function`, run in such a block; a generator is in it while it runs, not while it waits."""
 
         @wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: object, **kwargs: object) -> Any:
             with self:
                 return function(*args, **kwargs)
 
         @wraps(function)
-        def generate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        def generate(*args: object, **kwargs: object) -> Generator[object, object, object]:
             steps = function(*args, **kwargs)
             advance, given = steps.send, None
             try:

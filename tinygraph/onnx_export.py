@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from .files import PathLike, write_file
 from .graphs import apart, input_shapes, names_of_inputs
 from .nn import Module
 from .onnx_operations import Length, Step, write_step
-from .ops.axes import Shape
 from .tensors import Tensor
+from .typing import DTypeLike, Shape
 
 __all__ = ["export_onnx"]
 
@@ -26,7 +27,7 @@ LARGEST = 2**31 - 1  # bytes in a file of ONNX
 
 
 def export_onnx(
-    net: Module | Callable[..., Any], path: PathLike, *, input_shape: Sequence[Any], prediction: bool = True
+    net: Module | Callable[..., object], path: PathLike, *, input_shape: Sequence[object], prediction: bool = True
 ) -> None:
     """Write what a network computes to `path`, as a model of ONNX, with its weights.
 
@@ -140,7 +141,7 @@ class _Model:
 
     def __init__(
         self,
-        onnx: Any,
+        onnx: ModuleType,
         trials: list[_Trial],
         shapes: list[tuple[int | None, ...]],
         names: list[str],
@@ -199,7 +200,7 @@ class _Model:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
-    def constant(self, value: Any, dtype: Any = np.int64) -> str:
+    def constant(self, value: object, dtype: DTypeLike = np.int64) -> str:
         """Return the name of a constant; equal ones are one."""
         array = np.asarray(value, dtype)
         key = array.dtype.str, array.shape, array.tobytes()

@@ -19,6 +19,7 @@ from .ops.normalize import BatchNorm
 from .ops.reduce import ArgMax, BroadcastTo, LogSumExp, Max, Mean, Min, Norm, Reduction, Sum
 from .ops.shape import Concatenate, Pad, Reshape, Transpose
 from .tensors import Tensor
+from .typing import DTypeLike
 
 FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # beyond either end of every axis
 Length = tuple[int, ...]  # of an axis, or an end of a part of it, in each trial
@@ -27,10 +28,10 @@ Length = tuple[int, ...]  # of an axis, or an end of a part of it, in each trial
 class Writer(Protocol):
     """Writes the nodes of a model; values are known by their names."""
 
-    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: object) -> str:
         """Add a node; return the name of its result."""
 
-    def constant(self, value: Any, dtype: Any = np.int64) -> str:
+    def constant(self, value: object, dtype: DTypeLike = np.int64) -> str:
         """Return the name of a constant."""
 
     def lengths(self, shape: Sequence[Length]) -> str:
@@ -300,7 +301,7 @@ def _index(w: Writer, step: Step, x: str, *arrays: str) -> str:
     return w.node("Unsqueeze", x, w.constant(inserted)) if inserted else x
 
 
-def _with_all_axes(key: Any, ndim: int) -> list[Any]:
+def _with_all_axes(key: Any, ndim: int) -> list[object]:
     """Return an index with a part for each axis."""
     key = list(key if ... in key else (*key, ...))
     at = key.index(...)

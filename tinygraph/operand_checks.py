@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import Any, Protocol
 
-from .backend import Array
 from .errors import DTypeError, ShapeError
 from .tensors import Tensor, describe
+from .typing import Array
 
 
 class Labelled(Protocol):

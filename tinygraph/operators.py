@@ -14,9 +14,9 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from .errors import ArgumentError
+from .typing import Axis as Axis
 
 Operand = Any  # a Tensor, a NumPy array, a number, or nested lists of numbers
-Axis = int | tuple[int, ...] | None
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from .errors import DTypeError
+from .typing import DType
 
 NUMBERS = (int, float, np.generic)  # bool is an int
 BOOL, INT, FLOAT, DOUBLE = (np.dtype(t) for t in (bool, np.int64, np.float32, np.float64))
 
 
-def common_dtype(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any] | None:
+def common_dtype(dtypes: Sequence[DType]) -> DType | None:
     """Return the dtype in which tensors and arrays of `dtypes` meet; None if two of them are floating.
 
     Raises
@@ -42,7 +43,7 @@ def common_dtype(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any] | None:
     return dtype
 
 
-def with_number(dtype: np.dtype[Any], number: Any, compared: bool = False) -> np.dtype[Any]:
+def with_number(dtype: DType, number: object, compared: bool = False) -> DType:
     """Return the dtype in which operands of `dtype` meet a number; `compared`: they are only compared with it."""
     if dtype.kind == "f":
         return dtype
@@ -51,7 +52,7 @@ def with_number(dtype: np.dtype[Any], number: Any, compared: bool = False) -> np
     return INT if dtype.kind == "b" and not isinstance(number, bool | np.bool_) else dtype
 
 
-def of_numbers(numbers: Sequence[Any]) -> np.dtype[Any]:
+def of_numbers(numbers: Sequence[object]) -> DType:
     """Return the dtype in which numbers meet where nothing but numbers does: NumPy's keep theirs."""
     dtypes = [n.dtype for n in numbers if isinstance(n, np.generic | np.ndarray)]
     dtype = np.result_type(*dtypes) if dtypes else BOOL
@@ -60,7 +61,7 @@ def of_numbers(numbers: Sequence[Any]) -> np.dtype[Any]:
     return dtype
 
 
-def holding(dtype: np.dtype[Any], number: Any, caller: str) -> np.dtype[Any]:
+def holding(dtype: DType, number: Any, caller: str) -> DType:
     """Return the dtype in which operands of `dtype` meet one of Python's numbers.
 
     Raises
@@ -76,7 +77,7 @@ def holding(dtype: np.dtype[Any], number: Any, caller: str) -> np.dtype[Any]:
     return dtype
 
 
-def comparable(number: Any, dtype: np.dtype[Any]) -> Any:
+def comparable(number: object, dtype: DType) -> object:
     """Return a number that is to be compared with elements of `dtype`: infinite if they are whole and it is beyond."""
     if dtype.kind in "iu" and isinstance(number, int | np.integer):
         limits = np.iinfo(dtype)
@@ -85,7 +86,7 @@ def comparable(number: Any, dtype: np.dtype[Any]) -> Any:
     return number
 
 
-def beyond(number: int, dtype: np.dtype[Any], caller: str) -> DTypeError:
+def beyond(number: int, dtype: DType, caller: str) -> DTypeError:
     """Return the error for a whole number that `dtype` does not hold."""
     text = f"the number {number}" if number.bit_length() <= 64 else f"a number of {number.bit_length()} bits"
     if dtype.kind == "f":

@@ -34,6 +34,7 @@ from .nn import Module
 from .ops.random import preserved_streams, set_stream_state
 from .optim import SGD, Adam, Optimizer
 from .train import History, fit
+from .typing import ArrayLike
 
 __all__ = ["NetClassifier", "NetRegressor"]
 
@@ -61,7 +62,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         l2: float = 0.0,
         validation: float | None = None,
         early_stopping: int | bool | None = None,
-        random_state: Any = 0,
+        random_state: object = 0,
         verbose: bool = False,
     ) -> None:
         self.network = network
@@ -109,7 +110,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
             )
         self.net_ = net.eval()
 
-    def _predictions(self, X: Any) -> np.ndarray:
+    def _predictions(self, X: ArrayLike) -> np.ndarray:
         """Return gamma-hat for checked inputs."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
@@ -167,7 +168,7 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         validation: float | None = None,
         early_stopping: int | bool | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
-        random_state: Any = 0,
+        random_state: object = 0,
         verbose: bool = False,
     ) -> None:
         super().__init__(
@@ -199,11 +200,11 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         self._train(X, indices.astype(np.int64), len(self.classes_), loss)
         return self
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the probabilities of the classes, shape (n, classes), in the order of `classes_`."""
         return self._predictions(X)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the class of every row of `X`."""
         decisions = self._predictions(X).argmax(axis=1)
         classes: np.ndarray = self.classes_[decisions]
@@ -238,12 +239,12 @@ class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]
         self._train(X, Y, Y.shape[1], losses.squared_error)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs for every row of `X`, in the shape of the `y` of `fit`."""
         prediction = self._predictions(X).astype(np.float64)  # as regressors of scikit-learn do
         return prediction[:, 0] if self._one_axis else prediction
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> object:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

@@ -25,6 +25,7 @@ from .errors import GraphError, ShapeError
 from .mode import mode
 from .operators import Operators
 from .structure import Scope
+from .typing import DType
 
 if TYPE_CHECKING:  # a tensor and an operation are defined by each other
     from .op import Op
@@ -111,7 +112,7 @@ class Tensor(Operators):
         return shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         """The elements' type."""
         dtype: np.dtype[Any] = self.data.dtype
         return dtype
@@ -220,12 +221,12 @@ class Tensor(Operators):
         array = self.numpy()
         return array if dtype is None else array.astype(dtype, copy=False)
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
+    def __dlpack__(self, **kwargs: Any) -> object:
         for watcher in mode.watchers:
             watcher.reads(self, "__dlpack__()")
         return self.data.__dlpack__(**kwargs)
 
-    def __dlpack_device__(self) -> Any:
+    def __dlpack_device__(self) -> object:
         return self.data.__dlpack_device__()
 
     # -- as a leaf ------------------------------------------------------------------------------------

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
-from .backend import Array, Backend
+from .backend import Backend
 from .mode import mode
 from .op import Op
 from .tensors import Tensor
+from .typing import Array, DType
 
 
 class Watcher:
@@ -39,7 +39,7 @@ class Watcher:
     def requires(self, t: Tensor, check: Callable[[np.ndarray], None]) -> None:
         """Called where `check` is to raise an error if the content of `t` does not fit, and cannot read it now."""
 
-    def takes(self, number: Any, dtype: np.dtype[Any], backend: Backend) -> Tensor | None:
+    def takes(self, number: object, dtype: DType, backend: Backend) -> Tensor | None:
         """Called with a number that stands beside tensors of `dtype`; return the tensor to take for it, or None."""
 
     def copies(self) -> None:
@@ -58,7 +58,7 @@ class Watcher:
     def writes_grad(self, t: Tensor) -> None:
         """Called when the attribute `grad` of `t` is about to be set."""
 
-    def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def enters(self, module: object, inputs: tuple[object, ...]) -> tuple[object, ...]:
         """Called when a module's forward pass begins, inside its scope; return the inputs it is given."""
         return inputs
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # From the lowest up. A file belongs to the longest name here that its module's name begins with.
 LAYERS = [
-    {"tinygraph.errors", "tinygraph.counterparts"},
+    {"tinygraph.errors", "tinygraph.counterparts", "tinygraph.typing"},
     {"tinygraph.files", "tinygraph.arguments"},
     {"tinygraph.allocation"},
     {"tinygraph.backend"},

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..arguments import did_you_mean
 from ..errors import BackendError
-from .base import Array, Backend
+from ..typing import Array
+from .base import Backend
 from .cupy import CupyBackend
 from .numpy import NumpyBackend
 from .random import generator, manual_seed

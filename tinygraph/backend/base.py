@@ -7,13 +7,11 @@ operation runs wherever such a namespace exists. A new backend is one subclass o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 
-Array = Any  # a backend's own array: numpy.ndarray, cupy.ndarray, ...
-Number = Any  # a Python number, or a backend's own array with no axes
+from ..typing import Array, DTypeLike, Namespace, Number
 
 # Every array function that operations may use, under NumPy's name and with NumPy's meaning.
 ARRAY_FUNCTIONS: tuple[str, ...] = (
@@ -64,7 +62,7 @@ class Backend:
     name: str
     device: str = "CPU"
     fuses: bool = False
-    xp: Any
+    xp: Namespace
     array_type: type
 
     def __reduce__(self) -> tuple[Callable[[str], Backend], tuple[str]]:
@@ -72,7 +70,7 @@ class Backend:
 
         return get_backend, (self.name,)  # copied and sent as its name: a process has one backend of a name
 
-    def asarray(self, value: Any, dtype: Any = None) -> Array:
+    def asarray(self, value: object, dtype: DTypeLike | None = None) -> Array:
         """Return `value` (host array, number, nested list or own array) as an array of this backend."""
         raise NotImplementedError
 
@@ -109,7 +107,7 @@ class Backend:
         """Return memory of `size` bytes, aligned to 64, for `array_at`."""
         raise NotImplementedError
 
-    def array_at(self, arena: Any, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    def array_at(self, arena: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """Return an array that lies in memory made by `arena`, `offset` bytes after its start."""
         raise NotImplementedError
 
@@ -136,10 +134,10 @@ class Backend:
         """Wait until everything asked for is computed (nothing to do where calls are synchronous)."""
 
 
-def make_namespace(functions: Any, **routines: Any) -> SimpleNamespace:
+def make_namespace(functions: object, **routines: object) -> Namespace:
     """Return the namespace of a backend: the contract's functions from the module `functions`, and its own."""
     names = {name: getattr(functions, name) for name in (*ARRAY_FUNCTIONS, *DTYPES)}
     missing = set(OWN_ROUTINES) - set(routines)
     if missing:
         raise NotImplementedError(f"a backend must define the routines {sorted(missing)}")
-    return SimpleNamespace(**names, **routines)
+    return Namespace(**names, **routines)

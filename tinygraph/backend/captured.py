@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 from .cublas import Cublas
@@ -26,7 +27,7 @@ class Captured:
         graph keeps it, and takes its turn in them.
     """
 
-    def __init__(self, cupy: Any, run: Callable[[], None], blas: Callable[[], Cublas | None]) -> None:
+    def __init__(self, cupy: ModuleType, run: Callable[[], None], blas: Callable[[], Cublas | None]) -> None:
         self.cupy, self.run, self._find_blas = cupy, run, blas
         self.calls = 0
         self.graph: Any = None
@@ -59,7 +60,7 @@ class Captured:
                     stacklevel=4,
                 )
 
-    def _record(self) -> Any:
+    def _record(self) -> object:
         """Return the graph of what a run asks for; nothing of it is computed meanwhile."""
         stream = self.cupy.cuda.Stream(non_blocking=True)
         with stream:

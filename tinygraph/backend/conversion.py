@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
-from .base import Array, Backend
+from ..typing import Array, DType, DTypeLike
+from .base import Backend
 
 NATIVE = frozenset(np.dtype(c) for c in "?" + np.typecodes["AllInteger"] + np.typecodes["Float"])  # dtypes of numbers
 
 
-def host_array(value: Any, floating: Any = np.float32) -> np.ndarray:
+def host_array(value: object, floating: Any = np.float32) -> np.ndarray:
     """Return `value` as a host array: Python floats take the dtype `floating`, arrays keep theirs."""
     array = number_array(value)
     if array.dtype == np.float64 and not hasattr(value, "__array__") and not _has_float64(value):
@@ -23,7 +24,7 @@ def host_array(value: Any, floating: Any = np.float32) -> np.ndarray:
     return array
 
 
-def number_array(value: Any) -> np.ndarray:
+def number_array(value: object) -> np.ndarray:
     """Return `value` as an array of NumPy's own class that holds numbers as this machine does.
 
     Raises
@@ -45,25 +46,25 @@ def number_array(value: Any) -> np.ndarray:
     return array if array.dtype.isnative else array.astype(array.dtype.type)
 
 
-def _has_float64(value: Any) -> bool:
+def _has_float64(value: object) -> bool:
     """Whether nested lists hold NumPy float64 values, which keep their dtype."""
     if isinstance(value, list | tuple):
         return any(_has_float64(v) for v in value)
     return isinstance(value, np.ndarray | np.float64) and value.dtype == np.float64
 
 
-def constant(value: Any, dtype: Any, backend: Backend) -> Array:
+def constant(value: Any, dtype: DType, backend: Backend) -> Array:
     """Return a number as an array, made once, which nobody may write to."""
     return _constant(value, math.copysign(1.0, value), dtype, backend)
 
 
 @lru_cache(maxsize=4096, typed=True)
-def _constant(value: Any, sign: float, dtype: Any, backend: Backend) -> Array:
+def _constant(value: object, sign: float, dtype: DTypeLike, backend: Backend) -> Array:
     """Return a number as an array; `sign` keeps 0.0 and -0.0 apart."""
     return backend.asarray(np.array(value, dtype))
 
 
-def find_dtype(dtype: Any, caller: str) -> np.dtype:
+def find_dtype(dtype: DTypeLike, caller: str) -> np.dtype:
     """Return the dtype of numbers called `dtype`, in this machine's order of bytes.
 
     Raises

@@ -6,12 +6,13 @@ import ctypes
 import os
 import threading
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..errors import BackendError
-from .base import Array, Number
+from ..typing import Array, DType, Number
 from .nvidia import library
 from .turns import Turn
 
@@ -26,7 +27,7 @@ class Cublas:
     asked for.
     """
 
-    def __init__(self, cupy: Any) -> None:
+    def __init__(self, cupy: ModuleType) -> None:
         self.cupy = cupy
         self.library = library("cublas")
         self.lock, self.turn = threading.Lock(), Turn(cupy)
@@ -79,7 +80,7 @@ class Cublas:
             self._ask(routine, *head, factors[1], *matrices[2], *last)
             del keep
 
-    def _factors(self, alpha: Number, beta: Number, dtype: np.dtype[Any]) -> tuple[list[ctypes.c_void_p], Any]:
+    def _factors(self, alpha: Number, beta: Number, dtype: DType) -> tuple[list[ctypes.c_void_p], object]:
         """Return pointers to both factors, and what must live until they are read."""
         numbers = (alpha, beta)
         on_device = any(isinstance(x, self.cupy.ndarray) for x in numbers)
@@ -92,7 +93,7 @@ class Cublas:
         host = np.array([float(x) for x in numbers], dtype)
         return [ctypes.c_void_p(host.ctypes.data + k * host.itemsize) for k in (0, 1)], host
 
-    def _number(self, x: float, dtype: np.dtype[Any]) -> Array:
+    def _number(self, x: float, dtype: DType) -> Array:
         key = x, dtype.char
         if key not in self.fixed:
             self.fixed[key] = self.cupy.asarray(np.array(x, dtype))
@@ -107,7 +108,7 @@ class Cublas:
             self._ask("cublasSetWorkspace_v2", self.handle, workspace, ctypes.c_size_t(WORKSPACE))
             self.stream = stream  # kept, so that no other gets its pointer
 
-    def _ask(self, routine: str, *arguments: Any) -> None:
+    def _ask(self, routine: str, *arguments: object) -> None:
         status = getattr(self.library, routine)(*arguments)
         if status:
             raise BackendError(f"cupy: {routine} of cuBLAS failed with status {status}")

@@ -11,13 +11,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
 from ..errors import BackendError
-from .base import Array, Backend, EdgeList, Number, make_namespace
+from ..typing import Array, DType, DTypeLike, Number
+from .base import Backend, EdgeList, make_namespace
 from .captured import Captured
 from .cublas import Cublas
 from .nvidia import OPTIONS, find_cupy
@@ -80,7 +82,7 @@ class CupyBackend(Backend):
     def refuse_forked(self) -> None:
         """Let everything raise an error from here on: the process is a child that CUDA does not work in."""
 
-        def refuse(*arguments: Any, **options: Any) -> Any:
+        def refuse(*arguments: object, **options: object) -> Any:
             raise BackendError(FORKED)
 
         functions = {name for name, value in vars(self.xp).items() if not isinstance(value, type)}
@@ -90,7 +92,7 @@ class CupyBackend(Backend):
 
     # -- arrays ---------------------------------------------------------------------------------------------
 
-    def asarray(self, value: Any, dtype: Any = None) -> Array:
+    def asarray(self, value: object, dtype: DTypeLike | None = None) -> Array:
         self.check_device()
         return self.cupy.asarray(value, dtype)
 
@@ -98,14 +100,14 @@ class CupyBackend(Backend):
         host: np.ndarray = self.cupy.asnumpy(array)
         return host
 
-    def prefetch(self, arrays: Sequence[np.ndarray], rows: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
+    def prefetch(self, arrays: Sequence[np.ndarray], rows: Iterable[object]) -> Iterator[tuple[Array, ...]]:
         self.check_device()
         return prefetch(self.cupy, arrays, rows)
 
     def arena(self, size: int) -> Array:
         return self.cupy.zeros(max(size, 1), np.uint8)
 
-    def array_at(self, arena: Array, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    def array_at(self, arena: Array, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return self.cupy.ndarray(shape, dtype, arena.data + offset)
 
     def free_memory(self) -> int:
@@ -215,7 +217,7 @@ class CupyBackend(Backend):
         """Return CUDA source with several functions, compiled; its ``get_function`` takes their names."""
         return self.cupy.RawModule(code=source, options=OPTIONS)
 
-    def own_kernel(self, name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
+    def own_kernel(self, name: str, dtype: DType) -> Callable[..., None]:
         """Return a kernel of this file for a floating dtype."""
         key = name, dtype
         if key not in self._own_kernels:  # the source is long to hash
@@ -340,7 +342,7 @@ def _plain(a: Array) -> Array:
 class _DeviceEdges:
     """Edges on the device, and for each side the edges of each node: where they start, which, and their other ends."""
 
-    def __init__(self, cupy: Any, edges: EdgeList) -> None:
+    def __init__(self, cupy: ModuleType, edges: EdgeList) -> None:
         order = np.argsort(edges.sources, kind="stable").astype(np.int32)
         starts = np.searchsorted(edges.sources[order], np.arange(edges.n_in + 1)).astype(np.int32)
         self.sources, self.targets = cupy.asarray(edges.sources), cupy.asarray(edges.targets)
@@ -350,7 +352,7 @@ class _DeviceEdges:
 
 
 @cache
-def _kernel(cupy: Any, source: str, name: str) -> Callable[..., None]:
+def _kernel(cupy: ModuleType, source: str, name: str) -> Callable[..., None]:
     kernel: Callable[..., None] = cupy.RawKernel(source, name, OPTIONS)
     return kernel
 

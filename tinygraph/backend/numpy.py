@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend, EdgeList, make_namespace
+from ..typing import Array, Axis, DTypeLike
+from .base import Backend, EdgeList, make_namespace
 from .random import mask_bits
 
 _gemm_of: dict[Any, Callable[..., np.ndarray]] = {}  # dtype -> BLAS routine; empty until the first product
@@ -81,7 +82,7 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.nd
     return result
 
 
-def sum(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
+def sum(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> object:
     """Return the sum over `axis`; half precision is added up in single."""
     if x.dtype.char != "e":
         return np.add.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
@@ -89,12 +90,12 @@ def sum(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray
     return _narrowed(single, x.dtype, out)
 
 
-def max(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
+def max(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
     """Return the maximum over `axis`; NumPy's own function, without its Python wrapper."""
     return np.maximum.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
 
 
-def mean(x: np.ndarray, axis: Any = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
+def mean(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> object:
     """Return the mean over `axis`; half precision is added up in single, single in double."""
     wide: Any = np.add.reduce(x, axis, mean_dtype(x.dtype), None, keepdims)  # type: ignore[call-overload]
     return _narrowed(wide / (x.size // wide.size if wide.size else 1), x.dtype, out)
@@ -183,7 +184,7 @@ class NumpyBackend(Backend):
         self.xp = make_namespace(np, **{routine.__name__: routine for routine in routines})
         self.xp.sum, self.xp.max, self.xp.mean = sum, max, mean
 
-    def asarray(self, value: Any, dtype: Any = None) -> Array:
+    def asarray(self, value: object, dtype: DTypeLike | None = None) -> Array:
         return np.asarray(value, dtype)
 
     def to_host(self, array: Array) -> np.ndarray:

@@ -6,6 +6,7 @@ import ctypes
 import os
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def find_cupy() -> Any:
     return cupy
 
 
-def _check_driver(runtime: Any) -> None:
+def _check_driver(runtime: ModuleType) -> None:
     """Raise an error unless the driver is there and finds a device."""
     try:
         driver = runtime.driverGetVersion()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from .base import Array
+from ..typing import Array
 
 ALIGNMENT = 64  # bytes
 
 
-def prefetch(cupy: Any, arrays: Sequence[np.ndarray], rows: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
+def prefetch(cupy: ModuleType, arrays: Sequence[np.ndarray], rows: Iterable[object]) -> Iterator[tuple[Array, ...]]:
     """Yield rows of `arrays` on the device, which the current stream waits for; those to come are on their way.
 
     They are picked into pinned memory, of which there are two pieces, and copied by a stream of its own. The copy that
@@ -33,7 +34,7 @@ def prefetch(cupy: Any, arrays: Sequence[np.ndarray], rows: Iterable[Any]) -> It
         stream.synchronize()  # before memory that is copied from or to may be used for something else
 
 
-def _ready(cupy: Any, sent: tuple[tuple[Array, ...], Any]) -> tuple[Array, ...]:
+def _ready(cupy: ModuleType, sent: tuple[tuple[Array, ...], object]) -> tuple[Array, ...]:
     """Return what was sent; the current stream goes on when it has arrived."""
     batch, arrived = sent
     cupy.cuda.get_current_stream().wait_event(arrived)
@@ -43,12 +44,12 @@ def _ready(cupy: Any, sent: tuple[tuple[Array, ...], Any]) -> tuple[Array, ...]:
 class _Pinned:
     """Pinned memory that rows are picked into, and sent from."""
 
-    def __init__(self, cupy: Any, arrays: Sequence[np.ndarray], stream: Any) -> None:
+    def __init__(self, cupy: ModuleType, arrays: Sequence[np.ndarray], stream: Any) -> None:
         self.cupy, self.arrays, self.stream = cupy, arrays, stream
         self.memory = np.empty(0, np.uint8)
         self.arrived: Any = None  # an event, when all that was sent last has
 
-    def send(self, picked: Any) -> tuple[tuple[Array, ...], Any]:
+    def send(self, picked: Any) -> tuple[tuple[Array, ...], object]:
         """Return rows on the device, on their way there, and an event that they have arrived."""
         count = len(range(len(self.arrays[0]))[picked]) if isinstance(picked, slice) else len(picked)
         if self.arrived is not None:

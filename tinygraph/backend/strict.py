@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError
+from ..typing import Array, DType, DTypeLike, Number
 from . import numpy as host
-from .base import ARRAY_FUNCTIONS, DTYPES, OWN_ROUTINES, Array, Backend, Number, make_namespace
+from .base import ARRAY_FUNCTIONS, DTYPES, OWN_ROUTINES, Backend, make_namespace
 
 ROOM = 1 << 28  # bytes that count as free
 
@@ -30,10 +31,10 @@ class StrictArray:
     def __init__(self, array: np.ndarray) -> None:
         self._host = array
 
-    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+    def __array__(self, *args: object, **kwargs: object) -> np.ndarray:
         raise BackendError("a strict array was converted to NumPy implicitly; use Backend.to_host")
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         raise BackendError("a strict array was iterated on the host; use the backend's functions")
 
     def __bool__(self) -> bool:
@@ -44,7 +45,7 @@ class StrictArray:
         return self._host.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         return self._host.dtype
 
     @property
@@ -63,7 +64,7 @@ class StrictArray:
     def T(self) -> StrictArray:
         return StrictArray(self._host.T)
 
-    def astype(self, dtype: Any) -> StrictArray:
+    def astype(self, dtype: DTypeLike) -> StrictArray:
         return StrictArray(self._host.astype(dtype))
 
     def copy(self) -> StrictArray:
@@ -72,11 +73,11 @@ class StrictArray:
     def reshape(self, shape: Any) -> StrictArray:
         return StrictArray(self._host.reshape(shape))
 
-    def __getitem__(self, key: Any) -> StrictArray:
+    def __getitem__(self, key: object) -> StrictArray:
         return StrictArray(np.asarray(self._host[_unwrap(key)]))
 
 
-def _unwrap(value: Any) -> Any:
+def _unwrap(value: object) -> Any:
     """Return the host arrays behind strict ones; refuse a host array that came in uninvited."""
     if isinstance(value, StrictArray):
         return value._host
@@ -89,15 +90,15 @@ def _unwrap(value: Any) -> Any:
     return value
 
 
-def _wrap(value: Any) -> Any:
+def _wrap(value: object) -> object:
     if isinstance(value, np.ndarray | np.generic):
         return StrictArray(np.asarray(value))
     return value
 
 
-def _strict(function: Callable[..., Any]) -> Callable[..., Any]:
+def _strict(function: Callable[..., object]) -> Callable[..., object]:
     @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> Any:
         out = kwargs.get("out")
         result = function(*[_unwrap(a) for a in args], **{k: _unwrap(v) for k, v in kwargs.items()})
         return _wrap(result) if out is None else out
@@ -105,10 +106,10 @@ def _strict(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _operator(name: str) -> Callable[..., Any]:
+def _operator(name: str) -> Callable[..., object]:
     method = getattr(np.ndarray, name)
 
-    def call(self: StrictArray, *other: Any) -> Any:
+    def call(self: StrictArray, *other: object) -> Any:
         return _wrap(method(self._host, *[_unwrap(o) for o in other]))
 
     return call
@@ -134,7 +135,7 @@ class StrictBackend(Backend):
         self.xp = make_namespace(functions, **{n: _strict(getattr(host, n)) for n in OWN_ROUTINES})
         self.xp.sum, self.xp.mean = _strict(host.sum), _strict(host.mean)
 
-    def asarray(self, value: Any, dtype: Any = None) -> Array:
+    def asarray(self, value: object, dtype: DTypeLike | None = None) -> Array:
         if isinstance(value, StrictArray):
             return value if dtype is None or value.dtype == dtype else value.astype(dtype)
         return StrictArray(np.array(value, dtype))

@@ -10,12 +10,13 @@ import numpy as np
 from ..arguments import whole_number
 from ..backend.conversion import find_dtype
 from ..errors import ArgumentError, DataError
+from ..typing import ArrayLike, DType
 
 SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
 ELEMENTS_AT_A_TIME = 4_000_000  # looked through, so that a file mapped to memory need not fit there
 
 
-def one_array(values: Any, name: str) -> np.ndarray:
+def one_array(values: ArrayLike, name: str) -> np.ndarray:
     """Return `values` as an array on the host, or raise an error if they are lists of unequal lengths."""
     try:
         return np.asarray(values)
@@ -25,7 +26,7 @@ def one_array(values: Any, name: str) -> np.ndarray:
         ) from None
 
 
-def numbers(values: Any, name: str, wanted: str = "numbers") -> np.ndarray:
+def numbers(values: ArrayLike, name: str, wanted: str = "numbers") -> np.ndarray:
     """Return `values` as an array of real numbers on the host, or raise an error."""
     host = one_array(values, name)
     if host.dtype.kind not in "fiub":
@@ -33,7 +34,7 @@ def numbers(values: Any, name: str, wanted: str = "numbers") -> np.ndarray:
     return host
 
 
-def check_finite(array: Any, name: str = "data", *, missing: bool = False) -> None:
+def check_finite(array: ArrayLike, name: str = "data", *, missing: bool = False) -> None:
     """Raise an error if `array` holds NaN or an infinite value.
 
     Parameters
@@ -73,7 +74,7 @@ def check_finite(array: Any, name: str = "data", *, missing: bool = False) -> No
     )
 
 
-def check_weights(weights: Any, n: int, name: str = "weights") -> None:
+def check_weights(weights: ArrayLike, n: int, name: str = "weights") -> None:
     """Raise a `DataError` unless `weights` are `n` finite numbers of at least 0, one a sample."""
     host = numbers(weights, name)
     if host.shape != (n,):
@@ -91,7 +92,7 @@ def _place(index: list[int]) -> str:
     return f" at {index} ({row}, column {index[1]})" if len(index) == 2 else f" at {index} ({row})"
 
 
-def check_labels(labels: Any, n_classes: int | None = None, name: str = "labels") -> np.ndarray:
+def check_labels(labels: ArrayLike, n_classes: int | None = None, name: str = "labels") -> np.ndarray:
     """Return class labels as int64, checked.
 
     Parameters
@@ -205,7 +206,7 @@ def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: floa
     return rows
 
 
-def _unmarked(caller: str, n: int, n_classes: int, dtype: Any, low: Any) -> np.ndarray:
+def _unmarked(caller: str, n: int, n_classes: int, dtype: DType, low: Any) -> np.ndarray:
     """Return label vectors without any 1 yet: all elements are `low`, checked to be a number that `dtype` holds."""
     dtype = find_dtype(dtype, caller)
     fits = isinstance(low, int | float | np.integer | np.floating) and math.isfinite(low) and low < 1
@@ -218,7 +219,7 @@ def _unmarked(caller: str, n: int, n_classes: int, dtype: Any, low: Any) -> np.n
     return np.full((n, n_classes), low, dtype)
 
 
-def task_labels(labels: Any, tasks: int, name: str = "labels") -> np.ndarray:
+def task_labels(labels: ArrayLike, tasks: int, name: str = "labels") -> np.ndarray:
     """Return one label for each task of a multitask network, checked: 1 for present, 0 for absent, NaN for missing.
 
     Parameters

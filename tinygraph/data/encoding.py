@@ -259,7 +259,7 @@ def _classes(table: Table, target: str, task: str | None) -> tuple[Label, ...] |
     return values
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Return a number as one is written: 3, not 3.0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -289,6 +289,6 @@ def _indicated(table: Table, feature: Feature, column: np.ndarray | Words) -> np
     return one_hot(levels[column.codes], len(feature.levels))
 
 
-def _unknown(table: Table, row: int, name: str, value: Any, known: Collection[Any]) -> DataError:
+def _unknown(table: Table, row: int, name: str, value: object, known: Collection[object]) -> DataError:
     listed = ", ".join(str(k) for k in list(known)[:10]) + ", ..." * (len(known) > 10)
     return DataError(f"{table.where(row, name)}: {value!r:.60} is not known; known: {listed}")

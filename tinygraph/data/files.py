@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..errors import DataError
 from ..files import cache_folder
@@ -85,7 +85,7 @@ def locate(
     return files
 
 
-def _folder(value: Any, name: str) -> Path:
+def _folder(value: object, name: str) -> Path:
     """Return `value` as a folder that exists, or raise an error that calls it `name`."""
     root = as_path(value, name)
     try:

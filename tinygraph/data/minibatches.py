@@ -13,6 +13,7 @@ from ..backend import Backend
 from ..backend.random import check_seed
 from ..errors import ArgumentError, DataError
 from ..tensors import Tensor
+from ..typing import ArrayLike
 from .checks import check_finite, check_weights
 
 
@@ -62,8 +63,8 @@ class Batches:
 
     def __init__(
         self,
-        X: Any,
-        Y: Any = None,
+        X: ArrayLike,
+        Y: ArrayLike | None = None,
         batch_size: int = 32,
         shuffle: bool = True,
         seed: int = 0,
@@ -72,7 +73,7 @@ class Batches:
         drop_last: bool = False,
         allow_missing: bool = False,
         check_finite: bool = True,
-        weights: Any = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.seed = check_seed(seed)
@@ -157,7 +158,7 @@ class Batches:
         full, rest = divmod(self._rows, self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+    def __iter__(self) -> Iterator[tuple[object, ...]]:
         order = self._order(self._epoch) if self.shuffle else None
         self._epoch += 1
         return self._walk(order)

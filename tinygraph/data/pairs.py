@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from ..arguments import whole_number
 from ..backend import generator
 from ..errors import ArgumentError, DataError
+from ..typing import ArrayLike
 from .checks import check_labels
 from .minibatches import Batches
 
 
 def balanced_pairs(
-    X: Any, labels: Any, n_pairs: int, *, seed: int = 0, negative_label: float = 0.0
+    X: ArrayLike, labels: ArrayLike, n_pairs: int, *, seed: int = 0, negative_label: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs of samples, one half of a class, the other half of two classes, in random order.
 
@@ -87,8 +87,8 @@ class PairBatches(Batches):
 
     def __init__(
         self,
-        X: Any,
-        labels: Any,
+        X: ArrayLike,
+        labels: ArrayLike,
         n_pairs: int,
         batch_size: int = 32,
         seed: int = 0,
@@ -122,7 +122,7 @@ class PairBatches(Batches):
 class PairDrawer:
     """Draws rows of samples by twos; see `balanced_pairs`, whose labels and errors these are."""
 
-    def __init__(self, X: Any, labels: Any, negative_label: float, caller: str) -> None:
+    def __init__(self, X: ArrayLike, labels: ArrayLike, negative_label: float, caller: str) -> None:
         if negative_label not in (0, -1):
             raise ArgumentError(f"{caller}: negative_label must be 0 or -1, got {negative_label!r}")
         self.X, self.negative_label, self.classes = np.asarray(X), negative_label, Classes(labels, caller)
@@ -156,7 +156,7 @@ class PairDrawer:
 class Classes:
     """Where the samples of each class are: sample i of class c is in row ``order[starts[c] + i]``."""
 
-    def __init__(self, labels: Any, caller: str) -> None:
+    def __init__(self, labels: ArrayLike, caller: str) -> None:
         labels = np.asarray(labels)
         checked = check_labels(labels.argmax(axis=1) if labels.ndim == 2 else labels, name=f"{caller}: labels")
         self.n_samples = len(checked)
@@ -182,7 +182,7 @@ class Classes:
 
 
 def one_shot_episodes(
-    labels: Any, n_way: int, n_episodes: int, *, seed: int = 0
+    labels: ArrayLike, n_way: int, n_episodes: int, *, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows of samples for one-shot tests: a query, and one sample of each of several classes to choose from.
 

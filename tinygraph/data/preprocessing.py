@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arguments import whole_number
 from ..errors import ArgumentError, DataError
+from ..typing import ArrayLike
 from .checks import check_finite, one_array
 
 
@@ -26,12 +27,12 @@ class Scaling:
     mean: np.ndarray
     deviation: np.ndarray
 
-    def __call__(self, H: Any) -> np.ndarray:
+    def __call__(self, H: ArrayLike) -> np.ndarray:
         """Return the rows of `H` (n, M), moved and scaled, in their own floating dtype."""
         H = _features(H, "Scaling", len(self.mean))
         return _like(H, (H - self.mean) / self._divisor)
 
-    def inverse(self, H: Any) -> np.ndarray:
+    def inverse(self, H: ArrayLike) -> np.ndarray:
         """Return the features that scaling made the rows of `H` (n, M) from."""
         H = _features(H, "Scaling", len(self.mean))
         return _like(H, H * self._divisor + self.mean)
@@ -41,7 +42,7 @@ class Scaling:
         return np.where(self.deviation > 0, self.deviation, 1.0)
 
 
-def center(H: Any) -> Scaling:
+def center(H: ArrayLike) -> Scaling:
     """Return the scaling that subtracts the mean feature vector of `H` (N, M), and leaves the deviations.
 
     Parameters
@@ -64,7 +65,7 @@ def center(H: Any) -> Scaling:
     return Scaling(_mean(H), np.ones(H.shape[1]))
 
 
-def standardize(H: Any) -> Scaling:
+def standardize(H: ArrayLike) -> Scaling:
     """Return the scaling that centres features around their mean and divides them by their deviation (57.5b), (57.6).
 
     The preprocessing that PCA in Example 65.5 and the batch-normalisation listing (65.187) ask for. Take it from the
@@ -128,7 +129,7 @@ class Standardizer:
     ([[0.0, 1.0]], [[2.0, 1.0]])
     """
 
-    def __init__(self, *, leave: Any = None, together: bool = False) -> None:
+    def __init__(self, *, leave: ArrayLike | None = None, together: bool = False) -> None:
         self.leave = None if leave is None else np.asarray(leave, bool)
         self.together = bool(together)
         self._scaling: Scaling | None = None
@@ -140,7 +141,7 @@ class Standardizer:
             raise ArgumentError("Standardizer: nothing is learned yet; call fit with the training set first")
         return self._scaling
 
-    def fit(self, H: Any) -> Self:
+    def fit(self, H: ArrayLike) -> Self:
         """Take means and deviations from the rows of `H` (N, M), N at least 2; return the standardizer.
 
         Raises
@@ -158,11 +159,11 @@ class Standardizer:
         self._scaling = Scaling(np.where(leave, 0.0, mean), np.where(leave, 1.0, deviation))
         return self
 
-    def __call__(self, H: Any) -> np.ndarray:
+    def __call__(self, H: ArrayLike) -> np.ndarray:
         """Return the rows of `H` (n, M), moved and scaled, in their own floating dtype."""
         return self.scaling(H)
 
-    def inverse(self, H: Any) -> np.ndarray:
+    def inverse(self, H: ArrayLike) -> np.ndarray:
         """Return the features that scaling made the rows of `H` (n, M) from."""
         return self.scaling.inverse(H)
 
@@ -170,7 +171,7 @@ class Standardizer:
         """Return what was learned: "mean" and "deviation", float64 of shape (M,)."""
         return {"mean": self.scaling.mean, "deviation": self.scaling.deviation}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> Self:
+    def load_state_dict(self, state: Mapping[str, object]) -> Self:
         """Take what `state_dict` returned; return the standardizer.
 
         Raises
@@ -206,7 +207,7 @@ class PCA:
     eigenvalues: np.ndarray
     mean: np.ndarray
 
-    def encode(self, H: Any) -> np.ndarray:
+    def encode(self, H: ArrayLike) -> np.ndarray:
         """Return the codes ``h' = U1^T h`` of the rows of `H` (n, M): (n, k), in their floating dtype (65.105)."""
         H = _features(H, "PCA.encode", len(self.mean))
         return _like(H, (H - self.mean) @ self.U1)
@@ -217,7 +218,7 @@ class PCA:
         return _like(codes, codes @ self.U1.T + self.mean)
 
 
-def pca(H: Any, k: int, *, center: bool = False) -> PCA:
+def pca(H: ArrayLike, k: int, *, center: bool = False) -> PCA:
     """Return the first `k` principal components of feature vectors (65.103)-(65.109).
 
     ``decode(encode(H))`` is ``H U1 U1^T`` (65.109), the matrix of rank `k` that is nearest to `H` (65.107). A linear
@@ -260,7 +261,7 @@ def pca(H: Any, k: int, *, center: bool = False) -> PCA:
     return PCA((U * np.sign(largest))[:, :k], eigenvalues, mean)
 
 
-def _features(H: Any, name: str, columns: int | None = None) -> np.ndarray:
+def _features(H: ArrayLike, name: str, columns: int | None = None) -> np.ndarray:
     """Return `H` as an array of finite numbers with one feature vector a row, checked."""
     rows = one_array(H, name)
     if rows.ndim != 2 or not rows.size or (columns is not None and rows.shape[1] != columns):

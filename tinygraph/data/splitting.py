@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..arguments import whole_number
 from ..backend import generator
 from ..errors import ArgumentError, DataError
+from ..typing import ArrayLike
 from .checks import one_array
 from .dataset import Pair
 
 
-def split(X: Any, Y: Any, n_validation: int | float, *, seed: int = 0) -> tuple[Pair, Pair]:
+def split(X: ArrayLike, Y: ArrayLike, n_validation: int | float, *, seed: int = 0) -> tuple[Pair, Pair]:
     """Split samples at random into a training and a validation set without common samples, as (65.94) begins.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, overload
+from typing import BinaryIO, Literal, overload
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def read_table(
     path: Source,
     *,
     names: bool | None = None,
-    columns: Any = None,
+    columns: object = None,
     words: Iterable[str] = (),
     ignore: Iterable[str] = (),
 ) -> np.ndarray | Table:

@@ -68,7 +68,7 @@ class View:
         if not is_number or not smallest <= size <= largest:
             raise ArgumentError(f"font_size: expected points from {smallest} to {largest}, got {size!r:.60}")
 
-    def changed(self, options: Mapping[str, Any]) -> Self:
+    def changed(self, options: Mapping[str, object]) -> Self:
         """Return the view with other options; `level` and `depth` go together, and None of both changes neither."""
         for name in options:
             check_name("option of a drawing", name, [field.name for field in fields(self)])

@@ -14,8 +14,7 @@ from ..leaves import as_tensor
 from ..op import Op
 from ..operators import Axis, Operand
 from ..tensors import Tensor
-
-Shape = tuple[int, ...]
+from ..typing import Shape as Shape
 
 
 def normalize_axis(caller: str, axis: Any, shape: Shape, extra: int = 0) -> int:

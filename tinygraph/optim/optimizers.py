@@ -53,7 +53,7 @@ class Optimizer(Displayed):
         facts = ", ".join(f"{name}={value!r}" for name, value in self._facts().items())
         return f"{type(self).__name__}({len(self.params)} parameters, {facts})"
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, object]:
         """Return the learning rate and what else was set, by name."""
         return {"lr": self.lr} | {k: v for k, v in vars(self).items() if k[0] != "_" and k != "params"}
 

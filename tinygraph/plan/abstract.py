@@ -22,6 +22,7 @@ from ..ops.products import MatMul
 from ..ops.random import Uniform
 from ..ops.reduce import BroadcastTo, Max, Mean, Min, Sum
 from ..ops.shape import Concatenate, Reshape, Transpose
+from ..typing import Axis, DTypeLike
 from .primitives import PRIMITIVES
 from .profile_hook import Unprofiled
 from .program import Builder, Instruction, Value, axes_of, broadcast, constant, is_ours
@@ -58,11 +59,11 @@ class _Shaped:
 class Unknown(_Shaped):
     """Stands for the array of a tensor while a function is recorded: only shape and dtype are known."""
 
-    def __init__(self, value: Value, owner: Any) -> None:
+    def __init__(self, value: Value, owner: object) -> None:
         super().__init__(value)
         self.owner = owner  # the recording it belongs to
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+    def _refuse(self, *args: object, **kwargs: object) -> Any:
         raise CompileError(
             "compile: the array of a tensor made while a compiled function was recorded has no content; use operations "
             "on tensors, and return what you need"
@@ -108,7 +109,8 @@ def taken_apart(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str)
         return None
     build = Builder(backend, scope)
     try:
-        y: Any = op.forward(Namespace(build), *(AbstractArray(build, v) for v in inputs))
+        xp: Any = Namespace(build)
+        y: Any = op.forward(xp, *(AbstractArray(build, v) for v in inputs))
     except Exception:  # whatever a stranger's code raises where it finds no content
         return None
     if not isinstance(y, AbstractArray):
@@ -120,7 +122,7 @@ def taken_apart(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str)
     return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
 
 
-def _is_plain(x: Any) -> bool:
+def _is_plain(x: object) -> bool:
     """Whether the text of a value says all of it."""
     if type(x) is tuple:
         return all(map(_is_plain, x))
@@ -150,18 +152,18 @@ class AbstractArray(_Shaped):
         """The axes in reverse order."""
         return Functions(self.build).transpose(self)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name not in METHODS:
             raise AttributeError(f"{name}: not known of an array without content")
         return partial(getattr(Namespace(self.build), name), self)
 
-    def astype(self, dtype: Any) -> AbstractArray:
+    def astype(self, dtype: DTypeLike) -> AbstractArray:
         """Return the elements converted."""
         kind = np.dtype(dtype)
         value = self.value if kind == self.dtype else self.build(Cast(kind.name), (self.value,), self.shape, kind)
         return AbstractArray(self.build, value, shared=False)
 
-    def __getitem__(self, key: Any) -> AbstractArray:
+    def __getitem__(self, key: object) -> AbstractArray:
         key = key if isinstance(key, tuple) else (key,)
         if any(isinstance(k, AbstractArray) and k.dtype.kind == "b" for k in key):
             raise TypeError("how many elements a mask picks depends on its content")
@@ -192,13 +194,13 @@ for _sign, _name in {
     **{"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"},
 }.items():
 
-    def _operator(a: Any, b: Any, name: str = _name) -> Any:
+    def _operator(a: Any, b: Any, name: str = _name) -> object:
         return getattr(Namespace(a.build), name)(a, b)
 
-    def _swapped(a: Any, b: Any, name: str = _name) -> Any:
+    def _swapped(a: Any, b: Any, name: str = _name) -> object:
         return getattr(Namespace(a.build), name)(b, a)
 
-    def _in_place(a: Any, b: Any, name: str = _name) -> Any:
+    def _in_place(a: Any, b: Any, name: str = _name) -> object:
         return getattr(Namespace(a.build), name)(a, b, out=a)
 
     for _prefix, _method in {"": _operator, "r": _swapped, "i": _in_place}.items():
@@ -215,12 +217,12 @@ class Namespace:
     def __init__(self, build: Builder) -> None:
         self._functions = Functions(build)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name in DTYPES:
             return getattr(np, name)
         function = getattr(self._functions, name)
 
-        def call(*arguments: Any, out: AbstractArray | None = None, **options: Any) -> AbstractArray:
+        def call(*arguments: object, out: AbstractArray | None = None, **options: object) -> AbstractArray:
             y: AbstractArray = function(*arguments, **options)
             return y if out is None else out.write(y)
 
@@ -251,16 +253,16 @@ class Functions:
             raise TypeError("an array of the operation's own may be another at each call")
         return self._new(self.build.elementwise(name, *(getattr(x, "value", x) for x in operands)))
 
-    def where(self, condition: Any, a: Any, b: Any) -> AbstractArray:
+    def where(self, condition: object, a: object, b: object) -> AbstractArray:
         if isinstance(condition, AbstractArray):
             condition = condition.astype(bool)  # what is not 0 is true
         return self._primitive("where", condition, a, b)
 
-    def clip(self, x: AbstractArray, low: Any = None, high: Any = None) -> AbstractArray:
+    def clip(self, x: AbstractArray, low: object = None, high: object = None) -> AbstractArray:
         y = x if low is None else self.maximum(x, low)
         return y if high is None else self.minimum(y, high)
 
-    def _reduction(self, op: Any, x: AbstractArray, axis: Any = None, keepdims: bool = False) -> AbstractArray:
+    def _reduction(self, op: Any, x: AbstractArray, axis: Axis = None, keepdims: bool = False) -> AbstractArray:
         if op is Mean and x.dtype.kind != "f":
             raise TypeError("NumPy makes another dtype of it")
         axes = axes_of(axis, x.ndim)
@@ -278,7 +280,7 @@ class Functions:
             raise ValueError("another number of elements")
         return x.seen_as(Reshape(full), full)
 
-    def squeeze(self, x: AbstractArray, axis: Any = None) -> AbstractArray:
+    def squeeze(self, x: AbstractArray, axis: Axis = None) -> AbstractArray:
         axes = axes_of(axis, x.ndim) if axis is not None else tuple(a for a, n in enumerate(x.shape) if n == 1)
         return self.reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in axes))
 
@@ -330,13 +332,13 @@ class Functions:
 
     # -- of which only the shape is told: what calls them is kept whole ------------------------------------
 
-    def _whole(self, shape: Sequence[int], dtype: Any) -> AbstractArray:
+    def _whole(self, shape: Sequence[int], dtype: DTypeLike) -> AbstractArray:
         return self._new(Value(tuple(shape), np.dtype(dtype)))
 
-    def index_add(self, shape: Shape, key: Any, x: AbstractArray) -> AbstractArray:
+    def index_add(self, shape: Shape, key: object, x: AbstractArray) -> AbstractArray:
         return self._whole(shape, x.dtype)
 
-    def bernoulli(self, key: AbstractArray, p_off: float, shape: Shape, dtype: Any) -> AbstractArray:
+    def bernoulli(self, key: AbstractArray, p_off: float, shape: Shape, dtype: DTypeLike) -> AbstractArray:
         return self._whole(shape, dtype)
 
     def spmm(self, y: AbstractArray, w: AbstractArray, edges: Any, transposed: bool = False) -> AbstractArray:

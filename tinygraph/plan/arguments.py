@@ -37,7 +37,7 @@ class Arguments(NamedTuple):
     keywords: tuple[str, ...]
 
     @classmethod
-    def of(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    def of(cls, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Arguments:
         """Look through the arguments of a call."""
         tree = Tree((*args, *kwargs.values()) if kwargs else args)
         leaves = tree.leaves
@@ -47,11 +47,11 @@ class Arguments(NamedTuple):
             repeats = tuple(first.setdefault(id(x), n) for n, x in enumerate(leaves))
         return cls(tree, tuple([_spec(x) for x in leaves]), repeats, len(args), tuple(kwargs))
 
-    def split(self, roots: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    def split(self, roots: Sequence[object]) -> tuple[Sequence[Any], dict[str, Any]]:
         """Return positional arguments and those by name out of all in a row."""
         return roots[: self.positional], dict(zip(self.keywords, roots[self.positional :], strict=True))
 
-    def names(self, function: Callable[..., Any]) -> list[str]:
+    def names(self, function: Callable[..., object]) -> list[str]:
         """Return what a function calls its arguments."""
         return [*_positional_names(function, self.positional), *self.keywords]
 
@@ -80,7 +80,7 @@ def check_unchanged(before: Tree, after: Tree, names: Sequence[str]) -> None:
         )
 
 
-def _positional_names(function: Callable[..., Any], count: int) -> list[str]:
+def _positional_names(function: Callable[..., object], count: int) -> list[str]:
     """Return what a function calls its first `count` arguments."""
     try:
         parameters = list(inspect.signature(function).parameters.values())

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, current
+from ..backend import current
 from ..errors import CompileError
 from ..op import Op
 from ..ops.elementwise import astype
 from ..ops.random import preserved_streams
 from ..tensors import Tensor, describe, next_index
+from ..typing import Array
 from ..watchers import Watcher, watching
 from .arguments import Arguments
 from .entry import CacheEntry
@@ -69,7 +70,7 @@ class _Journal(Watcher):
     def writes_grad(self, t: Tensor) -> None:
         self.grads.setdefault(t, t._grad)
 
-    def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def enters(self, module: Any, inputs: tuple[object, ...]) -> tuple[object, ...]:
         like = next(iter(module.parameters()), None)
         weak = [like is not None and isinstance(x, Tensor) and x in self.arrays and x.dtype.kind == "f" for x in inputs]
         return tuple(astype(x, like.dtype) if w and like is not None else x for x, w in zip(inputs, weak, strict=True))
@@ -94,7 +95,7 @@ class _Outcome:
         Results, leaves and gradients, by what they are called.
     """
 
-    def __init__(self, result: Any, leaves: Iterable[Tensor], with_grad: Iterable[Tensor]) -> None:
+    def __init__(self, result: object, leaves: Iterable[Tensor], with_grad: Iterable[Tensor]) -> None:
         tree = Tree([result])
         self.tokens = [t if t is LEAF or not any(isinstance(x, Same) for x in t) else t[0] for t in tree.tokens]
         paths = [path for path, t in zip(tree.paths(["the result"]), tree.tokens, strict=True) if t is LEAF]
@@ -105,7 +106,7 @@ class _Outcome:
             self.arrays[f"grad {n}, of {describe(t)},"] = _host(t._grad) if isinstance(t._grad, Tensor) else None
 
 
-def compared(entry: CacheEntry, function: Callable[..., Any], arguments: Arguments) -> Any:
+def compared(entry: CacheEntry, function: Callable[..., object], arguments: Arguments) -> object:
     """Return the results of a replay, once they are what the function itself gives.
 
     Raises
@@ -162,7 +163,7 @@ def _left_alone(journal: _Journal) -> Iterator[None]:
             journal.undo()
 
 
-def _run(function: Callable[..., Any], arguments: Arguments, journal: _Journal) -> Any:
+def _run(function: Callable[..., object], arguments: Arguments, journal: _Journal) -> object:
     """Run the function itself; plain arrays among its arguments are tensors, as they are when it is recorded."""
     tree = arguments.tree
     stand_ins = {id(x): x if isinstance(x, Tensor) else Tensor(current().asarray(x), current()) for x in tree.leaves}
@@ -218,7 +219,7 @@ def _agree(a: np.ndarray | None, b: np.ndarray | None, margin: float) -> bool:
     return bool(np.allclose(b.astype(np.float64), a, unit, unit * float(finite) + margin, equal_nan=True))
 
 
-def _host(x: Any) -> np.ndarray:
+def _host(x: object) -> np.ndarray:
     """Return a host copy of a tensor or an array."""
     backend, array = (x.backend, x.data) if isinstance(x, Tensor) else (current(), x)
     return np.array(array if isinstance(array, np.ndarray) else backend.to_host(array))

@@ -60,7 +60,7 @@ class Compiled(Unguarded):
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., object],
         check: Check = False,
         passes: Collection[str] | None = None,
         max_bytes: int | None = None,
@@ -75,7 +75,7 @@ class Compiled(Unguarded):
         self._generation = -1  # of the seed of random masks, as last seen
         _all.add(self)
 
-    def __reduce__(self) -> str | tuple[Any, ...]:
+    def __reduce__(self) -> str | tuple[object, ...]:
         """Return what a copy is made of, in this process or another: the function and how it is compiled, no plans.
 
         A compiled function that its module knows by its name, such as a decorated one, is sent as that name.
@@ -86,7 +86,7 @@ class Compiled(Unguarded):
             found = getattr(found, part, None)
         return name if found is self else (Compiled, (self.function, self.check, self.passes, self.max_bytes))
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+    def __get__(self, instance: object, owner: type | None = None) -> object:
         """Return the compiled function as a method of `instance`."""
         return self if instance is None else MethodType(self, instance)
 
@@ -102,7 +102,7 @@ class Compiled(Unguarded):
             raise GraphError("plan: the compiled function has not been called yet; call it once with real arguments")
         return self._latest
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """Return what the function returns, computed by a plan if one fits, recorded otherwise."""
         if mode.watchers:  # in another one, or every operation is watched
             return self.function(*args, **kwargs)
@@ -195,11 +195,11 @@ class Compiled(Unguarded):
             warnings.warn(f"compile: {name} {text}", RuntimeWarning, stacklevel=5)
 
 
-def _number_at(n: int, numbers: Mapping[int, Any]) -> Any:
+def _number_at(n: int, numbers: Mapping[int, object]) -> object:
     return numbers[n]
 
 
-def _masked(tokens: list[Any], places: list[int]) -> list[Any]:
+def _masked(tokens: list[Any], places: list[int]) -> list[object]:
     """Return the tokens without the values of the numbers at these places."""
     tokens = tokens.copy()
     for n in places:
@@ -209,7 +209,7 @@ def _masked(tokens: list[Any], places: list[int]) -> list[Any]:
 
 
 def compile(
-    fn: Callable[..., Any],
+    fn: Callable[..., object],
     *,
     check: Check = False,
     passes: Collection[str] | None = None,

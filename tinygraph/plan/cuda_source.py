@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from ..typing import Array, DType
 from .c_expressions import C_TYPES, c_literal
 from .kernel_roles import BLOCK, SHORT, UNROLLED, lanes_in_block, lengths_of, power_of_two
 
@@ -67,7 +67,7 @@ class Elements:
         self.loads.append((C_TYPES[a.dtype], name, self.place(a, shape)))
         return name
 
-    def define(self, dtype: np.dtype[Any], text: str) -> str:
+    def define(self, dtype: DType, text: str) -> str:
         """Return the name of a value that is computed."""
         name = f"{self.letter}{len(self.lines)}"
         self.lines.append(f"const {C_TYPES[dtype]} {name} = {text};")
@@ -179,7 +179,7 @@ class Reduce(Piece):
         value: str,
         kept: Sequence[int],
         outer: Elements,
-        dtype: np.dtype[Any],
+        dtype: DType,
         parts: int = 1,
     ) -> None:
         self.kind, self.inner, self.value, self.outer, self.dtype = kind, inner, value, outer, dtype
@@ -426,7 +426,7 @@ def touched(a: Array) -> int:
     return math.prod(n for n, s in zip(a.shape, a.strides, strict=True) if s)
 
 
-def identity(kind: str, dtype: np.dtype[Any]) -> str:
+def identity(kind: str, dtype: DType) -> str:
     """Return what a reduction starts with."""
     if kind == "sum":
         return c_literal(0, dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..backend import Array
+from ..typing import Array
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..backend import Array, current
+from ..backend import current
 from ..errors import GraphError
 from ..mode import mode
 from ..tensors import RESULT, VIEW, Tensor, describe, next_index
+from ..typing import Array
 from .aliases import overlap, owner
 from .arenas import Arenas
 from .arguments import Arguments, array_of
@@ -61,7 +62,7 @@ class CacheEntry:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., object],
         trace: Trace,
         arguments: Arguments,
         bound: Collection[int],
@@ -134,7 +135,7 @@ class CacheEntry:
         computed = {v: number.compute(numbers) for number, v in self.number_values}
         mine, others = self.plan.traced, other.plan.traced
 
-        def content(v: Value) -> Any:
+        def content(v: Value) -> object:
             if v in computed:
                 return np.array(computed[v], v.dtype).tobytes()
             return program.backend.to_host(v.array).tobytes() if v.kind == "constant" else v.kind
@@ -153,7 +154,7 @@ class CacheEntry:
         """Return the tensors whose `grad` stays inside the plan."""
         return [_at(target, arguments.tree.leaves) for target, _ in self.hidden]
 
-    def _with_open_numbers(self, tokens: list[Any]) -> list[Any]:
+    def _with_open_numbers(self, tokens: list[Any]) -> list[object]:
         """Return the tokens without the values of numbers that are inputs."""
         if self.open_numbers:
             tokens = tokens.copy()
@@ -256,7 +257,7 @@ class CacheEntry:
         given = {n: arguments.tree.parts[position].origin for n, position in self.out_given}
         return self.out_tree.filled(out, copied, {**self.out_kept, **given})[0]
 
-    def _result(self, x: Any, results: list[Tensor], leaves: list[Any], made: dict[int, Any]) -> Any:
+    def _result(self, x: object, results: list[Tensor], leaves: list[object], made: dict[int, Any]) -> Any:
         """Return one of the results: computed, given, a view of one of these, or a leaf from outside."""
         if type(x) is Output:
             return results[x.number]

@@ -76,7 +76,7 @@ def _library() -> Any:
     return own if hasattr(own, "fetestexcept") else ctypes.CDLL("libm.so.6")
 
 
-def _context_variable() -> Callable[[], Any]:
+def _context_variable() -> Callable[[], object]:
     """Return a function whose result is another object whenever `numpy.errstate` changed; None where none tells."""
     from numpy._core import umath
 

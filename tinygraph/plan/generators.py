@@ -11,13 +11,13 @@ import numpy as np
 GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 
 
-def shared_generators() -> dict[str, Any]:
+def shared_generators() -> dict[str, object]:
     """Return the generators behind the functions of NumPy's and Python's modules, by the modules' names."""
     methods: dict[str, Any] = {"numpy.random": np.random.random, "random": random.random}
     return {name: method.__self__ for name, method in methods.items()}
 
 
-def state_of(generator: Any) -> bytes:
+def state_of(generator: object) -> bytes:
     """Return the state of a generator of random numbers; the system's has none."""
     try:
         return pickle.dumps(generator.getstate() if isinstance(generator, random.Random) else generator)

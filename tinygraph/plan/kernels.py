@@ -14,8 +14,8 @@ from functools import lru_cache
 from keyword import iskeyword
 from typing import Any
 
-from ..backend import Array
 from ..op import Op
+from ..typing import Array
 from .memory import TILE, Layout, in_order, tile_size
 from .operations import Affine, Elementwise, Gemm
 from .program import Instruction, Program, Value, number_of
@@ -37,7 +37,7 @@ def _as_identifier(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _takes_out(forward: Callable[..., Any]) -> bool:
+def _takes_out(forward: Callable[..., object]) -> bool:
     """Whether an operation's `forward` takes the array to write to."""
     return "out" in inspect.signature(forward).parameters
 
@@ -52,7 +52,7 @@ class Names:
         self.objects: dict[str, Any] = {}
         self._names: dict[int, str] = {}
 
-    def __call__(self, thing: Any, hint: str) -> str:
+    def __call__(self, thing: object, hint: str) -> str:
         """Return the name of an object, chosen after `hint`."""
         name = self._names.get(id(thing))
         if name is None:
@@ -79,7 +79,7 @@ class CodeGenerator:
         Does it.
     """
 
-    def __init__(self, program: Program, layout: Layout, arena: Any) -> None:
+    def __init__(self, program: Program, layout: Layout, arena: object) -> None:
         self.program, self.layout, self.backend = program, layout, program.backend
         self.arrays = self._bind(arena)
         self.names = Names()
@@ -89,7 +89,7 @@ class CodeGenerator:
         self.source = "\n".join(body)
         self.run: Callable[[], None] = self.finish(self.function("def run():", body)["run"])
 
-    def _bind(self, arena: Any) -> dict[Value, Array]:
+    def _bind(self, arena: object) -> dict[Value, Array]:
         """Make an array for every value."""
         program, layout, backend = self.program, self.layout, self.backend
         arrays: dict[Value, Array] = {}
@@ -131,7 +131,7 @@ class CodeGenerator:
                 lines.append(self.instruction(i))
         return lines
 
-    def function(self, head: str, body: list[str], **more: Any) -> dict[str, Any]:
+    def function(self, head: str, body: list[str], **more: object) -> dict[str, Any]:
         """Return the namespace in which the lines `body` have been defined as a function."""
         space = {**self.names.objects, **more}
         text = head + "\n" + "\n".join(f"    {line}" for line in body or ["pass"])
@@ -217,12 +217,12 @@ class CodeGenerator:
 
     # -- lines -------------------------------------------------------------------------------------------
 
-    def line(self, function: Any, hint: str, *arguments: Any) -> str:
+    def line(self, function: object, hint: str, *arguments: object) -> str:
         """Return a call; texts among the arguments stand as they are, arrays get names."""
         texts = (a if isinstance(a, str) else self.names(a, "a") for a in arguments)
         return f"{self.names(function, hint)}({', '.join(texts)})"
 
-    def literal(self, value: Any) -> str:
+    def literal(self, value: object) -> str:
         """Return a fixed value as Python writes it, or a name for what Python writes otherwise: infinity, say."""
         items = value if type(value) is tuple else (value,)
         written = all(x is None or type(x) in (int, bool) or (type(x) is float and math.isfinite(x)) for x in items)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from ..backend import Array, CupyBackend
+from ..backend import CupyBackend
 from ..backend.cupy import is_plain
+from ..typing import Array
 from .c_expressions import C_TYPES, c_literal
 from .cuda_source import COMBINE, PRELUDE, Each, Elements, Piece, Reduce, kernel_text
 from .device_model import Node
@@ -42,7 +43,7 @@ class CudaCodeGenerator(CodeGenerator):
         What a replay asks the device for, in order.
     """
 
-    def __init__(self, program: Program, layout: Layout, arena: Any) -> None:
+    def __init__(self, program: Program, layout: Layout, arena: object) -> None:
         self.device = cast(CupyBackend, program.backend)
         self.functions: dict[str, str] = {}  # the text of each kernel but for its name, and the name
         self.launches: list[_Launch] = []
@@ -329,7 +330,7 @@ class CudaCodeGenerator(CodeGenerator):
         return lines
 
     def _call(
-        self, function: Any, hint: str, *arguments: Any, flops: int = 0, more: int = 0, adds: bool = False
+        self, function: object, hint: str, *arguments: object, flops: int = 0, more: int = 0, adds: bool = False
     ) -> str:
         """Return the line of a call that writes the last array among its arguments, and note what it costs.
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
 from ..backend.blas import BlasLibrary
 from ..backend.random import mask_bits
+from ..typing import Array, DType, DTypeLike
 from .float_errors import FloatErrors
 from .kernels_numpy import NumpyCodeGenerator, Product
 from .memory import TILE, Layout, in_order
@@ -68,7 +68,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
     The lines of Python call the same routines in the same pieces: it makes no difference to the bits which of them run.
     """
 
-    def __init__(self, program: Program, layout: Layout, arena: Any, machine: Machine) -> None:
+    def __init__(self, program: Program, layout: Layout, arena: object, machine: Machine) -> None:
         self.machine = machine
         self._table: list[Record] = []
         self._stops: dict[int, tuple[list[str], int]] = {}  # lines for where the machine stops, and where it goes on
@@ -170,7 +170,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
             self._functions.append(function.__name__)
         return self._functions.index(function.__name__)
 
-    def _converted(self, a: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray | None:
+    def _converted(self, a: np.ndarray, dtype: DType) -> np.ndarray | None:
         """Return an array of another dtype into which records write the elements of `a`; None if none can."""
         if a.dtype == dtype:
             return a
@@ -206,7 +206,13 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         return super().cast(y, x)
 
     def reduction(
-        self, function: np.ufunc, x: np.ndarray, axis: Any, y: np.ndarray, keepdims: bool, dtype: Any = None
+        self,
+        function: np.ufunc,
+        x: np.ndarray,
+        axis: object,
+        y: np.ndarray,
+        keepdims: bool,
+        dtype: DTypeLike | None = None,
     ) -> str:
         """Return the line that joins elements along axes, in a dtype, by default that of `x`."""
         if y.dtype == (dtype or x.dtype) and x.size and _is_plain(x) and _is_plain(y) and not np.may_share_memory(x, y):

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
 from ..backend.numpy import mean_dtype
 from ..backend.random import mask_bits
+from ..typing import Array, DTypeLike
 from .kernels import CodeGenerator, product_of
 from .operations import Affine, ColumnSums, Dot, Gemm
 from .primitives import PRIMITIVES
@@ -111,7 +111,13 @@ class NumpyCodeGenerator(CodeGenerator):
         return self.line(function, function.__name__, *inputs, f"out={self.names(y, 'y')}")
 
     def reduction(
-        self, function: np.ufunc, x: np.ndarray, axis: Any, y: np.ndarray, keepdims: bool, dtype: Any = None
+        self,
+        function: np.ufunc,
+        x: np.ndarray,
+        axis: object,
+        y: np.ndarray,
+        keepdims: bool,
+        dtype: DTypeLike | None = None,
     ) -> str:
         """Return the line that joins elements along axes, in a dtype, by default that of `x`."""
         reduce = self.names(function.reduce, f"{function.__name__}_reduce")
@@ -122,7 +128,7 @@ class NumpyCodeGenerator(CodeGenerator):
         """Return the line that divides by a number, and writes to an array that may be of a narrower dtype."""
         return self.line(np.divide, "divide", x, str(number), f"out={self.names(y, 'y')}", "casting='same_kind'")
 
-    def mask(self, op: Any, key: np.ndarray, y: np.ndarray) -> str:
+    def mask(self, op: object, key: np.ndarray, y: np.ndarray) -> str:
         """Return the line that draws zeros and ones from a key."""
         return self.line(_masks(op), "bernoulli", key, y)
 
@@ -186,7 +192,7 @@ class NumpyCodeGenerator(CodeGenerator):
         name = p.name[0] + routine
         return self.names(getattr(blas, name), name)
 
-    def _blas(self, p: Product, *arguments: Any) -> str:
+    def _blas(self, p: Product, *arguments: object) -> str:
         texts = (a if isinstance(a, str) else self.names(a, "a") for a in arguments)
         return f"{self._routine(p, p.routine)}({', '.join(texts)})"
 

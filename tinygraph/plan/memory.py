@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
 
-from ..backend import Array
 from ..tensors import Tensor
+from ..typing import Array
 from .operations import Affine, Copy
 from .primitives import PRIMITIVES
 from .program import Instruction, Program, Value

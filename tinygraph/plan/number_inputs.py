@@ -14,7 +14,7 @@ from ..tensors import Tensor
 NUMBERS = (int, float, np.floating, np.integer)
 
 
-def may_be_input(x: Any) -> bool:
+def may_be_input(x: object) -> bool:
     """Whether an argument is a number that may become an input."""
     return isinstance(x, NUMBERS) and type(x) in (int, float, getattr(x, "dtype", np.dtype(bool)).type)
 
@@ -32,7 +32,7 @@ class NumberInput:
 
     __array_ufunc__ = None  # operators of NumPy's arrays give way to those here
 
-    def __init__(self, name: str, compute: Callable[[Mapping[int, Any]], Any], refusals: list[str]) -> None:
+    def __init__(self, name: str, compute: Callable[[Mapping[int, object]], object], refusals: list[str]) -> None:
         self.name, self.compute, self.refusals = name, compute, refusals
 
     __class__: Any = property(lambda self: float)  # for `isinstance`
@@ -42,12 +42,12 @@ class NumberInput:
         self.refusals.append(self.name)
         raise CompileError(f"compile: the function {how}: the number {self.name!r}")
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         self.refuse(f"reads the attribute {name} of an argument")
 
 
-def _arithmetic(function: Callable[..., Any], swapped: bool = False) -> Callable[..., Any]:
-    def call(self: NumberInput, *others: Any) -> Any:
+def _arithmetic(function: Callable[..., object], swapped: bool = False) -> Callable[..., object]:
+    def call(self: NumberInput, *others: object) -> Any:
         if any(type(x) is Tensor for x in others):
             return NotImplemented  # the tensor's own operator has its turn
         for x in others:
@@ -55,7 +55,7 @@ def _arithmetic(function: Callable[..., Any], swapped: bool = False) -> Callable
                 self.refuse(f"does arithmetic with an argument and a {type(x).__name__}")
         operands = (*others, self) if swapped else (self, *others)
 
-        def compute(numbers: Mapping[int, Any]) -> Any:
+        def compute(numbers: Mapping[int, object]) -> Any:
             return function(*(x.compute(numbers) if type(x) is NumberInput else x for x in operands))
 
         return NumberInput(self.name, compute, self.refusals)
@@ -63,7 +63,7 @@ def _arithmetic(function: Callable[..., Any], swapped: bool = False) -> Callable
     return call
 
 
-def _refused(name: str) -> Callable[..., Any]:
+def _refused(name: str) -> Callable[..., object]:
     return lambda self, *others: self.refuse(f"calls {name} of an argument")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..backend import Array
 from ..op import Op
+from ..typing import Array, Namespace
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Elementwise(Op):
         """The function's name."""
         return self.function
 
-    def forward(self, xp: Any, *arrays: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, *arrays: Array, out: Array | None = None) -> Array:
         function = getattr(xp, self.function)
         return function(*arrays) if out is None else function(*arrays, out=out)
 
@@ -37,7 +37,7 @@ class Copy(Op):
 
     differentiable = False
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return x.copy()
 
 
@@ -58,17 +58,17 @@ class Affine(Op):
     has_s: bool = False
     has_t: bool = False
 
-    def split(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Any, Any]:
+    def split(self, inputs: tuple[object, ...]) -> tuple[tuple[Any, ...], Any, Any, Any]:
         """Return what x is made of, then c, s and t; None for what is not there."""
         others = iter(inputs[self.factors :])
         c, s, t = (next(others) if there else None for there in (self.has_c, self.has_s, self.has_t))
         return inputs[: self.factors], c, s, t
 
-    def product(self, xp: Any, *factors: Array) -> Array:
+    def product(self, xp: Namespace, *factors: Array) -> Array:
         """Return x."""
         raise NotImplementedError
 
-    def forward(self, xp: Any, *arrays: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, *arrays: Array, out: Array | None = None) -> Array:
         factors, c, s, t = self.split(arrays)
         y = self.product(xp, *factors) * self.alpha
         y = y if s is None else y * s
@@ -101,7 +101,7 @@ class Gemm(Affine):
         """The product, with ``'`` for what is transposed."""
         return f"a{chr(39) * self.transpose_a} b{chr(39) * self.transpose_b}"
 
-    def product(self, xp: Any, *factors: Array) -> Array:
+    def product(self, xp: Namespace, *factors: Array) -> Array:
         a, b = factors
         return xp.matmul(a.T if self.transpose_a else a, b.T if self.transpose_b else b)
 
@@ -113,7 +113,7 @@ class ColumnSums(Affine):
     factors = 1
     formula = "sum(a)"
 
-    def product(self, xp: Any, *factors: Array) -> Array:
+    def product(self, xp: Namespace, *factors: Array) -> Array:
         return xp.sum(factors[0], axis=0)
 
 
@@ -123,7 +123,7 @@ class Dot(Affine):
 
     formula = "sum(a b)"
 
-    def product(self, xp: Any, *factors: Array) -> Array:
+    def product(self, xp: Namespace, *factors: Array) -> Array:
         return xp.sum(factors[0] * factors[1])
 
 

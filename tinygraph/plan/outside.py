@@ -28,7 +28,7 @@ FILES = {"fromfile", "tofile", "dump"}  # functions of NumPy
 LOOKERS = {getattr, hasattr, vars, dir, setattr, delattr, eval, exec, globals, locals}  # read any attribute or name
 
 
-def asks(function: Any) -> str | None:
+def asks(function: object) -> str | None:
     """Return what a function that is not written in Python asks for or changes outside; None if it does not."""
     name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
     place = place_of(function)
@@ -53,13 +53,13 @@ def asks(function: Any) -> str | None:
     return None
 
 
-def place_of(function: Any) -> str:
+def place_of(function: object) -> str:
     """Return the module of a function that is not written in Python, "" for most methods."""
     owner = getattr(function, "__self__", None)
     return getattr(function, "__module__", None) or (owner.__name__ if isinstance(owner, ModuleType) else "")
 
 
-def asks_by_itself(x: Any) -> str | None:
+def asks_by_itself(x: object) -> str | None:
     """Return what `asks` does, of any object."""
     return asks(x) if isinstance(x, BuiltinFunctionType) else None
 
@@ -83,12 +83,12 @@ class Setting:
     put: Callable[[Any], Any]
 
 
-def value_of(setting: Setting) -> Any:
+def value_of(setting: Setting) -> object:
     """Return what is set."""
     return setting.get()
 
 
-def precision_of(context: decimal.Context) -> tuple[Any, ...]:
+def precision_of(context: decimal.Context) -> tuple[object, ...]:
     """Return how decimal numbers are computed."""
     traps = tuple(kind.__name__ for kind, on in context.traps.items() if on)
     return context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, traps
@@ -101,7 +101,7 @@ def _set_precision(value: tuple[Any, ...]) -> None:
         context.traps[kind] = kind.__name__ in traps
 
 
-def _set_filters(filters: tuple[Any, ...]) -> None:
+def _set_filters(filters: tuple[object, ...]) -> None:
     warnings.resetwarnings()  # so that what was warned of before is forgotten, as `warnings.filterwarnings` does
     warnings.filters[:] = filters  # type: ignore[index]
 

@@ -41,7 +41,7 @@ class Read:
     value: Any
     name: str
 
-    def now(self) -> Any:
+    def now(self) -> object:
         """Return what is there now."""
         if self.kind == "item":
             return self.holder.get(self.key, MISSING)
@@ -61,7 +61,7 @@ class Read:
         """Whether it is no longer what it was."""
         return not self.alike(self.now(), self.value)
 
-    def alike(self, a: Any, b: Any) -> bool:
+    def alike(self, a: object, b: object) -> bool:
         """Whether it makes no difference which of two values is there."""
         if self.kind == "content" and isinstance(a, np.ndarray | np.void) and isinstance(b, type(a)):
             return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
@@ -121,7 +121,7 @@ def same(a: Any, b: Any) -> bool:
     return False
 
 
-def cell_value(cell: types.CellType) -> Any:
+def cell_value(cell: types.CellType) -> object:
     """Return what a cell holds."""
     try:
         return cell.cell_contents
@@ -138,14 +138,14 @@ def members(x: Any) -> tuple[Any, ...]:
     return tuple(list.__iter__(x)) if isinstance(x, list) else tuple(x)
 
 
-def content(x: Any) -> Any:
+def content(x: Any) -> object:
     """Return a copy of what is in an array or a buffer."""
     if isinstance(x, np.void):
         return x.copy()
     return np.array(x, subok=False) if isinstance(x, np.ndarray) else bytes(x)
 
 
-def _refill(x: Any, old: tuple[Any, ...]) -> None:
+def _refill(x: object, old: tuple[object, ...]) -> None:
     if isinstance(x, dict):
         half = len(old) // 2
         dict.clear(x)

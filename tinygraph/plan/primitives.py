@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..typing import DType
+
 
 @dataclass(frozen=True)
 class Primitive:
@@ -74,7 +76,7 @@ PRIMITIVES: dict[str, Primitive] = {
 
 
 @cache
-def dtypes_of(name: str, operands: tuple[Any, ...]) -> tuple[np.dtype[Any], ...]:
+def dtypes_of(name: str, operands: tuple[Any, ...]) -> tuple[DType, ...]:
     """Return the dtypes in which a primitive takes its operands, and that of its result, by NumPy's rules.
 
     Parameters

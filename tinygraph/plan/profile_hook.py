@@ -11,7 +11,7 @@ from typing import Any
 class Profiled:
     """A ``with`` block in which `function` is called with the frame, the event and its argument, for each call."""
 
-    def __init__(self, function: Callable[[FrameType, str, Any], None]) -> None:
+    def __init__(self, function: Callable[[FrameType, str, object], None]) -> None:
         self.function = function
 
     def __enter__(self) -> None:
@@ -33,7 +33,7 @@ class Unprofiled:
         _go_on(self._before)
 
 
-def _go_on(before: Any) -> None:
+def _go_on(before: object) -> None:
     """Set what was the profile function before."""
     sys.setprofile(None)
     if callable(before):

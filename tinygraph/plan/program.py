@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..backend import Array, Backend
+from ..backend import Backend
 from ..op import Op
 from ..tensors import Tensor
+from ..typing import Array, DType
 from .operations import Elementwise
 from .primitives import dtypes_of
 
@@ -113,7 +114,7 @@ class Instruction:
         return Instruction(self.op, inputs, output, parts)
 
 
-def is_ours(x: Any) -> bool:
+def is_ours(x: object) -> bool:
     """Whether a class or a function belongs to the library."""
     return str(x.__module__).startswith(PACKAGE)
 
@@ -216,7 +217,7 @@ class Builder:
         op: Op,
         inputs: tuple[Value, ...],
         shape: tuple[int, ...],
-        dtype: np.dtype[Any],
+        dtype: DType,
         output: Value | None = None,
     ) -> Value:
         """Apply `op`; return its output, a new value unless it is given."""
@@ -235,7 +236,7 @@ class Builder:
         return self(Elementwise(name), values, broadcast(*(v.shape for v in values)), dtype, output)
 
 
-def _weak(number: float) -> Any:
+def _weak(number: float) -> object:
     return np.dtype(bool) if isinstance(number, bool) else type(number)
 
 
@@ -263,7 +264,7 @@ def number_of(v: Value, backend: Backend) -> float | None:
     return number
 
 
-def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+def axes_of(axis: object, ndim: int) -> tuple[int, ...]:
     """Return the axes that a reduction over `axis` joins, counted from the front, in order."""
     if axis is None:
         return tuple(range(ndim))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dis
 from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ def instructions(code: CodeType) -> Iterator[dis.Instruction]:
         yield from dis.get_instructions(one)
 
 
-def outer_values(function: FunctionType) -> Iterator[Any]:
+def outer_values(function: FunctionType) -> Iterator[object]:
     """Yield what a function's code refers to by name: globals, and variables of enclosing functions."""
     space = function.__globals__
     for name in names_of(function.__code__, function.__module__ or "").variables:
@@ -61,7 +60,7 @@ def is_pure(op: Op) -> bool:
     return all(_is_fixed(x, functions) for x in vars(op).values())
 
 
-def _is_fixed(x: Any, functions: list[FunctionType]) -> bool:
+def _is_fixed(x: object, functions: list[FunctionType]) -> bool:
     """Whether an object never changes, and calling it changes nothing; note the functions among them."""
     if isinstance(x, tuple | frozenset):
         return all(_is_fixed(item, functions) for item in x)

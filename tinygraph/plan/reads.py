@@ -144,7 +144,7 @@ class Reads:
 
     # -- seeing -----------------------------------------------------------------------------------------
 
-    def sees(self, frame: FrameType, event: str, argument: Any) -> None:
+    def sees(self, frame: FrameType, event: str, argument: object) -> None:
         """See a call or a return; the interpreter calls this for each, so what is not looked at is left at once."""
         if event == "call":
             if self._inside is None:
@@ -321,7 +321,7 @@ class Reads:
         arrays = self._arrays_of.get(names.code, ())
         self.looked_into |= {x for name, x in arrays if names.looks or name in wanted}
 
-    def _called(self, x: Any, otherwise: str) -> str:
+    def _called(self, x: object, otherwise: str) -> str:
         return next((r.name for r in self.reads.values() if r.holder is x), otherwise)
 
     def _refuse(self, text: str, remedy: str) -> None:
@@ -329,7 +329,7 @@ class Reads:
 
     # -- following --------------------------------------------------------------------------------------
 
-    def _note(self, kind: str, holder: Any, key: Any, value: Any, name: str) -> None:
+    def _note(self, kind: str, holder: object, key: object, value: object, name: str) -> None:
         place = id(holder), kind, key
         if place not in self.reads:
             self.reads[place] = read = Read(kind, holder, key, value, name)
@@ -383,7 +383,7 @@ class Reads:
         if found and noted and space is not None and code.co_name not in space:
             self._note("item", space, code.co_name, MISSING, f"attribute {code.co_name!r} of {_words(first)}")
 
-    def _follow(self, x: Any, names: Names | None, name: str) -> None:
+    def _follow(self, x: object, names: Names | None, name: str) -> None:
         """Note all places that `names` lead to from an object.
 
         To code of the library an object of which all is the library's looks the same, whatever that code names.
@@ -420,7 +420,7 @@ class Reads:
         if settled:
             self._settled |= passed
 
-    def _look(self, x: Any, names: Names | None, name: str) -> list[tuple[Any, str]]:
+    def _look(self, x: Any, names: Names | None, name: str) -> list[tuple[object, str]]:
         """Note what may be read of one object; return what this leads to, with names for errors."""
         if isinstance(x, Tensor):
             for fact in FACTS:
@@ -530,7 +530,7 @@ class Reads:
             self._note_taken("", x.default_factory, replace(NAMELESS, taken=frozenset({""})))
         return below + self._look_at_object(x, names, name)
 
-    def _look_at_function(self, f: FunctionType, names: Names | None, name: str) -> list[tuple[Any, str]]:
+    def _look_at_function(self, f: FunctionType, names: Names | None, name: str) -> list[tuple[object, str]]:
         if is_ours(f):
             return [(cell_value(cell), repr(f.__name__)) for cell in f.__closure__ or ()]
         self._homes.add(f.__module__)
@@ -560,7 +560,7 @@ class Reads:
                 below.append((value, key))
         return below
 
-    def _look_in_module(self, x: ModuleType, names: Names) -> list[tuple[Any, str]]:
+    def _look_in_module(self, x: ModuleType, names: Names) -> list[tuple[object, str]]:
         below = []
         wanted = names.attributes
         if names.whole and x.__name__.partition(".")[0] not in FAMILIAR:
@@ -574,7 +574,7 @@ class Reads:
                 below.append((value, name))
         return below
 
-    def _look_at_class(self, kind: type, names: Names | None) -> list[tuple[Any, str]]:
+    def _look_at_class(self, kind: type, names: Names | None) -> list[tuple[object, str]]:
         if names is None or names.ours or not _written_in_python(kind):
             return []
         self._look_at_size(kind)
@@ -606,7 +606,7 @@ class Reads:
                 if isinstance(one, abc.ABCMeta):
                     self._note("state", one, _registered, _registered(one), f"what counts as {one.__name__}")
 
-    def _look_in_class(self, kind: type, key: str, names: Names | None) -> list[tuple[Any, str]]:
+    def _look_in_class(self, kind: type, key: str, names: Names | None) -> list[tuple[object, str]]:
         """Note where a class or its bases have an attribute, and which of those before it have none.
 
         The library's own classes are taken as they are, but for what runs of a module (`names` is None).
@@ -627,7 +627,7 @@ class Reads:
                     break
         return found
 
-    def _look_at_object(self, x: Any, names: Names | None, name: str) -> list[tuple[Any, str]]:
+    def _look_at_object(self, x: Any, names: Names | None, name: str) -> list[tuple[object, str]]:
         """Note the attributes of an object that are named, its own and its class's."""
         kind = type(x)
         self._homes.add(kind.__module__)
@@ -700,11 +700,11 @@ class Reads:
         """Return the tensors that the function could reach by itself."""
         return [x for x in self._known.values() if isinstance(x, Tensor)]
 
-    def knows(self, x: Any) -> bool:
+    def knows(self, x: object) -> bool:
         """Whether an object can be reached, now that the function has run."""
         return id(x) in self._known
 
-    def was_there(self, x: Any) -> bool:
+    def was_there(self, x: object) -> bool:
         """Whether an object was there before the function ran."""
         return id(x) in self._before
 
@@ -781,7 +781,7 @@ def _refusal(text: str, remedy: str) -> str:
     return f"compile: the function {text}; its value would be baked into the compiled function: {remedy}"
 
 
-def _holds_results(x: Any) -> bool:
+def _holds_results(x: object) -> bool:
     """Whether tensors of the recording can be reached from an object, so that it was made on the way."""
     stack, seen = [x], {id(x)}
     while stack and len(seen) < 1000:
@@ -831,20 +831,20 @@ def _shown(name: str, names: Names) -> bool:
     return names.shows and _last(name) in names.taken and not names.ours
 
 
-def _holds_in_c(x: Any) -> bool:
+def _holds_in_c(x: object) -> bool:
     """Whether an object may hold others where only code written in C finds them."""
     base = next(kind for kind in type(x).__mro__ if not _written_in_python(kind))
     return base is not object and not issubclass(base, (*SEEN, threading.local))
 
 
-def _held(x: Any) -> tuple[Any, ...]:
+def _held(x: object) -> tuple[object, ...]:
     """Return what an object of a type written in C holds."""
     space, passing = _space_of(x), (FrameType, types.TracebackType, CodeType)
     held = gc.get_referents(x)
     return tuple(y for y in held if y is not space and y is not type(x) and not isinstance(y, passing))
 
 
-def _cached(function: Any) -> list[Any]:
+def _cached(function: Any) -> list[object]:
     """Return what a function cached by `functools.lru_cache` has returned."""
     held = [x for x in gc.get_referents(function) if x is not function.__wrapped__ and x is not function.__dict__]
     found = [x for x in held if not isinstance(x, type | FunctionType)]
@@ -856,17 +856,17 @@ def _names_in_classes(kind: type) -> set[str]:
     return {key for c in kind.__mro__ if _written_in_python(c) and not is_ours(c) for key in vars(c) if key[:2] != "__"}
 
 
-def _layout(x: np.ndarray) -> tuple[Any, ...]:
+def _layout(x: np.ndarray) -> tuple[object, ...]:
     """Return how an array lies in memory."""
     return x.strides, x.flags.num, x.ctypes.data
 
 
-def count_without_cache(space: Mapping[str, Any]) -> int:
+def count_without_cache(space: Mapping[str, object]) -> int:
     """Return how many attributes a class has; copying its objects makes one more."""
     return len(space) - ("__slotnames__" in space)
 
 
-def count_without_mode(space: dict[str, Any]) -> int:
+def count_without_mode(space: dict[str, object]) -> int:
     """Return how many attributes a module of a network has; the mode is the class's until it is first set."""
     return len(space) - ("training" in space)
 
@@ -879,16 +879,16 @@ def _package(frame: FrameType) -> str:
     return _module(frame).partition(".")[0]
 
 
-def _cache_state(function: Any) -> tuple[Any, ...]:
+def _cache_state(function: Any) -> tuple[object, ...]:
     info = function.cache_info()
     return info.misses, info.currsize
 
 
-def _keys(space: dict[str, Any]) -> tuple[str, ...]:
+def _keys(space: dict[str, object]) -> tuple[str, ...]:
     return tuple(space)
 
 
-def _context_value(variable: contextvars.ContextVar[Any]) -> Any:
+def _context_value(variable: contextvars.ContextVar[Any]) -> object:
     try:
         return variable.get()
     except LookupError:
@@ -903,11 +903,11 @@ def _subclasses(kind: type) -> tuple[type, ...]:
     return tuple(type.__subclasses__(kind))
 
 
-def _context_values(context: contextvars.Context) -> tuple[Any, ...]:
+def _context_values(context: contextvars.Context) -> tuple[object, ...]:
     return tuple(context.items())
 
 
-def _level_of(logger: logging.Logger) -> tuple[Any, ...]:
+def _level_of(logger: logging.Logger) -> tuple[object, ...]:
     return logger.disabled, logger.manager.disable, logger.level, logger.getEffectiveLevel()
 
 
@@ -925,11 +925,11 @@ def _last(name: str) -> str:
     return re.split(r"[. ]", name)[-1].strip("'")
 
 
-def _words(x: Any) -> str:
+def _words(x: object) -> str:
     return repr(x.__name__) if isinstance(x, FunctionType | type | ModuleType) else f"a {type(x).__name__}"
 
 
-def _space_of(x: Any) -> dict[str, Any] | None:
+def _space_of(x: object) -> dict[str, object] | None:
     """Return the attributes of an object, if it has a dict of them; none of its own methods runs."""
     if isinstance(x, threading.local):
         return x.__dict__
@@ -940,7 +940,7 @@ def _space_of(x: Any) -> dict[str, Any] | None:
     return space if isinstance(space, dict) else None
 
 
-def _is_module(x: Any) -> bool:
+def _is_module(x: object) -> bool:
     """Whether an object is a module of a network."""
     return hasattr(type(x), "named_tensors")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Backend, current
+from ..backend import Backend, current
 from ..backend.conversion import find_dtype
 from ..backend.random import seeding
 from ..errors import CompileError, GraphError, refusals
@@ -21,6 +21,7 @@ from ..op import Gradients, Op
 from ..ops.elementwise import Cast, astype
 from ..ops.reduce import BroadcastTo
 from ..tensors import CONSTANT, RESULT, Tensor, describe
+from ..typing import Array, DType
 from ..watchers import Watcher, watching
 from .abstract import Evaluation, Unknown
 from .aliases import overlap, owner
@@ -50,7 +51,7 @@ class GradientNotMaterialized(GraphError):
         )
         self.leaf, self.cleared = leaf, cleared
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return GradientNotMaterialized, (self.leaf, self.cleared)
 
 
@@ -65,7 +66,7 @@ class MadeOutside(Op):
         """The operation that made the argument."""
         return self.what
 
-    def backward(self, dy: Tensor, y: Tensor, /, *inputs: Any, **options: Any) -> Gradients:
+    def backward(self, dy: Tensor, y: Tensor, /, *inputs: object, **options: object) -> Gradients:
         """Refuse to follow the graph to what the argument was made of, which is another one at each call."""
         raise CompileError(
             f"compile: backward goes through {describe(y)}, an argument, to what it was made of outside the compiled "
@@ -135,7 +136,7 @@ class Trace(Watcher):
 
     def run(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., object],
         arguments: Arguments,
         bound: Collection[int] = (),
         numbers: Mapping[int, NumberInput] | None = None,
@@ -192,7 +193,9 @@ class Trace(Watcher):
         self._outcome(result)
         self._find_bound(bound)
 
-    def _find_identical(self, tree: Tree, kept: Mapping[int, Any], roots: Sequence[Any], paths: list[str]) -> None:
+    def _find_identical(
+        self, tree: Tree, kept: Mapping[int, object], roots: Sequence[object], paths: list[str]
+    ) -> None:
         """Find the objects among the arguments of which the function asks whether they are another object.
 
         Raises
@@ -214,7 +217,7 @@ class Trace(Watcher):
                 if asked or (position in kept and tells_identity(part.kind)):
                     self.identical.append((position, part.origin))
 
-    def _returns_objects(self, result: Any, given: Tree, inside: Tree) -> None:
+    def _returns_objects(self, result: object, given: Tree, inside: Tree) -> None:
         """Find the objects in a result that are arguments, were there before, or must be others at each call.
 
         Raises
@@ -387,7 +390,7 @@ class Trace(Watcher):
         if value in self.arguments:
             self.checks.append((self.positions[self.arguments.index(value)], check))
 
-    def takes(self, number: Any, dtype: np.dtype[Any], backend: Backend) -> Tensor | None:
+    def takes(self, number: object, dtype: DType, backend: Backend) -> Tensor | None:
         """Give an input of the plan for a number that changes at every call."""
         if type(number) is not NumberInput:
             return None
@@ -477,7 +480,7 @@ class Trace(Watcher):
         if t not in self.grads:
             self.grads[t] = GradAccess(t._grad, read_first=False)
 
-    def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[object, ...]:
         """Give a module plain arguments as it would make them itself."""
         plain = [self._is_plain(x) for x in inputs]
         like = next(iter(module.parameters()), None) if any(plain) else None
@@ -485,7 +488,7 @@ class Trace(Watcher):
             return inputs
         return tuple(self._like(x, like) if is_plain else x for x, is_plain in zip(inputs, plain, strict=True))
 
-    def _is_plain(self, x: Any) -> bool:
+    def _is_plain(self, x: object) -> bool:
         """Whether an input of a module is an array among the arguments as it was given."""
         return isinstance(x, Tensor) and x.data.__class__ is Unknown and x.data.value in self.weak_dtype
 
@@ -499,7 +502,7 @@ class Trace(Watcher):
 
     # -- the program ------------------------------------------------------------------------------------
 
-    def _outcome(self, result: Any) -> None:
+    def _outcome(self, result: object) -> None:
         """Take note of what the function returned and of the gradients it leaves."""
         for t, value in ((r(), v) for r, v in self._made):
             if t is not None and t.name:

@@ -40,7 +40,7 @@ class Same:
 
     __slots__ = ("held",)
 
-    def __init__(self, held: Any) -> None:
+    def __init__(self, held: object) -> None:
         self.held = held
 
     def __eq__(self, other: object) -> bool:
@@ -91,7 +91,7 @@ class Branch:
 
     __slots__ = ("attributes", "extra", "items", "keys", "kind", "origin")
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x: object) -> None:
         kind = self.kind = type(x)
         self.origin: Any = x
         self.keys = tuple(x) if isinstance(x, dict) else None
@@ -107,7 +107,7 @@ class Branch:
         """The number of branches."""
         return self.items + len(self.attributes)
 
-    def of(self, x: Any) -> list[Any]:
+    def of(self, x: object) -> list[Any]:
         """Return the branches of the object: its elements, then its attributes."""
         elements = x.values() if isinstance(x, dict) else x if isinstance(x, CONTAINERS) else ()
         return [*elements, *(getattr(x, name) for name in self.attributes)]
@@ -117,7 +117,7 @@ class Branch:
         keys = None if self.keys is None else tuple(map(key_of, self.keys))
         return self.kind, self.items, keys, self.attributes, key_of(self.extra)
 
-    def made_of(self, branches: list[Any]) -> Any:
+    def made_of(self, branches: list[Any]) -> object:
         """Return such an object with other branches."""
         kind, items = self.kind, branches[: self.items]
         if kind is list:
@@ -163,7 +163,7 @@ def branches(x: Any) -> bool:
     return isinstance(x, (*CONTAINERS, SimpleNamespace)) or (dataclasses.is_dataclass(x) and not isinstance(x, type))
 
 
-def keeps_state(x: Any) -> bool:
+def keeps_state(x: object) -> bool:
     """Whether an object is a function with variables of an enclosing one that it may change."""
     if not isinstance(x, FunctionType) or not x.__closure__:
         return False
@@ -193,7 +193,7 @@ class Tree:
 
     __slots__ = ("leaves", "parts", "tokens")
 
-    def __init__(self, roots: Sequence[Any]) -> None:
+    def __init__(self, roots: Sequence[object]) -> None:
         self.leaves: list[Any] = [x for x in roots if type(x) is Tensor or (type(x) is np.ndarray and x.ndim)]
         if len(self.leaves) == len(roots):  # the usual call
             self.tokens: list[Any] = [LEAF] * len(roots)
@@ -201,7 +201,7 @@ class Tree:
         else:
             self._look_into(roots)
 
-    def _look_into(self, roots: Sequence[Any]) -> None:
+    def _look_into(self, roots: Sequence[object]) -> None:
         self.tokens = []
         self.parts = []
         self.leaves = []
@@ -231,10 +231,10 @@ class Tree:
 
     def filled(
         self,
-        leaves: Iterator[Any],
-        instead: Mapping[int, Any] | None = None,
-        kept: Mapping[int, Any] | None = None,
-    ) -> list[Any]:
+        leaves: Iterator[object],
+        instead: Mapping[int, object] | None = None,
+        kept: Mapping[int, object] | None = None,
+    ) -> list[object]:
         """Return the roots with these leaves, in their order.
 
         Parameters
@@ -281,7 +281,7 @@ class Tree:
                 inside.append(part.names(path))
         return result
 
-    def without_leaves(self, others: Collection[int] = ()) -> dict[int, Any]:
+    def without_leaves(self, others: Collection[int] = ()) -> dict[int, object]:
         """Return the objects that branch and hold no leaf and none of the `others`, by their positions."""
         found: dict[int, Any] = {}
         inside: list[list[int]] = []  # the position of a branch, and how many of its branches are to come
@@ -301,13 +301,13 @@ class Tree:
                 inside.pop()
         return found
 
-    def fixed(self) -> Iterator[Any]:
+    def fixed(self) -> Iterator[object]:
         """Yield the objects that are neither leaves nor branches."""
         pairs = zip(self.tokens, self.parts, strict=True)
         return (part for token, part in pairs if token is not LEAF and part.__class__ is not Branch)
 
 
-def _is_array(x: Any) -> bool:
+def _is_array(x: object) -> bool:
     """Whether an object is an array with axes; one without is a number."""
     kinds: Any = np.ndarray, current().array_type
     return isinstance(x, kinds) and len(x.shape) > 0

@@ -12,12 +12,13 @@ import numpy as np
 from ..backend import Backend
 from ..errors import CompileError
 from ..op import Op
+from ..typing import DType
 from .generators import GENERATORS, set_state, shared_generators, state_of
 from .program import Value, is_ours
 from .purity import outer_values
 
 
-def shape_and_dtype(op: Op, inputs: Sequence[Value], backend: Backend) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def shape_and_dtype(op: Op, inputs: Sequence[Value], backend: Backend) -> tuple[tuple[int, ...], DType]:
     """Return shape and dtype of what `forward` makes of arrays of zeros, or of ones if that raises an error.
 
     Raises
@@ -64,7 +65,7 @@ def _put_back(op: Op) -> Iterator[None]:
 _OF_INSTANCES: tuple[Any, Any] = (object.__setattr__, object.__delattr__)  # a frozen dataclass has others
 
 
-def _known(spaces: list[tuple[Any, dict[str, Any]]]) -> Iterator[Any]:
+def _known(spaces: list[tuple[object, dict[str, object]]]) -> Iterator[Any]:
     """Yield what operations hold, and what their functions reach by name."""
     yield from shared_generators().values()
     for _, space in spaces:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -103,7 +102,7 @@ class Recorder(Callback):
         If `loss_fn` is no function, `samples` are not so many, or `most` is no whole number of at least 2.
     """
 
-    def __init__(self, loss_fn: LossFunction, samples: Any, most: int = 64) -> None:
+    def __init__(self, loss_fn: LossFunction, samples: object, most: int = 64) -> None:
         if not isinstance(samples, tuple | list) or not 2 <= len(samples) <= 3:
             raise ArgumentError(f"Recorder: samples must be arrays (X, Y) or (X, Y, weights), got {samples!r:.60}")
         if not callable(loss_fn):

@@ -17,6 +17,7 @@ from ..metrics import _classes, _host
 from ..mode import no_grad
 from ..nn import Module
 from ..tensors import Tensor
+from ..typing import ArrayLike
 from .canvas import COLOURS, figure, mosaic, plain
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ NAMED_AT_MOST = 20  # classes with a name at the axis and numbers in the cells
 SLANTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}  # names below an axis
 
 
-def _labels(labels: Any, name: str, n: int) -> np.ndarray:
+def _labels(labels: ArrayLike, name: str, n: int) -> np.ndarray:
     """Return classes (n,) from indices, basis vectors (n, classes), or the labels of one output, (n,) or (n, 1)."""
     host = _host(labels, name)
     classes = _classes(host[:, None] if host.ndim == 1 else host, name)
@@ -42,7 +43,7 @@ def _names(class_names: Sequence[str] | None, n: int) -> list[str]:
     return names
 
 
-def confusion_matrix(decision: Any, target: Any, class_names: Sequence[str] | None = None) -> Figure:
+def confusion_matrix(decision: ArrayLike, target: ArrayLike, class_names: Sequence[str] | None = None) -> Figure:
     """Return how often each class, a row, was decided to be each class, a column; shaded by its share of the row.
 
     Parameters
@@ -81,7 +82,7 @@ def confusion_matrix(decision: Any, target: Any, class_names: Sequence[str] | No
     return picture
 
 
-def roc(scores: Any, target: Any, names: Sequence[str] | None = None) -> Figure:
+def roc(scores: ArrayLike, target: ArrayLike, names: Sequence[str] | None = None) -> Figure:
     """Return ROC curves: the fraction of positive samples accepted against that of negative ones, over all thresholds.
 
     Parameters
@@ -116,7 +117,9 @@ def roc(scores: Any, target: Any, names: Sequence[str] | None = None) -> Figure:
     return picture
 
 
-def _curves(scores: Any, target: Any, names: Sequence[str] | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _curves(
+    scores: ArrayLike, target: ArrayLike, names: Sequence[str] | None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return scores and labels of each curve, by its name."""
     t = _host(target, "roc: target")
     if isinstance(scores, Mapping):
@@ -135,8 +138,8 @@ def _curves(scores: Any, target: Any, names: Sequence[str] | None) -> dict[str, 
 
 def decision_regions(
     net: Module,
-    X: Any,
-    labels: Any,
+    X: ArrayLike,
+    labels: ArrayLike,
     class_names: Sequence[str] | None = None,
     *,
     margin: float = 0.15,
@@ -276,7 +279,7 @@ def _diverging(size: float) -> dict[str, Any]:
 
 
 def reconstructions(
-    net: Module, X: Any, image_shape: Sequence[int] | None = None, given: Any = None, most: int = 10
+    net: Module, X: ArrayLike, image_shape: Sequence[int] | None = None, given: ArrayLike | None = None, most: int = 10
 ) -> Figure:
     """Return images above what a network gives back of them.
 
@@ -327,7 +330,7 @@ def reconstructions(
 
 
 def embeddings(
-    branch: Callable[[Any], Tensor], X: Any, labels: Any, class_names: Sequence[str] | None = None
+    branch: Callable[..., Tensor], X: ArrayLike, labels: ArrayLike, class_names: Sequence[str] | None = None
 ) -> Figure:
     """Return where samples lie in the plane of what a network makes of them, such as a Siamese network's branch.
 

@@ -78,7 +78,7 @@ def _has(history: History, column: str) -> bool:
     return column in history.columns and any(value is not None for value in history[column])
 
 
-def _floats(values: list[Any]) -> np.ndarray:
+def _floats(values: list[object]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], float)
 
 
@@ -230,7 +230,7 @@ def _density(layer: LayerState) -> np.ndarray:
     return density
 
 
-def _moments(caller: str, recorder: Any) -> list[Moment]:
+def _moments(caller: str, recorder: object) -> list[Moment]:
     if not isinstance(recorder, Recorder):
         raise ArgumentError(f"{caller}: expected a tinygraph.plots.Recorder, got a {type(recorder).__name__}")
     if not recorder.moments:

@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..arguments import whole, whole_number
 from ..errors import ArgumentError
@@ -27,7 +26,7 @@ class Interval:
     seconds: float = 0.0
 
 
-def interval(every: Any, name: str = "fit: checkpoint_every") -> Interval:
+def interval(every: object, name: str = "fit: checkpoint_every") -> Interval:
     """Return what `checkpoint_every` of `fit` says; a text of digits is a number of updates. Errors begin with `name`.
 
     Raises
@@ -117,7 +116,7 @@ def _link(path: Path, other: Path) -> None:
         write_file(other, path.read_bytes())
 
 
-def checkpoints(run: Run, path: PathLike | None, every: Any, keep: Any) -> Checkpoints | None:
+def checkpoints(run: Run, path: PathLike | None, every: object, keep: object) -> Checkpoints | None:
     """Return what writes the checkpoints of a run, if they are wanted.
 
     Raises

@@ -35,8 +35,8 @@ LEARNING_RATE = 0.1
 
 
 def explore(
-    target: Module | Callable[..., Any],
-    data: Any,
+    target: Module | Callable[..., object],
+    data: object,
     loss_fn: LossFunction | None = None,
     *,
     steps: int = 0,
@@ -132,7 +132,7 @@ def explore(
     return page
 
 
-def _arrays(data: Any) -> tuple[list[Any], bool]:
+def _arrays(data: object) -> tuple[list[Any], bool]:
     """Return the arrays of `data`, and whether it is one alone."""
     if isinstance(data, Dataset):
         data = data.train
@@ -152,7 +152,7 @@ def _arrays(data: Any) -> tuple[list[Any], bool]:
     return arrays, alone
 
 
-def _batches(arrays: Sequence[Any], size: int) -> list[list[Any]]:
+def _batches(arrays: Sequence[Any], size: int) -> list[list[object]]:
     """Return the arrays as batches of one size, no more than there are samples."""
     count = len(arrays[0])
     size = min(size, count)
@@ -160,8 +160,8 @@ def _batches(arrays: Sequence[Any], size: int) -> list[list[Any]]:
 
 
 def _recorded(
-    function: Callable[..., Any],
-    batches: Sequence[Sequence[Any]],
+    function: Callable[..., object],
+    batches: Sequence[Sequence[object]],
     steps: int,
     optimizer: Optimizer | None,
 ) -> tuple[Run, list[Numbers], str]:

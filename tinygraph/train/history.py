@@ -96,6 +96,6 @@ class History(Displayed):
         write_file(path, text.getvalue().encode())
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """Return a value of a row as text: numbers to four digits, nothing for None."""
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

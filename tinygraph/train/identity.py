@@ -29,7 +29,7 @@ def shaping_settings(
     pocket: Pocket | None,
     schedule: Schedule | None,
     **options: Any,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what shapes a run, by name, as JSON can hold it: network, loss, optimiser, data and options.
 
     Parameters
@@ -71,7 +71,7 @@ def shaping_settings(
 
 
 def check_same(
-    path: PathLike, saved: Mapping[str, Any], current: Mapping[str, Any], allow_changes: Collection[str]
+    path: PathLike, saved: Mapping[str, object], current: Mapping[str, object], allow_changes: Collection[str]
 ) -> None:
     """Raise an error that names what differs between a checkpoint's settings and those of the present run.
 
@@ -101,7 +101,7 @@ def check_same(
         )
 
 
-def _plain(x: Any) -> dict[str, Any]:
+def _plain(x: object) -> dict[str, Any]:
     """Return the public attributes of an object that are numbers, texts or tuples of them."""
     kept: dict[str, Any] = {}
     for name, value in vars(x).items():
@@ -114,7 +114,7 @@ def _plain(x: Any) -> dict[str, Any]:
     return kept
 
 
-def _network_settings(net: Module) -> dict[str, Any]:
+def _network_settings(net: Module) -> dict[str, object]:
     """Return of every module its class, facts and plain attributes, of every tensor dtype, shape, and if it learns."""
     settings: dict[str, Any] = {}
     for path, module in net.named_modules():
@@ -127,7 +127,7 @@ def _network_settings(net: Module) -> dict[str, Any]:
     return settings
 
 
-def _data_settings(name: str, batches: Iterable[Any]) -> dict[str, Any]:
+def _data_settings(name: str, batches: Iterable[object]) -> dict[str, object]:
     """Return the number of samples, and a checksum of dtypes, shapes and elements; of others what is known of them."""
     if isinstance(batches, Steps):
         return {"steps_per_epoch": batches.n, **_data_settings(name, batches.batches)}

@@ -268,7 +268,7 @@ def fit(
     return history
 
 
-def _check_optimizer(optimizer: Any, net: Module) -> None:
+def _check_optimizer(optimizer: object, net: Module) -> None:
     """Raise an error unless `optimizer` is one that changes parameters of `net`."""
     if not isinstance(optimizer, Optimizer):
         got = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
@@ -281,7 +281,7 @@ def _check_optimizer(optimizer: Any, net: Module) -> None:
         )
 
 
-def _check_schedule(schedule: Any, every: Any, optimizer: Optimizer) -> None:
+def _check_schedule(schedule: object, every: object, optimizer: Optimizer) -> None:
     """Raise an error unless `schedule` is None or one of the optimiser's."""
     check_name("fit: schedule_every", every, ("epoch", "iteration"))
     if schedule is None:
@@ -321,7 +321,7 @@ class _AfterUpdate:
 
 
 def _train_epoch(
-    step: Step, batches: Iterable[Any], run: Run, max_iterations: int | None, after_update: _AfterUpdate
+    step: Step, batches: Iterable[object], run: Run, max_iterations: int | None, after_update: _AfterUpdate
 ) -> str:
     """Go over the batches that are left of an epoch, updating after each; return why to stop for good, or "".
 

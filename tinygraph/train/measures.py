@@ -34,8 +34,8 @@ class Measures:
         self,
         objective: Objective,
         metrics: Mapping[str, Metric] | None,
-        batches: Iterable[Any],
-        held_out: Iterable[Any] | None,
+        batches: Iterable[object],
+        held_out: Iterable[object] | None,
     ) -> None:
         metrics = {} if metrics is None else metrics
         if not isinstance(metrics, Mapping):

@@ -66,7 +66,9 @@ class Objective:
             return loss, self._decided_in(loss, y), y
         return self._of_signals(self.loss, self.net(x), y, weights)
 
-    def _of_signals(self, rule: losses.Loss[Any], z: Tensor, y: Any, weights: Any) -> tuple[Tensor, Tensor | None, Any]:
+    def _of_signals(
+        self, rule: losses.Loss[Any], z: Tensor, y: object, weights: object
+    ) -> tuple[Tensor, Tensor | None, Any]:
         """Return what a call returns for a `Loss`, given the network's signals z_L."""
         y = rule.labels.aligned(self.targets(y), z)
         output = z if rule.takes == "logits" else self._prediction(z)
@@ -101,7 +103,7 @@ class Objective:
                 f"{self.caller}: weights: {self.loss!r} takes none; give its function a parameter weights=None"
             )
 
-    def check_labels(self, x: Any, y: Any) -> None:
+    def check_labels(self, x: object, y: object) -> None:
         """Raise an error if class indices on the host, of a batch that comes as it is, are out of range.
 
         By the first batch for a loss of one's own it is found whether it has decisions, that can be counted.
@@ -120,7 +122,7 @@ class Objective:
         if self._classes is not None:
             self.loss.labels.check_indices(host, self._classes, f"{self.caller}: Y of a batch")
 
-    def targets(self, y: Any) -> Any:
+    def targets(self, y: object) -> Any:
         """Return the targets of a `Loss` on the parameters' backend, floating ones in their dtype."""
         if self.loss is None or self.like is None or isinstance(y, Tensor):
             return y
@@ -133,7 +135,7 @@ class Objective:
         """Whether decisions are made, so that there is an error rate."""
         return self.loss is not None and self.output is not None and self.output.decides
 
-    def means(self, batches: Iterable[Any], predicted: list[Predicted] | None = None) -> tuple[float, float | None]:
+    def means(self, batches: Iterable[object], predicted: list[Predicted] | None = None) -> tuple[float, float | None]:
         """Return the mean loss over `batches`, without regularisers, and the error, in evaluation mode.
 
         If a list is given, the predictions that were made on the way are added to it; a loss of one's own, which may
@@ -157,12 +159,12 @@ class Objective:
                     predicted.append(self._predicted(x, y, signals))
         return tally.means()
 
-    def predictions(self, batches: Iterable[Any]) -> list[Predicted]:
+    def predictions(self, batches: Iterable[object]) -> list[Predicted]:
         """Return gamma-hat and the targets of every batch, in evaluation mode."""
         with self.net._in_mode(False):
             return [self._predicted(x, y) for x, y, _ in map(self.parts, batches)]
 
-    def _predicted(self, x: Any, y: Any, signals: Tensor | None = None) -> Predicted:
+    def _predicted(self, x: object, y: object, signals: Tensor | None = None) -> Predicted:
         """Return gamma-hat for `x` and the targets, on the host."""
         with no_grad():
             z = self.net(x) if signals is None else signals
@@ -188,7 +190,7 @@ class Objective:
                     pull = pull + self.alpha * sign(W)
                 W.grad = W.grad + (pull * awake[W] if W in awake else pull)
 
-    def parts(self, batch: Any) -> tuple[Any, Any, Any]:
+    def parts(self, batch: object) -> tuple[Any, Any, Any]:
         """Return inputs, targets and weights, None if there are none, of a batch.
 
         Raises

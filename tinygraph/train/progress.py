@@ -55,7 +55,7 @@ def _lines(epochs: int | None) -> Report:
     """Return what writes a row to standard error, if the last was written some time ago."""
     latest = time.monotonic()
 
-    def report(row: dict[str, Any]) -> None:
+    def report(row: dict[str, object]) -> None:
         nonlocal latest
         if sys.stderr is not None and time.monotonic() - latest >= SECONDS_BETWEEN_LINES:
             latest = time.monotonic()
@@ -64,11 +64,11 @@ def _lines(epochs: int | None) -> Report:
     return report
 
 
-def _line_in_place(display: Callable[..., Any], epochs: int | None) -> Report:
+def _line_in_place(display: Callable[..., object], epochs: int | None) -> Report:
     """Return what shows a row in a notebook, in the place of the one before."""
     handle: Any = None
 
-    def report(row: dict[str, Any]) -> None:
+    def report(row: dict[str, object]) -> None:
         nonlocal handle
         shown = {"text/plain": _line(row, epochs)}
         if handle is None:
@@ -79,7 +79,7 @@ def _line_in_place(display: Callable[..., Any], epochs: int | None) -> Report:
     return report
 
 
-def _notebook_display() -> Callable[..., Any] | None:
+def _notebook_display() -> Callable[..., object] | None:
     """Return IPython's `display` where this runs in a notebook, and None elsewhere."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
@@ -89,7 +89,7 @@ def _notebook_display() -> Callable[..., Any] | None:
     return display
 
 
-def _line(row: dict[str, Any], epochs: int | None) -> str:
+def _line(row: dict[str, object], epochs: int | None) -> str:
     of = "" if epochs is None else f"/{epochs}"
     return f"epoch {row['epoch']}{of}  {row['seconds']:.0f} s  {_summary(row)}"
 

@@ -72,7 +72,7 @@ class Run:
         tally: Tally,
         pocket: Pocket | None,
         schedule: Schedule | None,
-        settings: dict[str, Any],
+        settings: dict[str, object],
     ) -> None:
         self.net, self.optimizer, self.tally, self.pocket = objective.net, optimizer, tally, pocket
         self.schedule, self.settings = schedule, settings
@@ -192,7 +192,7 @@ def _check_facts(path: PathLike, facts: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: damaged: {wrong[0]} does not hold what fit writes there")
 
 
-def _is_row(row: Mapping[str, Any]) -> bool:
+def _is_row(row: Mapping[str, object]) -> bool:
     return set(row) >= set(COLUMNS) and all(value is None or isinstance(value, NUMBER) for value in row.values())
 
 

@@ -13,6 +13,7 @@ from ..data.checks import check_weights, one_array
 from ..errors import ArgumentError, DataError
 from ..mode import no_grad
 from ..tensors import Tensor
+from ..typing import ArrayLike
 from .objective import Objective
 
 MAX_MEMORY_FRACTION = 0.5  # of a device's free memory, that a data set may take
@@ -30,7 +31,7 @@ class Steps:
         How many batches an epoch has.
     """
 
-    def __init__(self, batches: Iterable[Any], n: int) -> None:
+    def __init__(self, batches: Iterable[object], n: int) -> None:
         self.batches = batches
         self.n = whole_number("fit: steps_per_epoch", n, 1)
         self.passes = 0
@@ -44,11 +45,11 @@ class Steps:
         for _ in range(n):
             self._next()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         for _ in range(self.n):
             yield self._next()
 
-    def _next(self) -> Any:
+    def _next(self) -> object:
         for batch in self._iterator:
             return batch
         if self.passes and isinstance(self.batches, Iterator):
@@ -65,7 +66,7 @@ class Steps:
         raise DataError("fit: the training set yielded no batch")
 
 
-def held_out_rows(train_set: Any, validation: Any, seed: int) -> tuple[Any, Any]:
+def held_out_rows(train_set: Any, validation: object, seed: int) -> tuple[object, object]:
     """Return training and validation set, where the latter may be a share of the former, or of a `Dataset`.
 
     Raises
@@ -92,12 +93,12 @@ def held_out_rows(train_set: Any, validation: Any, seed: int) -> tuple[Any, Any]
 
 def training_batches(
     objective: Objective,
-    train_set: Any,
+    train_set: object,
     batch_size: int,
     seed: int,
     replacement: bool,
     steps_per_epoch: int | None = None,
-) -> Iterable[Any]:
+) -> Iterable[object]:
     """Return the training set of `fit` as batches; on a device if there is one.
 
     Raises
@@ -122,7 +123,7 @@ def training_batches(
     return train_set if steps_per_epoch is None else Steps(train_set, steps_per_epoch)
 
 
-def on_device(objective: Objective, batches: Iterable[Any]) -> Iterable[Any]:
+def on_device(objective: Objective, batches: Iterable[object]) -> Iterable[Any]:
     """Return batches of arrays on the parameters' device: moved there now if they fit, else one after the other."""
     free = objective.backend.free_memory()
     if free is None or not isinstance(batches, Batches) or objective.like is None or objective.loss is None:
@@ -133,7 +134,7 @@ def on_device(objective: Objective, batches: Iterable[Any]) -> Iterable[Any]:
 
 def evaluation_batches(
     objective: Objective, samples: Any, name: str, batch_size: int = EVALUATION_BATCH
-) -> Iterable[Any]:
+) -> Iterable[object]:
     """Return samples in their order: the rows of arrays, checked, or batches, without shuffling.
 
     `name` is what an error calls them. Batches must be there at every look, so an iterator is refused.
@@ -149,19 +150,19 @@ def evaluation_batches(
     return Batches(X, Y, batch_size, shuffle=False, check_finite=False, weights=weights)
 
 
-def _are_arrays(samples: Any) -> bool:
+def _are_arrays(samples: object) -> bool:
     """Whether samples are given as arrays ``(X, Y)`` or ``(X, Y, weights)``; else they are batches."""
     return isinstance(samples, tuple) and len(samples) in (2, 3) and not isinstance(samples[0], tuple)
 
 
-def _are_batches(samples: Any) -> bool:
+def _are_batches(samples: object) -> bool:
     """Whether samples are batches that can be gone through again: an iterable, of lists those of tuples."""
     if isinstance(samples, list):
         return bool(samples) and isinstance(samples[0], tuple)
     return isinstance(samples, Iterable) and not isinstance(samples, (Iterator, np.ndarray, Tensor, str, bytes, dict))
 
 
-def _on_host(values: Any, name: str) -> np.ndarray:
+def _on_host(values: ArrayLike, name: str) -> np.ndarray:
     """Return a tensor, an array or lists as an array on the host."""
     if isinstance(values, Tensor):
         return values.numpy()
@@ -170,7 +171,9 @@ def _on_host(values: Any, name: str) -> np.ndarray:
     return one_array(values, name)
 
 
-def _checked_arrays(objective: Objective, arrays: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _checked_arrays(
+    objective: Objective, arrays: object, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return the arrays of a data set on the host, in the parameters' dtype; labels as the loss takes them."""
     if not isinstance(arrays, tuple | list) or len(arrays) not in (2, 3):
         got = f"{len(arrays)} of them" if isinstance(arrays, tuple | list) else f"a {type(arrays).__name__}"

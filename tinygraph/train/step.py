@@ -21,7 +21,7 @@ class Step:
         self.tally = Tally(objective.backend)
         self.run: Callable[..., None] = compile(self.update) if compiled else self.update
 
-    def __call__(self, x: Any, y: Any, weights: Any = None) -> None:
+    def __call__(self, x: Any, y: Any, weights: object = None) -> None:
         """Update the parameters, and count the loss of the batch before and the decisions on it."""
         self.objective.check_labels(x, y)
         y = self.objective.targets(y)
@@ -39,7 +39,7 @@ class Step:
             self.run(*batch)
         self.tally.rows += len(y)
 
-    def update(self, x: Any, y: Any, weights: Any = None) -> None:
+    def update(self, x: Any, y: Any, weights: object = None) -> None:
         """Take one step of the optimiser."""
         self.optimizer.zero_grad()
         loss, output, target = self.objective(x, y, weights)

@@ -55,7 +55,7 @@ class Limits:
                 )
         return ""
 
-    def epochs_at_most(self, batches: Iterable[Any]) -> int | None:
+    def epochs_at_most(self, batches: Iterable[object]) -> int | None:
         """Return how many epochs there are at most, as far as this is known."""
         limits = [] if self.epochs is None else [self.epochs]
         if self.iterations is not None and isinstance(batches, Sized):
@@ -121,7 +121,7 @@ class Pocket:
 
 
 def convergence(
-    objective: Objective, batches: Iterable[Any], tolerance: float | None, history: History
+    objective: Objective, batches: Iterable[object], tolerance: float | None, history: History
 ) -> Convergence | None:
     """Return what checks whether the risk of the parameters still changes, if that is wanted."""
     if tolerance is None:

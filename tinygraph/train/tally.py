@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class Tally:
         for t in self._all:
             t.assign_(0.0)
 
-    def add(self, loss: Tensor, z: Tensor | None, y: Any, output: Output | None, rows: int) -> None:
+    def add(self, loss: Tensor, z: Tensor | None, y: object, output: Output | None, rows: int) -> None:
         """Count a batch, but for its rows; nothing is read on the host."""
         with no_grad():
             value = loss.astype(np.float64)

@@ -20,7 +20,7 @@ HIDDEN = ("below",)  # arrows that are there for the layout only
 POINTS = 72  # an inch
 
 
-def laid_out(picture: Picture) -> dict[str, Any]:
+def laid_out(picture: Picture) -> dict[str, object]:
     """Return a picture with its coordinates.
 
     Raises
@@ -46,7 +46,7 @@ def laid_out(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _item(item: Item, place: dict[str, Any], height: float) -> dict[str, Any]:
+def _item(item: Item, place: dict[str, Any], height: float) -> dict[str, object]:
     """Return an item with its middle and its size; what is false or empty is left out."""
     size = [round(float(place[side]) * POINTS, 1) for side in ("width", "height")]
     facts = {
@@ -64,7 +64,7 @@ def _item(item: Item, place: dict[str, Any], height: float) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value or name in ("lines", "frame")}
 
 
-def _frame(frame: Frame, place: dict[str, Any], height: float) -> dict[str, Any]:
+def _frame(frame: Frame, place: dict[str, Any], height: float) -> dict[str, object]:
     """Return a frame with its left, upper, right and lower end."""
     left, bottom, right, top = (float(x) for x in place["bb"].split(","))
     return {

@@ -183,7 +183,7 @@ def _steps(nodes: Sequence[Node]) -> list[tuple[str, int]]:
     return [*(("forward", n.id) for n in forward), *start, *(("backward", n.id) for n in reversed(ruled))]
 
 
-def _nodes(nodes: Sequence[Node], with_gradients: bool) -> dict[str, Any]:
+def _nodes(nodes: Sequence[Node], with_gradients: bool) -> dict[str, object]:
     """Return the nodes, and apart from them what those of one operation have in common."""
     operations: dict[Any, int] = {}
     facts: list[dict[str, Any]] = []
@@ -223,7 +223,7 @@ def _nodes(nodes: Sequence[Node], with_gradients: bool) -> dict[str, Any]:
     return {"nodes": listed, "operations": facts}
 
 
-def _runs(nodes: Sequence[Node], runs: Sequence[Numbers], with_gradients: bool) -> dict[str, Any]:
+def _runs(nodes: Sequence[Node], runs: Sequence[Numbers], with_gradients: bool) -> dict[str, object]:
     """Return the arrays of all runs, and by run which of them belong to which node."""
     arrays: list[dict[str, Any]] = []
     places: dict[Any, int] = {}
@@ -247,7 +247,7 @@ def _runs(nodes: Sequence[Node], runs: Sequence[Numbers], with_gradients: bool) 
     return {"arrays": arrays, "runs": listed}
 
 
-def _array(found: Digest) -> dict[str, Any]:
+def _array(found: Digest) -> dict[str, object]:
     """Return an array as the page reads it: exactly where all elements are there, means with four digits."""
     summarised = found.block != (1, 1)
     about: dict[str, Any] = {
@@ -264,12 +264,12 @@ def _array(found: Digest) -> dict[str, Any]:
     return about
 
 
-def _numbers(values: Iterable[Any], digits: int | None) -> list[float | int | str]:
+def _numbers(values: Iterable[object], digits: int | None) -> list[float | int | str]:
     """Return numbers as JSON has them, to so many digits or exactly; those that it lacks as texts."""
     return [_plain(value, digits) for value in values]
 
 
-def _plain(value: Any, digits: int | None) -> float | int | str:
+def _plain(value: object, digits: int | None) -> float | int | str:
     if isinstance(value, int | np.integer | np.bool_):
         return int(value)
     number = float(f"{value:.{digits}g}" if digits else str(value))  # the shortest text that tells it from others

@@ -119,7 +119,7 @@ class SiameseExperiment(Experiment):
             with tg.no_grad():
                 scores = self.net.predict(pairs)
             measured[f"{name}_accuracy"] = metrics.verification_accuracy(scores, same, threshold)
-            for prefix, s in {"": scores, "pixels_": pixel_cosine(pairs[:, 0], pairs[:, 1])}.items():
+            for prefix, s in {"": scores.numpy(), "pixels_": pixel_cosine(pairs[:, 0], pairs[:, 1])}.items():
                 measured[f"{name}_{prefix}area"] = metrics.area_under_curve(s, same)
                 measured[f"{name}_{prefix}equal_error"] = metrics.equal_error_rate(s, same)
         one_shot: dict[str, Callable[..., Any]] = {

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...backend import Array
+from ...typing import Array
 from ..kernel_roles import is_element, is_reduction
 from ..operations import Affine, ColumnSums, Dot, Gemm
 from ..program import Builder, Instruction, Program, Value, broadcast

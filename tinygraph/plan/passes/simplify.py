@@ -14,6 +14,7 @@ import numpy as np
 
 from ...backend import Backend
 from ...ops.shape import Reshape
+from ...typing import DType
 from ..operations import Elementwise
 from ..primitives import PRIMITIVES
 from ..program import Instruction, Program, Value, broadcast, constant, number_of
@@ -96,7 +97,7 @@ class Simplifier:
             *(self.content(v) if v.kind == "constant" and v.size <= SMALL else v for v in i.inputs),
         )
 
-    def content(self, v: Value) -> Any:
+    def content(self, v: Value) -> object:
         """Return what equal constants have in common."""
         return v.shape, v.dtype.str, self.backend.to_host(v.array).tobytes()
 
@@ -106,7 +107,7 @@ class Simplifier:
         return maker if maker is not None and maker.kind in kinds else None
 
 
-def _hashable(field: Any) -> Any:
+def _hashable(field: object) -> object:
     """Return what equal fields of operations have in common, slices and what they stand among included.
 
     Raises
@@ -140,13 +141,13 @@ def scaled(i: Instruction, backend: Backend) -> tuple[Value, float] | None:
     return None
 
 
-def is_normal(number: float, dtype: np.dtype[Any]) -> bool:
+def is_normal(number: float, dtype: DType) -> bool:
     """Whether a number has full precision in a floating dtype: it is not 0, subnormal, infinite or NaN."""
     limits = np.finfo(dtype)
     return float(limits.tiny) <= abs(number) <= float(limits.max)
 
 
-def joined(a: float, b: float, dtype: np.dtype[Any]) -> float | None:
+def joined(a: float, b: float, dtype: DType) -> float | None:
     """Return ``a b`` if ``x (a b)`` is ``(x a) b`` but for rounding, whatever x is; None otherwise.
 
     If one is larger and one smaller than 1, the first may take x out of the range of the dtype, and back comes neither

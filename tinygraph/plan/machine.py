@@ -497,7 +497,7 @@ def _take_tasks(control: int, scratch: int, thread: int) -> None:
 def _move_away(control: int, scratch: int) -> None:
     """Go to another processor than that of the thread that asks for help, if both are on one.
 
-    The system may leave them there for a long time, since both sleep often.
+    The system may leave them there for a long time, since both sleep often; it wakes a thread where it was woken from.
     """
     if not get(control + GETCPU) or ask(get(control + GETCPU), (0,)) != look(control + CPU):
         return
@@ -615,6 +615,7 @@ def _made_for(layout: int) -> tuple[Any, Any]:
             else:
                 add_atomically(control + ASLEEP, 1)
                 ask(get(control + WAIT), (control + SEMAPHORE,))
+                _move_away(control, scratch)
                 looks = 0
         return layout
 

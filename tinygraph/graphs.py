@@ -16,7 +16,8 @@ import numpy as np
 
 from . import drawing
 from .autodiff import ancestors, depending_on, grad
-from .backend import current
+from .backend import Backend, current
+from .backend.conversion import find_dtype
 from .describe import summary
 from .errors import ArgumentError, GraphError
 from .leaves import filled_like, tensor
@@ -28,7 +29,7 @@ from .ops.state import preserved
 from .record import TRIAL_BATCHES, Cluster, Network, Node, Run, record
 from .structure import Stateful
 from .tensors import Tensor
-from .typing import ArrayLike
+from .typing import ArrayLike, DType, DTypeLike
 from .walkthrough import Numbers, Page, numbers_of, page_of
 from .walkthrough.numbers import is_small
 from .walkthrough.page import checked
@@ -229,6 +230,7 @@ def graph(
     *,
     backward: bool = False,
     input_shape: Sequence[Any] | None = None,
+    dtype: DTypeLike | Sequence[DTypeLike] | None = None,
     inputs: Sequence[Any] | None = None,
     wrt: Sequence[Tensor] | Tensor | None = None,
     **options: Unpack[drawing.Options],
@@ -244,8 +246,10 @@ def graph(
     input_shape : tuple, or a tuple of tuples for several inputs
         For a module or callable only. None as the first length is the batch, which the graph calls B. What the
         call assigns, such as running averages, is left as it was. Inputs are called as the call names them.
+    dtype : dtype, or a tuple of one for each input, optional
+        Of the zeros: "int64" where indices are expected; by default that of the parameters.
     inputs : tuple of arrays, optional
-        In the place of `input_shape`: what to call it on, where zeros would not do, as for indices or labels. The
+        In the place of `input_shape`: what to call it on, where zeros would not do, as for labels. The
         first axis of each is the batch; of 3 samples or more the first 2 and the first 3 are taken, and of no more
         than 100,000 numbers all, which `Graph.explore` shows.
     wrt : tensor or sequence of tensors, optional
@@ -271,6 +275,8 @@ def graph(
     >>> [node.label for node in g.nodes]
     ['W', 'input', 'matmul']
     """
+    if dtype is not None and input_shape is None:
+        raise ArgumentError("graph: dtype is that of the zeros of input_shape, and there is no input_shape")
     if wrt is not None and not backward:
         raise ArgumentError("graph: wrt says what to take gradients with respect to; it needs backward=True")
     view = _checked_view(options, backward, input_shape)  # before the work
@@ -292,7 +298,7 @@ def graph(
             "graph: a module or function needs input_shape, (None, 784) say; None is the batch"
             + ("" if inputs is None else "; or inputs, not both")
         )
-    batches = _samples(inputs) if inputs is not None else _zeros(target, input_shapes("graph", input_shape))
+    batches = _samples(inputs) if inputs is not None else _zeros(target, input_shape or (), dtype)
     with apart():
         runs = [run_of(target, arrays, backward, leaves, view.is_measured) for arrays in batches]
         whole = None
@@ -391,16 +397,48 @@ def input_shapes(caller: str, input_shape: Any) -> list[tuple[int | None, ...]]:
     return shapes
 
 
-def _zeros(target: Callable[..., object], shapes: list[tuple[int | None, ...]]) -> list[list[Tensor]]:
-    """Return inputs of zeros for one batch or two; of the dtype and on the backend of the parameters, if any."""
+def inputs_of(
+    caller: str, target: Callable[..., object], count: int, dtype: DTypeLike | Sequence[DTypeLike] | None
+) -> tuple[Backend, list[DType]]:
+    """Return the backend and the dtypes of the inputs that a target is called on: those of its parameters, if any.
+
+    Parameters
+    ----------
+    caller : str
+        Who asks; errors begin with it.
+    target : module or callable
+    count : int
+        How many inputs there are.
+    dtype : dtype, sequence of dtypes, or None
+        What was asked for in the place of the parameters' dtype, for all inputs or for each.
+
+    Raises
+    ------
+    ArgumentError
+        If there is not one dtype for each input.
+    DTypeError
+        If something is no dtype.
+    """
     held: Iterable[tuple[str, Tensor]] = target.named_tensors() if isinstance(target, Stateful) else ()
     like = next((t for _, t in held if t.role is not None), None)
-    backend, dtype = (current(), np.dtype(np.float32)) if like is None else (like.backend, like.dtype)
+    backend, usual = (current(), np.dtype(np.float32)) if like is None else (like.backend, like.dtype)
+    asked: list[Any] = list(dtype) if isinstance(dtype, list | tuple) else [usual if dtype is None else dtype] * count
+    if len(asked) != count:
+        raise ArgumentError(f"{caller}: input_shape has {count} inputs, dtype has {len(asked)}: {dtype!r}")
+    return backend, [find_dtype(d, caller) for d in asked]
+
+
+def _zeros(
+    target: Callable[..., object], input_shape: Sequence[Any], dtype: DTypeLike | Sequence[DTypeLike] | None
+) -> list[list[Tensor]]:
+    """Return inputs of zeros for one batch or two."""
+    shapes = input_shapes("graph", input_shape)
+    backend, dtypes = inputs_of("graph", target, len(shapes), dtype)
     follows_batch = any(shape and shape[0] is None for shape in shapes)
     return [
         [
-            Tensor(backend.asarray(np.zeros(tuple(batch if n is None else int(n) for n in shape), dtype)), backend)
-            for shape in shapes
+            Tensor(backend.asarray(np.zeros(tuple(batch if n is None else int(n) for n in shape), kind)), backend)
+            for shape, kind in zip(shapes, dtypes, strict=True)
         ]
         for batch in TRIAL_BATCHES[: 1 + follows_batch]
     ]

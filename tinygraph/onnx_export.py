@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from .autodiff import ancestors
-from .backend import current
 from .errors import ArgumentError, GraphError
 from .files import PathLike, write_file
-from .graphs import apart, input_shapes, names_of_inputs
+from .graphs import apart, input_shapes, inputs_of, names_of_inputs
 from .nn import Module
 from .onnx_operations import Length, Step, write_step
 from .tensors import Tensor
@@ -27,13 +26,19 @@ LARGEST = 2**31 - 1  # bytes in a file of ONNX
 
 
 def export_onnx(
-    net: Module | Callable[..., object], path: PathLike, *, input_shape: Sequence[object], prediction: bool = True
+    net: Module | Callable[..., object],
+    path: PathLike,
+    *,
+    input_shape: Sequence[object],
+    dtype: DTypeLike | Sequence[DTypeLike] | None = None,
+    prediction: bool = True,
 ) -> None:
     """Write what a network computes to `path`, as a model of ONNX, with its weights.
 
-    It is called on trial, in evaluation mode, on three batches of random numbers, and the operations that it applies
-    are written down: dropout scales, batch normalisation takes its running averages. What Python decides on the way,
-    a branch or the number of turns of a loop, is as it was then. Written for the operators of ONNX 1.13 (opset 18).
+    It is called on trial, in evaluation mode, on three batches of random numbers (of zeros where they are whole), and
+    the operations that it applies are written down: dropout scales, batch normalisation takes its running averages.
+    What Python decides on the way, a branch or the number of turns of a loop, is as it was then. Written for the
+    operators of ONNX 1.13 (opset 18).
 
     Parameters
     ----------
@@ -42,8 +47,10 @@ def export_onnx(
     path : path
         Conventionally ``*.onnx``; an older file is replaced when the new one is complete.
     input_shape : tuple, or a tuple of tuples for several inputs
-        None as the first length is the batch, which may then have any length. The inputs have the dtype of the
-        parameters, and are called as the call names them.
+        None as the first length is the batch, which may then have any length. The inputs are called as the call
+        names them.
+    dtype : dtype, or a tuple of one for each input, optional
+        Of the inputs: "int64" where indices are expected; by default that of the parameters.
     prediction : bool
         Whether the model returns what `predict` does, called "prediction", where the network has an output activation;
         else what a call returns, the signals z_L, called "output". Several results are numbered: "output1", "output2".
@@ -51,7 +58,7 @@ def export_onnx(
     Raises
     ------
     ArgumentError
-        If `input_shape` does not fit, or package onnx is missing: ``pip install "tinygraph[onnx]"``.
+        If `input_shape` or `dtype` do not fit, or package onnx is missing: ``pip install "tinygraph[onnx]"``.
     GraphError
         If it uses an operation that ONNX does not know, which is named, or something that a model cannot follow: a
         value that is read on the way (``numpy``, ``detach``).
@@ -75,7 +82,7 @@ def export_onnx(
     shapes = input_shapes("export_onnx", input_shape)
     names = names_of_inputs(net, len(shapes))
     predicts = prediction and isinstance(net, Module) and net.output is not None
-    trials = _trials(net, shapes, names, predicts)
+    trials = _trials(net, shapes, names, predicts, dtype)
     held = {t: name for name, t in net.named_tensors()} if isinstance(net, Module) else {}
     model = _Model(onnx, trials, shapes, names, held)
     outputs = _numbered("prediction" if predicts else "output", len(trials[0].outputs))
@@ -94,15 +101,24 @@ class _Trial:
         self.place = {t: i for i, t in enumerate(self.tensors)}
 
 
-def _trials(net: Any, shapes: list[tuple[int | None, ...]], names: list[str], predicts: bool) -> list[_Trial]:
+def _trials(
+    net: Any,
+    shapes: list[tuple[int | None, ...]],
+    names: list[str],
+    predicts: bool,
+    dtype: DTypeLike | Sequence[DTypeLike] | None,
+) -> list[_Trial]:
     """Call the network in evaluation mode on random numbers, for batches of several lengths."""
-    like = next(iter(net.parameters()), None) if isinstance(net, Module) else None
-    backend, dtype = (current(), np.dtype(np.float32)) if like is None else (like.backend, like.dtype)
+    backend, dtypes = inputs_of("export_onnx", net, len(shapes), dtype)
     rng, trials = np.random.default_rng(0), []
     quiet = np.errstate(all="ignore")  # what a logarithm says of a negative number is of no interest
     with apart(), quiet, net._in_mode(False) if isinstance(net, Module) else nullcontext():
         for batch in TRIALS:
-            arrays = [rng.normal(size=[batch if n is None else n for n in shape]).astype(dtype) for shape in shapes]
+            sizes = [[batch if n is None else n for n in shape] for shape in shapes]
+            arrays = [
+                rng.normal(size=size).astype(kind) if kind.kind == "f" else np.zeros(size, kind)
+                for size, kind in zip(sizes, dtypes, strict=True)
+            ]
             inputs = [Tensor(backend.asarray(a), backend, name=n) for a, n in zip(arrays, names, strict=True)]
             result = net(*inputs)
             outputs = list(result) if isinstance(result, list | tuple) else [result]

@@ -15,7 +15,7 @@ from .ops import activation, elementwise, products, random, similarity
 from .ops.axes import normalize_axes
 from .ops.indexing import ARRAY_KEY, Index, OneHot
 from .ops.neighborhood import EdgeProduct, NeighborhoodMatMul
-from .ops.normalize import BatchNorm
+from .ops.normalize import BatchNorm, LayerNorm
 from .ops.reduce import ArgMax, BroadcastTo, LogSumExp, Max, Mean, Min, Norm, Reduction, Sum
 from .ops.shape import Concatenate, Pad, Reshape, Transpose
 from .tensors import Tensor
@@ -236,6 +236,10 @@ def _batch_norm(w: Writer, step: Step, z: str, a: str, theta: str) -> str:
     return w.node("Sub", w.node("Mul", w.node("Div", centred, deviation), a), theta)
 
 
+def _layer_norm(w: Writer, step: Step, z: str, a: str, theta: str) -> str:
+    return w.node("Sub", w.node("LayerNormalization", z, a, axis=-1, epsilon=step.op.eps), theta)
+
+
 def _one_hot(w: Writer, step: Step, indices: str) -> str:
     places = w.node("Unsqueeze", _cast(w, indices, np.dtype(np.int64)), w.constant([-1]))
     classes = step.op.classes
@@ -409,6 +413,7 @@ OPERATIONS: dict[type[Op], Write] = {
     Pad: _pad,
     products.MatMul: _matmul,
     BatchNorm: _batch_norm,
+    LayerNorm: _layer_norm,
     Index: _index,
     OneHot: _one_hot,
     NeighborhoodMatMul: _neighborhood_matmul,

@@ -86,6 +86,7 @@ def cases() -> dict[str, Case]:
         "matmul of stacks": (tg.matmul, list(stacks)),
         "batch_norm": (tg.batch_norm, [a, rng.normal(size=4), row]),
         "batch_norm(ddof=0)": (lambda z, s, t: tg.batch_norm(z, s, t, ddof=0), [a, rng.normal(size=4), row]),
+        "layer_norm": (tg.layer_norm, [stacks[0], rng.normal(size=4), row]),
         "mask": (lambda y: tg.mask(y, (b > 0).astype(y.dtype)), [a]),
         "bias": (tg.bias, [a, row]),
         "cosine_similarity": (tg.cosine_similarity, [a, b]),

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..counterparts import no_attribute
 from ..structure import Scope
+from .containers import Parallel, Residual
 from .dropout import Dropout
+from .embedding import Embedding
 from .init import INITIALIZERS
 from .layers import ACTIVATIONS, Dense, NeighborhoodDense, PerNode, Sequential
 from .module import Module
-from .normalization import BatchNorm, population_statistics
+from .normalization import BatchNorm, LayerNorm, population_statistics
 from .outputs import OUTPUTS, Output
 
 __all__ = [
@@ -18,10 +20,14 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
+    "Embedding",
+    "LayerNorm",
     "Module",
     "NeighborhoodDense",
     "Output",
+    "Parallel",
     "PerNode",
+    "Residual",
     "Scope",
     "Sequential",
     "population_statistics",

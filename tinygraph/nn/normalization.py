@@ -1,4 +1,4 @@
-"""Batch normalisation as a module, with the averages it uses in testing."""
+"""Normalisations as modules: over the batch, with the averages used in testing, and over the nodes of a layer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ..leaves import as_tensor, parameter, tensor
 from ..mode import no_grad
 from ..operators import Operand
 from ..ops.elementwise import sqrt
-from ..ops.normalize import batch_norm
+from ..ops.normalize import batch_norm, layer_norm
 from ..ops.reduce import mean, var
 from ..tensors import Tensor
+from ..typing import DTypeLike
 from .init import Initializer
 from .layers import initial_bias
 from .module import Module
@@ -110,6 +111,57 @@ class BatchNorm(Module):
     def describe(self) -> str:
         """Return size and smoothing."""
         return f"{self.a.shape[0]}, smoothing={self.smoothing}, ddof={self.ddof}"
+
+
+class LayerNorm(Module):
+    """Layer normalisation: the signals of each sample by their own mean and variance (Ba, Kiros and Hinton 2016).
+
+    Samples do not meet, so it is the same in training and in testing, and for a batch of one.
+
+    Parameters
+    ----------
+    n : int
+        How many signals, the length of the last axis.
+    eps : float
+        Added to the variance; PyTorch's is 1e-5.
+    a : float
+        Where the scale starts.
+    init_bias, seed, dtype
+        As for `BatchNorm`.
+
+    Attributes
+    ----------
+    a, theta : Tensor of shape (n,)
+        Learned scale and shift; the shift is subtracted.
+    """
+
+    a: Tensor
+    theta: Tensor
+
+    def __init__(
+        self,
+        n: int,
+        eps: float = 1e-6,
+        *,
+        a: float = 1.0,
+        init_bias: Initializer = "zeros",
+        seed: int | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        n = whole_number("LayerNorm: n", n, 1)
+        self.eps = positive("LayerNorm: eps", eps)
+        self.a = parameter(np.full(n, finite_number("LayerNorm: a", a)), name="a", role="scale", dtype=dtype)
+        self.theta = initial_bias(n, n, init_bias, seed, dtype)
+
+    def forward(self, z: Operand) -> Tensor:
+        """Return the normalised signals v for `z` of shape (..., n): the same shape."""
+        v = layer_norm(z, self.a, self.theta, self.eps)
+        v.name = "v"
+        return v
+
+    def describe(self) -> str:
+        """Return the size."""
+        return str(self.a.shape[0])
 
 
 def population_statistics(net: Module, batches: Iterable[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import ref
@@ -22,18 +22,22 @@ _places: dict[int, _Place] = {}  # by the ids of modules that live; a WeakKeyDic
 
 def place_in(owner: Any, label: str, part: Any) -> None:
     """Note that `part` is called `label` in `owner`, unless it has a place already, or is itself around `owner`."""
-    place_parts(owner, [(label, part)])
+    key = id(part)
+    place = _places.get(key)
+    if place is not None and place.owner() is not None:
+        return
+    if all(module is not part for module in _around(owner)):
+        _places[key] = _Place(label, ref(owner), ref(part, partial(_forget, key)))
 
 
-def place_parts(owner: Any, parts: Iterable[tuple[str, Any]]) -> None:
-    """Do the same for several parts, given with what they are called; where all have a place it is one call."""
+def place_parts(owner: Any, parts: Sequence[tuple[str, Any]]) -> None:
+    """Do the same for all parts of `owner`, given with what they are called now; some may have moved in a list."""
     for label, part in parts:
-        key = id(part)
-        place = _places.get(key)
-        if place is not None and place.owner() is not None:
-            continue
-        if all(module is not part for module in _around(owner)):
-            _places[key] = _Place(label, ref(owner), ref(part, partial(_forget, key)))
+        place = _places.get(id(part))
+        if place is None or place.owner() is None:
+            place_in(owner, label, part)
+        elif place.label != label and place.owner() is owner and (place.label, part) not in parts:
+            _places[id(part)] = place._replace(label=label)
 
 
 def _forget(key: int, _: ref[Any]) -> None:

@@ -1,6 +1,7 @@
 """The reference shows a declared operation as it is at run time: with its own operands, and with its rule.
 
-mkdocstrings reads sources; there an operation is the function that is its gradient, and its rule stands apart.
+mkdocstrings reads sources; there an operation is the function that is its gradient, and its rule stands apart. An error
+leads to the section on it, of the page on errors.
 """
 
 import inspect
@@ -11,7 +12,13 @@ import griffe
 
 
 class Rules(griffe.Extension):
-    """Replaces docstrings and parameters of the functions in `tinygraph.ops`."""
+    """Replaces docstrings and parameters of the functions in `tinygraph.ops`, and adds links to errors."""
+
+    def on_class(self, *, cls: griffe.Class, **kwargs: Any) -> None:
+        """Look at a class once its package is loaded."""
+        if cls.module.path == "tinygraph.errors" and cls.docstring is not None and cls.name.endswith("Error"):
+            section = cls.name.lower() if cls.name != "TinygraphError" else "troubleshooting"
+            cls.docstring.value += f"\n\n[Troubleshooting][{section}] has its texts, and what to do."
 
     def on_function(self, *, func: griffe.Function, **kwargs: Any) -> None:
         """Look at a function once its package is loaded."""

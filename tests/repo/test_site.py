@@ -10,6 +10,7 @@ from repo import citations
 
 pytest.importorskip("mkdocs")
 
+from tinygraph import errors
 from tinygraph.counterparts import COUNTERPARTS
 
 pytestmark = pytest.mark.host
@@ -88,6 +89,16 @@ def test_every_name_of_the_map_is_in_the_reference(hooks):
     for row in citations.rows():
         for name in row.names:
             assert hooks.identifiers(name) or not name.startswith("tg."), name
+
+
+def test_every_error_leads_to_its_section_of_the_page_on_errors():
+    griffe = pytest.importorskip("griffe")
+    extension = griffe.load_extensions(str(ROOT / "docs" / "rules.py"))
+    shown = griffe.load("tinygraph.errors", extensions=extension, search_paths=[str(ROOT)])
+    sections = re.findall(r"^#+ (.*)$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    for name in errors.__all__:
+        (target,) = re.findall(r"\[Troubleshooting\]\[(\w+)\]", shown[name].docstring.value)
+        assert target in map(str.lower, sections), name
 
 
 def test_the_tables_have_every_name_and_code_as_code(hooks):

@@ -97,3 +97,17 @@ def fraction(name: str, value: object) -> float:
     if isinstance(scalar, bool) or not isinstance(scalar, REAL) or not 0 <= scalar < 1:
         raise ArgumentError(f"{name} must be at least 0 and below 1, got {value!r}")
     return float(scalar)
+
+
+def pair_of_fractions(name: str, pair: Any) -> tuple[float, float]:
+    """Return two numbers of at least 0 and below 1 as floats, or raise an `ArgumentError` that says so."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ArgumentError(f"{name} must be a pair of numbers, got {pair!r}")
+    return fraction(f"{name}[0]", pair[0]), fraction(f"{name}[1]", pair[1])
+
+
+def truth_value(name: str, value: Any) -> bool:
+    """Return a truth value, 0 or 1 as a bool, or raise an `ArgumentError` that says so."""
+    if not isinstance(value, bool | np.bool_) and whole(value) not in (0, 1):
+        raise ArgumentError(f"{name} must be True or False, got {value!r}")
+    return bool(value)

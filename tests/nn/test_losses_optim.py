@@ -182,7 +182,7 @@ def torch_walk(make, steps=30):
         ),
         (lambda p: optim.Adam(p, 0.1, eps=1e-16), lambda o, p: o.Adam(p, 0.1, eps=1e-16)),
         (
-            lambda p: optim.AdamW(p, 0.1, eps=1e-16, decay=0.3),
+            lambda p: optim.AdamW(p, 0.1, eps=1e-16, weight_decay=0.3),
             lambda o, p: o.AdamW(p, 0.1, eps=1e-16, weight_decay=0.3),
         ),
         (
@@ -230,6 +230,7 @@ def test_float32_stays_float32(make):
 def test_adamw_decays_weights_and_not_biases():
     w, b = tg.parameter([1.0]), tg.parameter([1.0], role="bias")
     optimizer = optim.AdamW([w, b], 0.1, decay=0.5)
+    assert optimizer.weight_decay == optimizer.decay == 0.5
     w.grad = b.grad = tg.tensor([0.0])
     optimizer.step()
     assert (w.item(), b.item()) == (pytest.approx(0.95), 1)

@@ -146,7 +146,7 @@ def test_an_optimiser_tells_its_settings(objects):
     assert rows["state"] == "velocity"
     assert rows["epoch"] == "3"
     adam = optim.AdamW([tg.parameter([1.0, 2.0])], 0.01)
-    assert "betas=(0.9, 0.999), bias_betas=(0.9, 0.999), eps=1e-08, decay=0.01" in repr(adam)
+    assert "betas=(0.9, 0.999), bias_betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01" in repr(adam)
 
 
 def test_a_history_tells_its_epochs(objects):

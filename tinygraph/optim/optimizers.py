@@ -5,12 +5,14 @@ Everything that changes - parameters, momenta, the learning rate - is a tensor c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..arguments import fraction, positive, whole_number
+from ..arguments import fraction, pair_of_fractions, positive, truth_value, whole_number
 from ..backend import Backend
 from ..errors import ArgumentError
 from ..mode import no_grad
@@ -19,6 +21,10 @@ from ..operators import Operand
 from ..ops.elementwise import add, sqrt, square, subtract_scaled
 from ..ops.state import update_
 from ..tensors import Tensor, read_grads, write_grads
+from .groups import Check, grouped
+
+T = TypeVar("T")
+Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 
 
 class Optimizer(Displayed):
@@ -28,26 +34,45 @@ class Optimizer(Displayed):
     square of a small gradient and no small `eps`, `update` is given single precision, and the state is kept in it; the
     new parameter is rounded.
 
+    Settings may differ between groups of parameters, given as in PyTorch; a group has the optimiser's where it names
+    none::
+
+        groups = [{"params": net.trunk.parameters(), "lr": 1e-4}, {"params": net.head.parameters(), "weight_decay": 0}]
+        optimizer = optim.Adam(groups, lr=1e-3, weight_decay=1e-4)
+
+    A subclass names in `checks` the settings that groups may have, and asks for them by `setting`.
+
     Parameters
     ----------
-    params : iterable of Tensor
-        Leaves that require gradients; one without a gradient is left as it is.
+    params : iterable of Tensor, or of dict
+        Leaves that require gradients; one without a gradient is left as it is. Or groups of such: "params" has the
+        parameters, the other keys are settings by their names here.
     lr : float
         The learning rate mu, positive; where it is set later, a schedule that decays may come down to 0.
+    weight_decay : float
+        The factor d, at least 0: ``d p`` is added to the gradient of every parameter p of role "weight", as
+        ``fit(l2=d / 2)`` does, and never to that of a bias or a scale.
+
+    Attributes
+    ----------
+    params : list of Tensor
+        Those of all groups.
+    groups : list of Group
+        Parameters with what they have in the place of the optimiser's settings; one group where none are given.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
-        params = list(params)
-        if not params:
-            raise ArgumentError(f"{type(self).__name__}: expected parameters, got none")
-        for p in params:
-            if not isinstance(p, Tensor) or p.op is not None or p.dtype.kind != "f":
-                raise ArgumentError(f"{type(self).__name__}: expected floating leaves, got {p!r:.80}")
-        self.params = list(dict.fromkeys(params))
-        self._rates: dict[tuple[Backend, Any], Tensor] = {}
+    checks: ClassVar[Mapping[str, Check]] = {"lr": positive, "weight_decay": partial(positive, zero=True)}
+
+    def __init__(self, params: Parameters, lr: float, weight_decay: float = 0.0) -> None:
+        name = type(self).__name__
+        self.groups = grouped(name, params, self.checks)
+        self.params = [p for group in self.groups for p in group.params]
+        self._settings = {p: group.settings for group in self.groups if group.settings for p in group.params}
+        self._rates: dict[tuple[Backend, Any, float | None], Tensor] = {}
         self._slots: dict[str, list[Tensor]] = {}
         self._epoch = 0
-        self.lr = positive(f"{type(self).__name__}: lr", lr)
+        self._lr = self._start = positive(f"{name}: lr", lr)
+        self.weight_decay = positive(f"{name}: weight_decay", weight_decay, zero=True)
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{name}={value!r}" for name, value in self._facts().items())
@@ -55,13 +80,18 @@ class Optimizer(Displayed):
 
     def _facts(self) -> dict[str, object]:
         """Return the learning rate and what else was set, by name."""
-        return {"lr": self.lr} | {k: v for k, v in vars(self).items() if k[0] != "_" and k != "params"}
+        apart = "params", "groups", "weight_decay"
+        settings = {name: value for name, value in vars(self).items() if name[0] != "_" and name not in apart}
+        decay = {"weight_decay": self.weight_decay} if self.weight_decay else {}
+        groups = {"groups": len(self.groups)} if len(self.groups) > 1 else {}
+        return {"lr": self.lr} | settings | decay | groups
 
     def _display(self) -> dict[str, str]:
         numbers = sum(p.size for p in self.params)
         rows = [
             ("setting", "value"),
             *((name, repr(value)) for name, value in self._facts().items()),
+            *((f"group {k}", repr(group)) for k, group in enumerate(self.groups) if len(self.groups) > 1),
             ("epoch", str(self.epoch)),
             ("parameters", f"{len(self.params)} tensors, {numbers:,} numbers"),
             ("state", ", ".join(self.state()) or "none"),
@@ -70,14 +100,46 @@ class Optimizer(Displayed):
 
     @property
     def lr(self) -> float:
-        """The learning rate; it can be set at any time."""
+        """The learning rate; it can be set at any time. Groups with a rate of their own keep their proportion to it."""
         return self._lr
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._lr = positive(f"{type(self).__name__}: lr", value, zero=True)
-        for rate in self._rates.values():
-            rate.assign_(self._lr)
+        name = f"{type(self).__name__}: lr"
+        lr = positive(name, value, zero=True)
+        for own in self._own_rates():
+            if not math.isfinite(own * (lr / self._start)):
+                raise ArgumentError(f"{name} {lr:g} takes the rate {own:g} of a group beyond the largest number")
+        self._lr = lr
+        for (_, _, group_lr), rate in self._rates.items():
+            rate.assign_(self._present(group_lr))
+
+    def _own_rates(self) -> list[float]:
+        return [group.settings["lr"] for group in self.groups if "lr" in group.settings]
+
+    def _present(self, own: float | None) -> float:
+        """Return what the rate `own` of a group has become; None: the optimiser's."""
+        return self._lr if own is None else own * (self._lr / self._start)
+
+    def lr_of(self, i: int) -> float:
+        """Return the learning rate of parameter number `i`, which is that of its group."""
+        return self._present(self._own(i).get("lr"))
+
+    def setting(self, name: str, i: int, default: T) -> T:
+        """Return what the group of parameter number `i` sets for `name`, or `default`, the optimiser's.
+
+        The latter is written as an attribute, ``self.setting("momentum", i, self.momentum)``, so that a compiled step
+        knows what it depends on.
+        """
+        found: T = self._own(i).get(name, default)
+        return found
+
+    def uses(self, name: str) -> bool:
+        """Whether the setting `name` is other than 0 for any parameter."""
+        return any(self.setting(name, i, getattr(self, name)) for i in range(len(self.params)))
+
+    def _own(self, i: int) -> Mapping[str, Any]:
+        return self._settings.get(self.params[i], {})
 
     @property
     def epoch(self) -> int:
@@ -88,11 +150,17 @@ class Optimizer(Displayed):
     def epoch(self, epoch: int) -> None:
         self._epoch = whole_number(f"{type(self).__name__}: epoch", epoch, 0)
 
-    def rate(self, p: Tensor) -> Tensor:
-        """Return the learning rate as a tensor of the dtype and on the backend of `p`."""
-        key = p.backend, p.data.dtype
+    def rate(self, p: Tensor, i: int | None = None) -> Tensor:
+        """Return the learning rate of parameter number `i` as a tensor of the dtype and on the backend of `p`.
+
+        Without `i` it is the optimiser's; groups that have their own need the number.
+        """
+        if i is None and self._own_rates():
+            raise ArgumentError(f"{type(self).__name__}: groups have rates of their own; write self.rate(p, i)")
+        own = None if i is None else self._own(i).get("lr")
+        key = p.backend, p.data.dtype, own
         if key not in self._rates:
-            self._rates[key] = Tensor(p.backend.asarray(np.array(self._lr, p.dtype)), p.backend, name="lr")
+            self._rates[key] = Tensor(p.backend.asarray(np.array(self._present(own), p.dtype)), p.backend, name="lr")
         return self._rates[key]
 
     def step(self) -> None:
@@ -103,11 +171,11 @@ class Optimizer(Displayed):
                 if g is None or not p.requires_grad:
                     continue
                 if p.data.dtype.char != "e":
-                    self.update(i, p, g)
+                    self._update(i, p, g)
                 else:
                     single = p.astype(np.float32)
                     single.name, single.role = p.name, p.role
-                    self.update(i, single, g.astype(np.float32))
+                    self._update(i, single, g.astype(np.float32))
                     p.assign_(single.astype(np.float16))
 
     def _follow(self) -> None:
@@ -116,6 +184,14 @@ class Optimizer(Displayed):
             for t, p in zip(tensors, self.params, strict=True):
                 if t.backend is not p.backend:
                     t.data, t.backend = p.backend.asarray(t.backend.to_host(t.data)), p.backend
+
+    def _update(self, i: int, p: Tensor, g: Tensor) -> None:
+        decay = self.setting("weight_decay", i, self.weight_decay)
+        self.update(i, p, self.decayed(i, p, g, decay) if decay and p.role == "weight" else g)
+
+    def decayed(self, i: int, p: Tensor, g: Tensor, decay: float) -> Tensor:
+        """Return the gradient with which weight number `i`, `p`, decays, where its own is `g`."""
+        return g + decay * p
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`, `p`, whose gradient is `g`."""
@@ -150,11 +226,16 @@ class Optimizer(Displayed):
         return {f"{name}.{i}": t for name, ts in self.state().items() for i, t in enumerate(ts)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the state: the learning rate, the next epoch, and the arrays of `named_state`."""
-        return {"lr": self.lr, "epoch": self.epoch, **{name: t.numpy() for name, t in self.named_state().items()}}
+        """Return a copy of the state: the learning rate, the next epoch, and the arrays of `named_state`.
+
+        Where groups have rates of their own, also the rate at the start, "lr_start", to which these are relative.
+        """
+        start = {"lr_start": self._start} if self._own_rates() else {}
+        arrays = {name: t.numpy() for name, t in self.named_state().items()}
+        return {"lr": self.lr, "epoch": self.epoch, **start, **arrays}
 
     def load_state_dict(self, state: Mapping[str, Operand]) -> None:
-        """Write a state that `state_dict` returned, in place; without "epoch", that stays as it is.
+        """Write a state that `state_dict` returned, in place; "epoch" and "lr_start" stay as they are if not there.
 
         Raises
         ------
@@ -164,10 +245,12 @@ class Optimizer(Displayed):
             If a value does not fit.
         """
         tensors = self.named_state()
-        if wrong := ", ".join(sorted((set(state) - {"epoch"}) ^ {"lr", *tensors})):
+        if wrong := ", ".join(sorted((set(state) - {"epoch", "lr_start"}) ^ {"lr", *tensors})):
             raise ArgumentError(f"{type(self).__name__}: the state is another optimiser's; names that differ: {wrong}")
+        start = positive(f"{type(self).__name__}: lr_start", state.get("lr_start", self._start))
         for name, t in tensors.items():
             t.assign_(np.asarray(state[name]))
+        self._start = start
         self.lr, self.epoch = float(state["lr"]), int(state.get("epoch", self.epoch))
 
 
@@ -178,30 +261,41 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor
-    lr : float
-        The learning rate mu.
+    params, lr, weight_decay
+        As for `Optimizer`.
     momentum : float
         The factor m, at least 0 and below 1; 0: none.
     nesterov : bool
         Look ahead along the momentum: ``p <- p - mu (g + m v)``.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0, *, nesterov: bool = False) -> None:
-        super().__init__(params, lr)
+    checks: ClassVar[Mapping[str, Check]] = {**Optimizer.checks, "momentum": fraction, "nesterov": truth_value}
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float,
+        momentum: float = 0.0,
+        *,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, weight_decay)
         self.momentum = fraction("SGD: momentum", momentum)
-        self.nesterov = nesterov
-        if nesterov and not self.momentum:
-            raise ArgumentError("SGD: nesterov needs a momentum above 0")
-        self._velocities = self.slot("velocity", "v") if self.momentum else []
+        self.nesterov = truth_value("SGD: nesterov", nesterov)
+        for i in range(len(self.params)):
+            if self.setting("nesterov", i, self.nesterov) and not self.setting("momentum", i, self.momentum):
+                raise ArgumentError("SGD: nesterov needs a momentum above 0")
+        self._velocities = self.slot("velocity", "v") if self.uses("momentum") else []
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
-        if self.momentum:
+        momentum = self.setting("momentum", i, self.momentum)
+        if momentum:
             v = self._velocities[i]
-            update_(v, add, self.momentum * v, g)
-            g = g + self.momentum * v if self.nesterov else v
-        update_(p, subtract_scaled, p, self.rate(p), g)
+            update_(v, add, momentum * v, g)
+            g = g + momentum * v if self.setting("nesterov", i, self.nesterov) else v
+        update_(p, subtract_scaled, p, self.rate(p, i), g)
 
 
 class Adam(Optimizer):
@@ -214,13 +308,12 @@ class Adam(Optimizer):
         p <- p - mu sqrt(1 - b2**n) / (1 - b1**n) * m / (sqrt(s) + eps)
 
     eps is added before the bias is corrected; PyTorch adds it after, which is the same as an eps that is
-    ``sqrt(1 - b2**n)`` times as large here.
+    ``sqrt(1 - b2**n)`` times as large here. With a weight decay d the gradient of a weight is ``g + d W``.
 
     Parameters
     ----------
-    params : iterable of Tensor
-    lr : float
-        The learning rate mu.
+    params, lr, weight_decay
+        As for `Optimizer`. `lr` is 0.001 by default, Kingma and Ba's.
     betas : pair of float
         The factors b1 and b2, at least 0 and below 1.
     bias_betas : pair of float, optional
@@ -229,61 +322,88 @@ class Adam(Optimizer):
         Positive.
     """
 
+    checks: ClassVar[Mapping[str, Check]] = {
+        **Optimizer.checks,
+        "betas": pair_of_fractions,
+        "bias_betas": pair_of_fractions,
+        "eps": positive,
+    }
+
     def __init__(
         self,
-        params: Iterable[Tensor],
-        lr: float,
+        params: Parameters,
+        lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         bias_betas: tuple[float, float] | None = None,
         eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr)
-        self.betas = _betas("betas", betas)
-        self.bias_betas = self.betas if bias_betas is None else _betas("bias_betas", bias_betas)
-        self.eps = positive(f"{type(self).__name__}: eps", eps)
+        super().__init__(params, lr, weight_decay)
+        name = type(self).__name__
+        self.betas = pair_of_fractions(f"{name}: betas", betas)
+        self.bias_betas = self.betas if bias_betas is None else pair_of_fractions(f"{name}: bias_betas", bias_betas)
+        self.eps = positive(f"{name}: eps", eps)
+        for group in self.groups:
+            if bias_betas is None and "betas" in group.settings:
+                group.settings.setdefault("bias_betas", group.settings["betas"])
         self._first, self._second = self.slot("first", "m"), self.slot("second", "s")
         one = np.array(1.0)
         self._powers = list(zip(self.slot("power1", "b1**n", one), self.slot("power2", "b2**n", one), strict=True))
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
-        b1, b2 = self.bias_betas if p.role == "bias" else self.betas
+        if p.role == "bias":
+            b1, b2 = self.setting("bias_betas", i, self.bias_betas)
+        else:
+            b1, b2 = self.setting("betas", i, self.betas)
         m, s = self._first[i], self._second[i]
         update_(m, add, b1 * m, (1 - b1) * g)
         update_(s, add, b2 * s, (1 - b2) * square(g))
         power1, power2 = (power.assign_(power * b) for power, b in zip(self._powers[i], (b1, b2), strict=True))
         correction = sqrt(1.0 - power2) / (1.0 - power1)
-        update_(p, subtract_scaled, p, self.rate(p) * correction, m / (sqrt(s) + self.eps))
+        update_(p, subtract_scaled, p, self.rate(p, i) * correction, m / (sqrt(s) + self.setting("eps", i, self.eps)))
 
 
 class AdamW(Adam):
-    """Adam whose weights also decay by themselves: ``W <- (1 - mu d) W`` before each step, biases never.
+    """Adam whose weights decay by themselves: ``W <- (1 - mu d) W`` before each step, biases never.
 
     Parameters
     ----------
     params, lr, betas, bias_betas, eps
         As for `Adam`.
-    decay : float
+    weight_decay : float
         The factor d, at least 0.
+    decay : float, optional
+        Another name of `weight_decay`.
     """
 
     def __init__(
         self,
-        params: Iterable[Tensor],
-        lr: float,
+        params: Parameters,
+        lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         bias_betas: tuple[float, float] | None = None,
         eps: float = 1e-8,
-        decay: float = 1e-2,
+        weight_decay: float = 1e-2,
+        *,
+        decay: float | None = None,
     ) -> None:
-        super().__init__(params, lr, betas, bias_betas, eps)
-        self.decay = positive("AdamW: decay", decay, zero=True)
+        super().__init__(params, lr, betas, bias_betas, eps, weight_decay=weight_decay if decay is None else decay)
 
-    def update(self, i: int, p: Tensor, g: Tensor) -> None:
-        """Change parameter number `i`."""
-        if self.decay and p.role == "weight":
-            update_(p, subtract_scaled, p, self.rate(p) * self.decay, p)
-        super().update(i, p, g)
+    @property
+    def decay(self) -> float:
+        """Another name of `weight_decay`."""
+        return self.weight_decay
+
+    @decay.setter
+    def decay(self, value: float) -> None:
+        self.weight_decay = value
+
+    def decayed(self, i: int, p: Tensor, g: Tensor, decay: float) -> Tensor:
+        """Shrink weight number `i`, and return its gradient as it is."""
+        update_(p, subtract_scaled, p, self.rate(p, i) * decay, p)
+        return g
 
 
 class RMSProp(Optimizer):
@@ -291,29 +411,32 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor
-    lr : float
-        The learning rate mu.
+    params, lr, weight_decay
+        As for `Optimizer`.
     smoothing : float
         The factor a, at least 0 and below 1.
     eps : float
         Positive.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, smoothing: float = 0.99, eps: float = 1e-8) -> None:
-        super().__init__(params, lr)
+    checks: ClassVar[Mapping[str, Check]] = {**Optimizer.checks, "smoothing": fraction, "eps": positive}
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float,
+        smoothing: float = 0.99,
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, weight_decay)
         self.smoothing = fraction("RMSProp: smoothing", smoothing)
         self.eps = positive("RMSProp: eps", eps)
         self._second = self.slot("second", "s")
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
-        s = self._second[i]
-        update_(s, add, self.smoothing * s, (1 - self.smoothing) * square(g))
-        update_(p, subtract_scaled, p, self.rate(p), g / (sqrt(s) + self.eps))
-
-
-def _betas(name: str, pair: Any) -> tuple[float, float]:
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise ArgumentError(f"Adam: {name} must be a pair of numbers, got {pair!r}")
-    return fraction(f"Adam: {name}[0]", pair[0]), fraction(f"Adam: {name}[1]", pair[1])
+        s, a = self._second[i], self.setting("smoothing", i, self.smoothing)
+        update_(s, add, a * s, (1 - a) * square(g))
+        update_(p, subtract_scaled, p, self.rate(p, i), g / (sqrt(s) + self.setting("eps", i, self.eps)))

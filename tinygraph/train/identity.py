@@ -18,6 +18,9 @@ from .objective import Objective
 from .samples import Steps
 from .stopping import Pocket
 
+# What files of 0.1.0 say by another name, and what they do not say, since there was nothing else.
+RENAMED = {"optimizer.decay": "optimizer.weight_decay"}
+ADDED = {"optimizer.weight_decay": 0.0}
 PLAIN = (bool, int, float, str, type(None), np.bool_, np.number)
 
 
@@ -56,6 +59,7 @@ def shaping_settings(
         settings |= {"early_stopping": pocket.patience or True, "early_stopping_on": pocket.measure}
     settings["optimizer"] = type(optimizer).__name__
     settings |= {f"optimizer.{name}": value for name, value in {"lr": optimizer.lr, **_plain(optimizer)}.items()}
+    settings |= _group_settings(optimizer)
     name = "schedule"
     while schedule is not None:
         settings[name] = type(schedule).__name__
@@ -82,6 +86,7 @@ def check_same(
     ArgumentError
         If `allow_changes` has a name that neither has.
     """
+    saved = ADDED | {RENAMED.get(name, name): value for name, value in saved.items()}
     names = [*current, *(name for name in saved if name not in current)]
     for name in allow_changes:
         if name not in names:
@@ -112,6 +117,18 @@ def _plain(x: object) -> dict[str, Any]:
         elif isinstance(value, tuple) and all(isinstance(item, PLAIN) for item in value):
             kept[name] = list(value)
     return kept
+
+
+def _group_settings(optimizer: Optimizer) -> dict[str, object]:
+    """Return how many parameters every group of an optimiser has, and what is set for it; of a single one nothing."""
+    settings: dict[str, object] = {}
+    first = 0
+    for k, group in enumerate(optimizer.groups if len(optimizer.groups) > 1 else ()):
+        facts = {"params": len(group.params), **group.settings, "lr": optimizer.lr_of(first)}
+        for name, value in facts.items():
+            settings[f"optimizer.groups.{k}.{name}"] = list(value) if isinstance(value, tuple) else value
+        first += len(group.params)
+    return settings
 
 
 def _network_settings(net: Module) -> dict[str, object]:

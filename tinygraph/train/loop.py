@@ -183,9 +183,10 @@ def fit(
     if stop_tolerance is not None:
         positive("fit: stop_tolerance", stop_tolerance, zero=True)
     check_name("fit: stop_every", stop_every, ("iteration", "epoch"))
-    if freeze_sleeping and (type(optimizer) is not SGD or optimizer.momentum):
+    if freeze_sleeping and (type(optimizer) is not SGD or optimizer.uses("momentum") or optimizer.uses("weight_decay")):
         raise ArgumentError(
-            "fit: freeze_sleeping needs SGD without momentum; other optimisers move weights by past gradients as well"
+            "fit: freeze_sleeping needs SGD without momentum or weight_decay; other optimisers move weights by past "
+            "gradients as well"
         )
     rho, alpha = positive("fit: l2", l2, zero=True), positive("fit: l1", l1, zero=True)
     objective = Objective(net, loss_fn, rho, alpha, freeze_sleeping)

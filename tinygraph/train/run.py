@@ -89,9 +89,9 @@ class Run:
         DataError
             If the file cannot be written, or `load` would refuse it, since something is not finite.
         """
-        optimizer, history, pocket = self.optimizer.state_dict(), self.history, self.pocket
+        optimizer, history, pocket = self.optimizer, self.history, self.pocket
         arrays = {f"net.{name}": t.numpy() for name, t in self.net.state_dict().items()}
-        arrays |= {f"optimizer.{name}": value for name, value in optimizer.items() if name not in ("lr", "epoch")}
+        arrays |= {f"optimizer.{name}": t.numpy() for name, t in optimizer.named_state().items()}
         if pocket is not None:
             arrays |= {f"pocket.{name}": as_tensor(t).numpy() for name, t in pocket.variables.items()}
         if self.backend is not None:
@@ -104,8 +104,8 @@ class Run:
         facts = {
             "format": FORMAT,
             "settings": self.settings,
-            "lr": optimizer["lr"],
-            "epoch": optimizer["epoch"],
+            "lr": optimizer.lr,
+            "epoch": optimizer.epoch,
             "rows": history.rows,
             "stop_reason": history.stop_reason,
             "iterations": history.iterations,

@@ -68,6 +68,11 @@ def compiled_step():
     return blocks("compile.md")["fast"].plan.graph()
 
 
+def signs(name):
+    """Return a function that makes one of the drawings that explain the signs."""
+    return lambda: blocks("reading-a-drawing.md", 5)[name]
+
+
 def one_network(net, *shapes):
     """Return a function that draws the graph of a network."""
     return lambda: tg.graph(net, input_shape=shapes[0] if len(shapes) == 1 else shapes)
@@ -89,6 +94,11 @@ PICTURES = {
     "one-node": one_node,
     "two-branches": two_branches,
     "compiled-step": compiled_step,
+    "reading-layer": signs("one_layer"),
+    "reading-states": signs("states"),
+    "reading-shared": signs("shared"),
+    "reading-rules": signs("rules"),
+    "reading-modules": signs("modules"),
 }
 
 FIGURES = ["65.2", "65.18", "65.197", "vanishing-gradient"]  # as `tinygraph figure` draws them

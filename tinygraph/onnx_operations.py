@@ -16,7 +16,7 @@ from .ops.axes import normalize_axes
 from .ops.indexing import ARRAY_KEY, Index, OneHot
 from .ops.neighborhood import EdgeProduct, NeighborhoodMatMul
 from .ops.normalize import BatchNorm, LayerNorm
-from .ops.reduce import ArgMax, BroadcastTo, LogSumExp, Max, Mean, Min, Norm, Reduction, Sum
+from .ops.reduce import ArgMax, ArgMin, BroadcastTo, CumSum, LogSumExp, Max, Mean, Min, Norm, Prod, Reduction, Sum
 from .ops.shape import Concatenate, Pad, Reshape, Transpose
 from .tensors import Tensor
 from .typing import DTypeLike
@@ -185,8 +185,13 @@ def _reduction(kind: str, w: Writer, step: Step, x: str) -> str:
     return w.node(kind, x, axes, keepdims=int(op.keepdims), noop_with_empty_axes=1)
 
 
-def _argmax(w: Writer, step: Step, x: str) -> str:
-    return w.node("ArgMax", x, axis=step.op.axis, keepdims=0)
+def _place_of_extreme(kind: str, w: Writer, step: Step, x: str) -> str:
+    return w.node(kind, x, axis=step.op.axis, keepdims=0)
+
+
+def _cumsum(w: Writer, step: Step, x: str) -> str:
+    x = x if step.inputs[0][0].dtype == step.dtype else _cast(w, x, step.dtype)
+    return w.node("CumSum", x, w.constant(step.op.axis))
 
 
 def _broadcast_to(w: Writer, step: Step, x: str) -> str:
@@ -400,12 +405,15 @@ OPERATIONS: dict[type[Op], Write] = {
     activation.Softmax: partial(_along_axis, "Softmax"),
     activation.LogSoftmax: partial(_along_axis, "LogSoftmax"),
     Sum: partial(_reduction, "ReduceSum"),
+    Prod: partial(_reduction, "ReduceProd"),
     Mean: partial(_reduction, "ReduceMean"),
     Max: partial(_reduction, "ReduceMax"),
     Min: partial(_reduction, "ReduceMin"),
     Norm: partial(_reduction, "ReduceL2"),
     LogSumExp: partial(_reduction, "ReduceLogSumExp"),
-    ArgMax: _argmax,
+    ArgMax: partial(_place_of_extreme, "ArgMax"),
+    ArgMin: partial(_place_of_extreme, "ArgMin"),
+    CumSum: _cumsum,
     BroadcastTo: _broadcast_to,
     Reshape: _reshape,
     Transpose: _transpose,

@@ -102,11 +102,20 @@ def test_not_a_number_wins(kind):
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
-def test_argmax_takes_the_first_of_equals_and_not_a_number_first(axis):
+@pytest.mark.parametrize("kind", ["argmax", "argmin"])
+def test_the_first_of_equals_is_taken_and_not_a_number_first(kind, axis):
     x = np.round(data(6, 5, 4))
     x[1, 2, 3] = np.nan
-    got, plan = replayed(lambda t: tg.argmax(t, axis), x)
-    np.testing.assert_array_equal(got, x.argmax(axis))
+    got, plan = replayed(lambda t: getattr(tg, kind)(t, axis), x)
+    np.testing.assert_array_equal(got, getattr(x, kind)(axis))
+    assert is_captured(plan)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1,), 0), ((2, 3, 5, 7), (0, 2)), ((300, 40), 1), ((5, 20_000), None)])
+def test_products(shape, axis):
+    x = np.exp(data(*shape) * 0.1)
+    got, plan = replayed(lambda t: tg.prod(t, axis), x)
+    np.testing.assert_allclose(got, np.prod(x, axis), rtol=1e-9)
     assert is_captured(plan)
 
 

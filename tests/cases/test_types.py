@@ -362,6 +362,8 @@ PLACES = {
     "axis of softmax": lambda n: tg.softmax(tg.tensor(x23), n(0)),
     "axis of log_softmax": lambda n: tg.log_softmax(tg.tensor(x23), n(0)),
     "axis of argmax": lambda n: tg.argmax(tg.tensor(x23), n(0)),
+    "axis of argmin": lambda n: tg.argmin(tg.tensor(x23), n(0)),
+    "axis of cumsum": lambda n: tg.cumsum(tg.tensor(x23), n(0)),
     "axis of concatenate": lambda n: tg.concatenate([tg.tensor(x23)] * 2, n(1)),
     "axis of stack": lambda n: tg.stack([tg.tensor(x23)] * 2, n(1)),
     "axis of take": lambda n: tg.take(tg.tensor(x23), [0, 2], n(1)),
@@ -476,10 +478,12 @@ def test_limits_of_a_clip_may_be_arrays_and_tensors():
 
 # -- axes, shapes, indices ---------------------------------------------------------------------------------------
 
-REDUCTIONS = [tg.sum, tg.mean, tg.max, tg.min, tg.norm, tg.var]
+REDUCTIONS = [tg.sum, tg.prod, tg.mean, tg.max, tg.min, tg.norm, tg.var]
 
 
-@pytest.mark.parametrize("f", [*REDUCTIONS, tg.softmax, tg.log_softmax, tg.argmax], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "f", [*REDUCTIONS, tg.softmax, tg.log_softmax, tg.argmax, tg.argmin, tg.cumsum], ids=lambda f: f.__name__
+)
 def test_a_wrong_axis_leaves_the_right_one_usable(f):
     t = tg.tensor(x23)
     wrong = [False, (False,), [True, False], 0.0, "0", (0.0,), 2, -3, (0, 5), np.False_]

@@ -92,7 +92,7 @@ def test_where_broadcast(triple, seed):
 @given(
     shape=hnp.array_shapes(min_dims=1, max_dims=3, max_side=3),
     seed=st.integers(0, 1000),
-    name=st.sampled_from(["sum", "mean", "max", "min", "norm", "var"]),
+    name=st.sampled_from(["sum", "prod", "mean", "max", "min", "norm", "var"]),
     data=st.data(),
 )
 def test_reductions(shape, seed, name, data):
@@ -100,6 +100,34 @@ def test_reductions(shape, seed, name, data):
     keepdims = data.draw(st.booleans())
     x = np.random.default_rng(seed).permutation(np.prod(shape)).reshape(shape) * 0.3 - 0.5
     tg.gradcheck(lambda t: getattr(tg, name)(t, axis, keepdims), x, second=True)
+
+
+@given(
+    shape=hnp.array_shapes(min_dims=1, max_dims=3, max_side=4),
+    zeros=st.integers(0, 3),
+    seed=st.integers(0, 1000),
+    data=st.data(),
+)
+def test_products_with_zeros_among_their_factors(shape, zeros, seed, data):
+    axis = data.draw(st.sampled_from([None, *range(len(shape)), tuple(range(len(shape)))[::-1]]))
+    rng = np.random.default_rng(seed)
+    x = away_from_zero(rng, shape)
+    x.reshape(-1)[rng.integers(0, x.size, zeros)] = 0.0
+    tg.gradcheck(lambda t: tg.prod(t, axis), x, second=True)
+
+
+def test_the_slope_of_a_product_is_that_of_the_others():
+    x = tg.tensor([[2.0, 0.0, 3.0, 5.0, 7.0], [0.0, 1.0, 0.0, 4.0, 2.0]], requires_grad=True)
+    (dx,) = tg.grad(tg.prod(x, 1), [x], [1.0, 1.0])
+    np.testing.assert_array_equal(dx.numpy(), [[0, 210, 0, 0, 0], [0, 0, 0, 0, 0]])
+    (ddx,) = tg.grad(dx[1, 0], [x])
+    np.testing.assert_array_equal(ddx.numpy(), [[0, 0, 0, 0, 0], [0, 0, 8, 0, 0]])
+
+
+@given(shape=hnp.array_shapes(min_dims=1, max_dims=3, max_side=4), seed=st.integers(0, 1000), data=st.data())
+def test_running_sums(shape, seed, data):
+    axis = data.draw(st.sampled_from([None, *range(-len(shape), len(shape))]))
+    tg.gradcheck(lambda t: tg.square(tg.cumsum(t, axis)), np.random.default_rng(seed).normal(size=shape), second=True)
 
 
 @given(

@@ -244,6 +244,32 @@ def test_shapes_as_numpy(rng):
     np.testing.assert_array_equal(tg.argmax(t, 1).numpy(), x.argmax(1))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8, np.uint8, np.int64, bool])
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (3, 0), (2, 3, 2), (1,)])
+def test_products_running_sums_and_places_as_numpy(shape, dtype, rng):
+    x = (rng.normal(size=shape) * 2).astype(dtype)
+    t = tg.tensor(x)
+    for axis in (None, *range(len(shape))):
+        for f, g in ((tg.prod, np.prod), (tg.cumsum, np.cumsum), (tg.argmin, np.argmin), (tg.argmax, np.argmax)):
+            if f in (tg.argmin, tg.argmax) and not x.shape[axis or 0]:
+                continue
+            if f in (tg.argmin, tg.argmax) and axis is None and not x.size:
+                with pytest.raises(ShapeError, match="no elements"):
+                    f(t, axis)
+                continue
+            expected = g(x, axis)
+            y = tg.compile(lambda t, f=f, axis=axis: f(t, axis))(t)
+            assert f(t, axis).dtype == y.dtype == expected.dtype
+            np.testing.assert_allclose(f(t, axis).numpy(), expected, rtol=2e-2 if dtype is np.float16 else 1e-6)
+            np.testing.assert_allclose(y.numpy(), f(t, axis).numpy(), rtol=1e-6)
+
+
+def test_the_first_of_equals_and_not_a_number_are_the_smallest():
+    t = tg.tensor([[2.0, 1.0, 1.0, 3.0], [2.0, float("nan"), 1.0, float("nan")]])
+    np.testing.assert_array_equal(tg.argmin(t).numpy(), [1, 1])
+    assert tg.argmin(t, None).item() == 5
+
+
 def test_where_takes_the_dtype_of_its_tensor():
     x = tg.tensor(np.array([1.0, -1.0]))
     y = tg.where(x > 0, x, 0.0)

@@ -168,15 +168,16 @@ OF_ONE = {
         tg.abs(x > 0),
     ],
     "choices": lambda x: tg.where(x > 0, x, -1.0),
-    "whole numbers": lambda x: [tg.argmax(x), tg.argmax(x, 0), (x > 0).sum(0), (x > 0).astype(np.int32).sum(1)],
+    "whole numbers": lambda x: [tg.argmax(x), tg.argmin(x, 0), (x > 0).sum(0), (x > 0).astype(np.int32).sum(1)],
     "activations": lambda x: [f(x) for f in ACTIVATIONS.values()],
     "slopes": lambda x: [tg.two_sided_relu(x, 1.7), tg.leaky_relu(x, 0.2), tg.elu(x, 0.5), tg.scaled_tanh(x, 2.0, 0.3)],
     "softmax": lambda x: [tg.softmax(x), tg.softmax(x, 0), tg.log_softmax(x), tg.log_softmax(x, axis=0)],
     "reductions": lambda x: [
-        f(x, a, k) for f in (tg.sum, tg.mean, tg.max, tg.min) for a in (None, 0, -1) for k in (0, 1)
+        f(x, a, k) for f in (tg.sum, tg.prod, tg.mean, tg.max, tg.min) for a in (None, 0, -1) for k in (0, 1)
     ],
     "norms": lambda x: [tg.norm(x, 1), tg.norm(x), tg.norm(x, 0, keepdims=True), tg.sum(x, ())],
     "log-sum-exp": lambda x: [tg.logsumexp(x * 100.0), tg.logsumexp(x, 0), tg.logsumexp(x, -1, keepdims=True)],
+    "running sums": lambda x: [tg.cumsum(x), tg.cumsum(x, 0), tg.cumsum(x, -1), tg.cumsum(x > 0, 1)],
     "variance": lambda x: tg.var(x, 1, ddof=1),
     "shapes": lambda x: [x.reshape(-1), x.reshape((-1, 2, 3)), x.T, x.reshape((len(x), 3, 2)).transpose((2, 0, 1))],
     "more shapes": lambda x: [tg.broadcast_to(x.reshape((-1, 1, 6)), (len(x), 3, 6)), x.reshape((len(x) * 2, 3))],

@@ -130,6 +130,7 @@ tg.silu({0})
 tg.softsign({0})
 tg.sin({0})
 tg.log1p(tg.abs({0}))
+tg.reshape(tg.cumsum({0}), {0}.shape)
 {0} * A
 {0} + A
 {0} / A
@@ -285,7 +286,7 @@ def _line(r, p, q, add):
     elif kind == "net" and n == 2 and p.shape[1] == 3:
         add(f"net({p.name})", p.shape, p)
     elif kind == "reduce" and n:
-        how = r.choice(["sum", "mean", "max", "min", "var", "norm", "logsumexp"])
+        how = r.choice(["sum", "mean", "max", "min", "var", "norm", "logsumexp", "prod"])
         axis, keep = r.randrange(n), r.random() < 0.5
         shape = tuple(1 if i == axis else d for i, d in enumerate(p.shape) if keep or i != axis)
         add(f"tg.{how}({p.name}, {axis}, keepdims={keep})", shape, p)

@@ -70,6 +70,7 @@ def test_lowering():
         lambda a: tg.logsumexp(a, -1),
         lambda a: tg.logsumexp(a, None, keepdims=True),
         lambda a: tg.std(a, 0),
+        lambda a: tg.prod(a, 0),
         lambda a: tg.norm(a, -1),
         lambda a: tg.norm(a, None, keepdims=True),
         lambda a: tg.divide_or_zero(a, tg.relu(a)),

@@ -1,4 +1,4 @@
-"""Reductions along axes, and their opposite, broadcasting.
+"""Reductions along axes, running sums, and the opposite, broadcasting.
 
 An axis is an int, a tuple of ints or None for all axes, as in NumPy. A maximum or minimum reached several
 times shares its gradient equally among the places; the norm has derivative 0 at 0.
@@ -21,12 +21,14 @@ from ..op import Gradients, Op
 from ..operand_checks import check_floating
 from ..operators import Axis, Operand, offers
 from ..tensors import Tensor
-from .axes import Shape, check_axis, normalize_axes, plain_axes, plain_lengths
+from .axes import Shape, check_axis, normalize_axes, normalize_axis, plain_axes, plain_lengths
 from .declare import applies, instance
 from .elementwise import divide_or_zero, equal, exp, sqrt, square
-from .shape import reshape
+from .indexing import Index
+from .shape import concatenate, reshape, split, transpose
 
-__all__ = ["argmax", "broadcast_to", "logsumexp", "max", "mean", "min", "norm", "std", "sum", "sum_to", "var"]
+__all__ = ["argmax", "argmin", "broadcast_to", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod", "std"]
+__all__ += ["sum", "sum_to", "var"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,44 @@ class Sum(Reduction):
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
         return (broadcast_to(self.expand_like(dy, x), x.shape),)
+
+
+class Prod(Reduction):
+    """Product ``y = x_1 x_2 ...``; of half precision it is computed in single."""
+
+    rule = "dx = dy times the product of the others"
+
+    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+        if x.dtype.char != "e":
+            return xp.prod(x, axis=self.axis, keepdims=self.keepdims, out=out)
+        return xp.prod(in_single(x), axis=self.axis, keepdims=self.keepdims).astype(x.dtype)
+
+    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
+        dy, gone = self.expand_like(dy, x), self.axes(x.shape)
+        if self.count(x.shape) < 2:
+            return (broadcast_to(dy, x.shape),)
+        if len(gone) == 1:
+            return (dy * _products_of_others(x, gone[0]),)
+        order = [a for a in range(x.ndim) if a not in gone] + list(gone)
+        last = transpose(x, order)
+        rows = reshape(last, (*last.shape[: -len(gone)], self.count(x.shape)))
+        others = reshape(_products_of_others(rows, rows.ndim - 1), last.shape)
+        return (dy * transpose(others, [order.index(a) for a in range(x.ndim)]),)
+
+
+def _products_of_others(x: Tensor, axis: int) -> Tensor:
+    """Return for each of two or more elements along an axis the product of all others: no quotient, so 0 is no matter.
+
+    Elements are multiplied in pairs; what an element lacks is its partner and the product of the other pairs.
+    """
+    half, odd = divmod(x.shape[axis], 2)
+    a, b, rest = split(x, [half, 2 * half], axis)
+    if not odd and half == 1:
+        return concatenate([b, a], axis)
+    pairs = a * b
+    others = _products_of_others(concatenate([pairs, rest], axis) if odd else pairs, axis)
+    of_pairs, of_rest = split(others, [half], axis)
+    return concatenate([of_pairs * b, of_pairs * a, *([of_rest] * odd)], axis)
 
 
 class _OfSome(Reduction):
@@ -164,6 +204,12 @@ def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _apply(Sum, x, axis, keepdims)
 
 
+@applies(Prod)
+def prod(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the product over `axis` (None: of all elements); gradients are right where elements are 0 as well."""
+    return _apply(Prod, x, axis, keepdims)
+
+
 @applies(Mean)
 def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the mean over `axis` (None: over all elements)."""
@@ -251,6 +297,51 @@ def argmax(x: Operand, axis: int | None = -1) -> Tensor:
     None: the position among all elements in a row.
     """
     return ArgMax(0)(reshape(x, -1)) if axis is None else instance(ArgMax, plain_axes("argmax", axis, x))(x)
+
+
+class ArgMin(ArgMax):
+    """The position of the smallest element along an axis, the first of equals."""
+
+    name = "argmin"
+
+    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+        return xp.argmin(x, axis=self.axis)
+
+
+@applies(ArgMin)
+def argmin(x: Operand, axis: int | None = -1) -> Tensor:
+    """Return the position of the smallest element along `axis`, the first of equals (int64, no gradient).
+
+    None: the position among all elements in a row.
+    """
+    return ArgMin(0)(reshape(x, -1)) if axis is None else instance(ArgMin, plain_axes("argmin", axis, x))(x)
+
+
+@dataclass(frozen=True)
+class CumSum(Op):
+    """Running sums along an axis; of half precision they are computed in single."""
+
+    name = "cumsum"
+    rule = "dx = dy, summed from each place to the end"
+    axis: int = 0
+
+    def check(self, *inputs: Tensor) -> None:
+        normalize_axis(self.name, self.axis, inputs[0].shape)
+
+    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+        if x.dtype.char != "e":
+            return xp.cumsum(x, axis=self.axis, out=out)
+        return xp.cumsum(in_single(x), axis=self.axis).astype(x.dtype)
+
+    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
+        backwards = Index((*(slice(None),) * (self.axis % x.ndim), slice(None, None, -1)))
+        return (backwards(self(backwards(dy))),)
+
+
+@applies(CumSum)
+def cumsum(x: Operand, axis: int | None = None) -> Tensor:
+    """Return the running sums along `axis`: each element with all before it (None: of all elements in a row)."""
+    return CumSum(0)(reshape(x, -1)) if axis is None else instance(CumSum, plain_axes("cumsum", axis, x))(x)
 
 
 @dataclass(frozen=True)

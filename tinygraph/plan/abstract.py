@@ -20,7 +20,7 @@ from ..ops.elementwise import Cast
 from ..ops.indexing import Index
 from ..ops.products import MatMul
 from ..ops.random import Uniform
-from ..ops.reduce import BroadcastTo, Max, Mean, Min, Sum
+from ..ops.reduce import BroadcastTo, Max, Mean, Min, Prod, Sum
 from ..ops.shape import Concatenate, Reshape, Transpose
 from ..typing import Axis, DTypeLike
 from .primitives import PRIMITIVES
@@ -30,10 +30,10 @@ from .purity import is_pure
 from .trial import shape_and_dtype
 
 Shape = tuple[int, ...]
-METHODS = ("sum", "mean", "max", "min", "reshape", "transpose", "swapaxes", "squeeze", "clip")  # of arrays
+METHODS = ("sum", "prod", "mean", "max", "min", "reshape", "transpose", "swapaxes", "squeeze", "clip")  # of arrays
 
 
-REDUCTIONS: dict[str, Any] = {"sum": Sum, "mean": Mean, "max": Max, "min": Min}
+REDUCTIONS: dict[str, Any] = {"sum": Sum, "prod": Prod, "mean": Mean, "max": Max, "min": Min}
 KEPT = {  # plans know them as they are
     *("matmul", "reshape", "transpose", "broadcast_to", "index", "cast", "concatenate", "uniform"),
 }
@@ -117,7 +117,9 @@ def taken_apart(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str)
         return None
     output, parts = y.value, tuple(build.instructions)
     instruction = Instruction(op, inputs, output, parts)
-    if any(part.output is output for part in parts):
+    made = {part.output for part in parts}
+    told = all(v in made or v in inputs or v.kind == "constant" for part in parts for v in part.inputs)
+    if told and output in made:
         return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
     return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
 
@@ -127,6 +129,11 @@ def _is_plain(x: object) -> bool:
     if type(x) is tuple:
         return all(map(_is_plain, x))
     return x is None or type(x) in (int, float, bool, str)
+
+
+def _widened(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype in which NumPy adds up and multiplies: whole numbers and truth values in 64 bits."""
+    return np.dtype({"b": "int64", "i": "int64", "u": "uint64"}.get(dtype.kind, dtype))
 
 
 class AbstractArray(_Shaped):
@@ -268,8 +275,8 @@ class Functions:
         axes = axes_of(axis, x.ndim)
         kept = tuple(n for a, n in enumerate(x.shape) if a not in axes)
         joined = None if len(axes) == x.ndim else axes[0] if len(axes) == 1 else axes
-        wide = {"b": "int64", "i": "int64", "u": "uint64"}.get(x.dtype.kind) if op is Sum else None
-        y = self._new(self.build(op(joined), (x.value,), kept, np.dtype(wide) if wide else x.dtype))
+        dtype = _widened(x.dtype) if op in (Sum, Prod) else x.dtype
+        y = self._new(self.build(op(joined), (x.value,), kept, dtype))
         return self.reshape(y, tuple(1 if a in axes else n for a, n in enumerate(x.shape))) if keepdims else y
 
     def reshape(self, x: AbstractArray, *shape: Any) -> AbstractArray:
@@ -349,6 +356,11 @@ class Functions:
 
     def argmax(self, x: AbstractArray, axis: int) -> AbstractArray:
         return self._whole(np.delete(x.shape, axis).tolist(), np.int64)
+
+    argmin = argmax
+
+    def cumsum(self, x: AbstractArray, axis: int) -> AbstractArray:
+        return self._whole(x.shape, _widened(x.dtype))
 
     def pad(self, x: AbstractArray, widths: Any, constant_values: float) -> AbstractArray:
         return self._whole([n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)], x.dtype)

@@ -28,8 +28,9 @@ PRELUDE = """
 template <class T> __device__ T larger(T a, T b) { return a > b || a != a ? a : b; }  // NaN wins
 template <class T> __device__ T smaller(T a, T b) { return a < b || a != a ? a : b; }
 template <class T> __device__ T added(T a, T b) { return a + b; }
+template <class T> __device__ T multiplied(T a, T b) { return a * b; }
 """
-COMBINE = {"sum": "added", "max": "larger", "min": "smaller"}
+COMBINE = {"sum": "added", "prod": "multiplied", "max": "larger", "min": "smaller"}
 
 
 class Elements:
@@ -157,7 +158,7 @@ class Reduce(Piece):
 
     Parameters
     ----------
-    kind : {"sum", "max", "min"}
+    kind : {"sum", "prod", "max", "min"}
     inner : Elements
         What is computed for each element that is reduced.
     value : str
@@ -428,8 +429,8 @@ def touched(a: Array) -> int:
 
 def identity(kind: str, dtype: DType) -> str:
     """Return what a reduction starts with."""
-    if kind == "sum":
-        return c_literal(0, dtype)
+    if kind in ("sum", "prod"):
+        return c_literal(int(kind == "prod"), dtype)
     if dtype.kind == "f":
         return c_literal(-math.inf if kind == "max" else math.inf, dtype)
     limits = np.iinfo(dtype)

@@ -18,7 +18,7 @@ from .program import Instruction, Value, axes_of
 BLOCK = 1024  # threads of the largest block
 UNROLLED = 8  # elements that a thread of a reduction loads without waiting
 SHORT = 3  # trips to memory, one after the other, for which another block is not worth a launch
-REDUCTIONS = ("sum", "max", "min")
+REDUCTIONS = ("sum", "prod", "max", "min")
 
 
 def lengths_of(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -35,7 +35,7 @@ def is_element(i: Instruction) -> bool:
 
 
 def is_reduction(i: Instruction) -> bool:
-    """Whether the elements of the output are sums or extremes of elements, which a kernel of ours computes."""
+    """Whether the elements of the output are sums, products or extremes, which a kernel of ours computes."""
     known = all(v.dtype in C_TYPES for v in (*i.inputs, i.output))
     if not known or not i.output.size or is_element(i):
         return False

@@ -232,8 +232,9 @@ class CudaCodeGenerator(CodeGenerator):
             return self._product(product, inputs, out)
         if i.kind == "matmul" and floating:
             return self._stacked(op, inputs, out)
-        if i.kind == "argmax":
-            return self._argmax(op.axis % inputs[0].ndim, inputs[0], out)
+        if i.kind in ("argmax", "argmin"):
+            sign = ">" if i.kind == "argmax" else "<"
+            return self._place_of_extreme(sign, op.axis % inputs[0].ndim, inputs[0], out)
         if i.kind == "concatenate":
             return self._concatenate(op.axis % out.ndim, inputs, out)
         if i.kind == "pad":
@@ -291,7 +292,7 @@ class CudaCodeGenerator(CodeGenerator):
             number = product
         return self.names(number, "s")
 
-    def _argmax(self, axis: int, x: Array, out: Array) -> list[str]:
+    def _place_of_extreme(self, sign: str, axis: int, x: Array, out: Array) -> list[str]:
         length, step, kind = x.shape[axis], x.strides[axis] // x.itemsize, C_TYPES[x.dtype]
         elements = self._elements(out.shape)
         element = elements.place(x[(slice(None),) * axis + (0,)])
@@ -301,7 +302,7 @@ class CudaCodeGenerator(CodeGenerator):
             "long long place = 0;",
             f"for (int n = 1; n < {length}; ++n) {{",
             f"    const {kind} x = from[n * (long long){step}];",
-            "    if (x > best || (x != x && best == best)) { best = x; place = n; }",
+            f"    if (x {sign} best || (x != x && best == best)) {{ best = x; place = n; }}",
             "}",
         ]
         elements.store(out, "place")

@@ -19,7 +19,7 @@ from .primitives import PRIMITIVES
 from .program import Instruction, Value
 
 LARGE_UPDATE = 1 << 13  # elements from which BLAS adds a column times a row faster than any other product
-REDUCTIONS: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+REDUCTIONS: dict[str, np.ufunc] = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
 @dataclass
@@ -82,7 +82,7 @@ class NumpyCodeGenerator(CodeGenerator):
             if product is not None:
                 return self._product(product, inputs, out)
         if i.kind in REDUCTIONS:
-            half = i.kind == "sum" and out.dtype.char == "e"  # added up in single precision
+            half = i.kind in ("sum", "prod") and out.dtype.char == "e"  # joined in single precision
             how = np.float32 if half else None
             return [self.reduction(REDUCTIONS[i.kind], inputs[0], op.axis, out, bool(op.keepdims), how)]
         if i.kind == "mean" and out.size:

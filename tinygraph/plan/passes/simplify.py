@@ -247,7 +247,7 @@ def transposed_factor(p: Simplifier, i: Instruction) -> Instruction | None:
     return None
 
 
-@rule("single rows", "sum", "max", "min")
+@rule("single rows", "sum", "prod", "max", "min")
 def nothing_to_join(p: Simplifier, i: Instruction) -> Instruction | None:
     """See the element itself in another shape, where a reduction is over axes of length 1."""
     same = i.output.size == i.inputs[0].size > 0 and i.output.dtype == i.inputs[0].dtype

@@ -21,7 +21,7 @@ sys.path.append(str(ROOT / "tests"))
 
 from repo import citations  # noqa: E402
 
-MAP = "chapter.md"
+MAP, ERRATA = "chapter.md", "errata.md"
 PACKAGES = {"tg": tg, "nn": tg.nn, "losses": tg.losses, "optim": tg.optim, "data": tg.data, "metrics": tg.metrics}
 TITLES = {"tinygraph": "Functions", "tinygraph.nn": "Layers", "tinygraph.optim": "Optimisers"}
 TITLES |= {"tinygraph.losses": "Losses"}
@@ -97,10 +97,31 @@ def anchor(row: citations.Row) -> str:
     return re.sub(r"[()]", "", row.covers[0].lower()).replace(". ", "-").replace(" ", "-")
 
 
-def with_anchors(html: str) -> str:
-    """Return the page of the map with rows that can be linked to."""
-    anchors = {row.cited: anchor(row) for row in citations.rows()}
-    return re.sub(r"<tr>(\s*<td>([^<]*)</td>)", lambda m: f'<tr id="{anchors[m[2]]}">{m[1]}', html)
+def with_anchors(html: str, errata: dict[str, str]) -> str:
+    """Return the page of the map with rows that can be linked to, and links from them to what is wrong in print.
+
+    `errata` has the address of an item's erratum.
+    """
+    rows = {row.cited: row for row in citations.rows()}
+
+    def anchored(match: re.Match[str]) -> str:
+        row = rows[match[2]]
+        place = next((errata[item] for item in row.covers if item in errata), None)
+        rest = re.sub(r"\berratum\b(?=</td>)", f'<a href="{place}">erratum</a>', match[3]) if place else match[3]
+        return f'<tr id="{anchor(row)}">{match[1]}{rest}</tr>'
+
+    return re.sub(r"<tr>(\s*<td>([^<]*)</td>)(.*?)</tr>", anchored, html, flags=re.DOTALL)
+
+
+def errata_of(page: Any, here: str) -> dict[str, str]:
+    """Return where on the page of errata each item is, as addresses on the page `here`."""
+    places: dict[str, str] = {}
+    sections = [section for chapter in page.toc for section in chapter.children]
+    for heading in [h for section in sections for h in (section, *section.children)]:
+        for citation in citations.find(heading.title):
+            for item in citation.covers:
+                places.setdefault(item, f"{get_relative_url(page.url, here)}#{heading.id}")
+    return places
 
 
 def _pieces(html: str, kept: set[str]) -> Iterator[tuple[str, bool]]:
@@ -147,6 +168,6 @@ def on_env(env: Any, config: Any, files: Any) -> None:
 
         page.content = with_names(page.content, url)
         if page.file.src_uri == MAP:
-            page.content = with_anchors(page.content)
+            page.content = with_anchors(page.content, errata_of(files.get_file_from_path(ERRATA).page, page.url))
         else:
             page.content = with_numbers(page.content, get_relative_url(address_of_map, page.url))

@@ -5,6 +5,7 @@ leads to the section on it, of the page on errors.
 """
 
 import inspect
+import re
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +14,11 @@ import griffe
 
 class Rules(griffe.Extension):
     """Replaces docstrings and parameters of the functions in `tinygraph.ops`, and adds links to errors."""
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Look at anything that has a docstring: before code, the two colons of reStructuredText become one."""
+        if obj.docstring is not None:
+            obj.docstring.value = with_one_colon(obj.docstring.value)
 
     def on_class(self, *, cls: griffe.Class, **kwargs: Any) -> None:
         """Look at a class once its package is loaded."""
@@ -26,8 +32,20 @@ class Rules(griffe.Extension):
             return
         function = getattr(import_module(func.module.path), func.name)
         if func.docstring is not None:
-            func.docstring.value = inspect.getdoc(function)
+            func.docstring.value = with_one_colon(with_rule_first(inspect.getdoc(function) or ""))
         if hasattr(function, "op"):
             kind = griffe.ParameterKind.positional_or_keyword
             operands = inspect.signature(function).parameters
             func.parameters = griffe.Parameters(*(griffe.Parameter(name, kind=kind) for name in operands))
+
+
+def with_one_colon(text: str) -> str:
+    """Return a docstring with the colons before its code as Markdown has them."""
+    return re.sub(r"::$", ":", text, flags=re.MULTILINE)
+
+
+def with_rule_first(text: str) -> str:
+    """Return a docstring with the rule below its first paragraph in place of a note at the end."""
+    text, _, rule = text.partition("\n\nNotes\n-----\n")
+    summary, _, rest = text.partition("\n\n")
+    return "\n\n".join(part for part in (summary, rule, rest) if part)

@@ -110,6 +110,10 @@ def test_the_differences_that_the_page_tells():
     (tg.sum(net(rows)) * 0 + tg.losses.l2(net, 0.05)).backward()
     np.testing.assert_allclose(net.W.grad.numpy(), 0.1 * net.W.numpy(), rtol=1e-6)  # as weight_decay=0.1 adds
     assert not net.theta.grad.numpy().any()
+    W, theta = net.W.numpy(), net.theta.numpy()
+    tg.optim.SGD(net.parameters(), lr=0.5, weight_decay=0.1).step()  # beside the gradient from above
+    np.testing.assert_allclose(net.W.numpy(), W - 0.5 * 0.2 * W, rtol=1e-6)
+    np.testing.assert_array_equal(net.theta.numpy(), theta)
 
     dropout = nn.Dropout(0.5)
     assert len(np.unique(dropout(np.ones((50, 4), np.float32)).numpy(), axis=0)) == 1

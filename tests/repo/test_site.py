@@ -79,7 +79,9 @@ def test_a_number_in_code_a_heading_or_a_link_stays(hooks, html):
 
 def test_every_row_of_the_map_can_be_linked_to(hooks):
     markdown = pytest.importorskip("markdown")
-    html = hooks.with_anchors(markdown.markdown((ROOT / "docs" / "chapter.md").read_text(), extensions=["tables"]))
+    html = markdown.markdown((ROOT / "docs" / "chapter.md").read_text(), extensions=["tables"])
+    html = hooks.with_anchors(html, {item: f"errata/#{item}" for item in citations.items()})
+    assert html.count(">erratum</a>") == sum("erratum" in row.kinds for row in citations.rows())
     found = re.findall(r'<tr id="([^"]+)">', html)
     assert found == [hooks.anchor(row) for row in citations.rows()]
     assert len(set(found)) == len(found)
@@ -99,6 +101,18 @@ def test_every_error_leads_to_its_section_of_the_page_on_errors():
     for name in errors.__all__:
         (target,) = re.findall(r"\[Troubleshooting\]\[(\w+)\]", shown[name].docstring.value)
         assert target in map(str.lower, sections), name
+
+
+def test_docstrings_are_markdown_with_the_rule_first():
+    griffe = pytest.importorskip("griffe")
+    extension = griffe.load_extensions(str(ROOT / "docs" / "rules.py"))
+    shown = griffe.load("tinygraph.ops", extensions=extension, search_paths=[str(ROOT)])
+    functions = [f for module in shown.modules.values() for f in module.functions.values() if f.docstring]
+    texts = [f.docstring.value for f in functions]
+    assert not [text for text in texts if re.search(r"::$", text, re.MULTILINE) or "Notes\n" in text]
+    rules = [text for text in texts if "Local backward rule: " in text]
+    assert len(rules) > 50
+    assert all(text.split("\n\n")[1].startswith("Local backward rule: ``") for text in rules)
 
 
 def test_the_tables_have_every_name_and_code_as_code(hooks):

@@ -87,6 +87,7 @@ def cases() -> dict[str, Case]:
         "stack": (lambda x, y: tg.stack([x, y], 1), [a, b]),
         "matmul": (tg.matmul, [a, b.T.copy()]),
         "matmul of stacks": (tg.matmul, list(stacks)),
+        "matmul of a stack and a matrix": (tg.matmul, [stacks[0], row[:, None] * a[:1]]),
         "batch_norm": (tg.batch_norm, [a, rng.normal(size=4), row]),
         "batch_norm(ddof=0)": (lambda z, s, t: tg.batch_norm(z, s, t, ddof=0), [a, rng.normal(size=4), row]),
         "layer_norm": (tg.layer_norm, [stacks[0], rng.normal(size=4), row]),

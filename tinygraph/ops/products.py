@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..leaves import as_tensors, in_common_dtype
 from ..op import Gradients, Op
 from ..operators import Operand
 from ..tensors import Tensor
+from ..typing import Shape
 from .declare import ElementwiseOp, applies, operation
 from .elementwise import negative
 from .reduce import sum_to
@@ -23,7 +25,8 @@ __all__ = ["bias", "matmul"]
 class MatMul(Op):
     """Product ``y = a b`` of matrices or stacks of matrices, either one transposed on request.
 
-    The rules of the four cases are products of the same four kinds, so no transpose is ever materialised.
+    The rules of the four cases are products of the same four kinds, so no transpose is ever materialised. A stack on
+    the left of one matrix is the matrix of all its rows; so is it for the gradient of the one.
     """
 
     name = "matmul"
@@ -45,7 +48,14 @@ class MatMul(Op):
                 if i != j and 1 not in (i, j):
                     raise ShapeError(f"matmul: stacks do not broadcast: {a} @ {b}; {i} != {j}")
 
+    def joins_rows(self, a: Shape, b: Shape) -> bool:
+        """Whether `a` is the shape of a stack, and `b` that of one matrix, which all its rows meet."""
+        return len(a) > 2 == len(b) and not self.transpose_a
+
     def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
+        if self.joins_rows(a.shape, b.shape):
+            rows = xp.matmul(xp.reshape(a, _rows(a.shape)), b.T if self.transpose_b else b)
+            return xp.reshape(rows, (*a.shape[:-1], rows.shape[-1]))
         if self.transpose_a:
             a = a.T if a.ndim == 2 else xp.swapaxes(a, -1, -2)
         if self.transpose_b:
@@ -54,10 +64,22 @@ class MatMul(Op):
 
     def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
         ta, tb = self.transpose_a, self.transpose_b
+        if self.joins_rows(a.shape, b.shape):
+
+            def db() -> Tensor:
+                rows, of_rows = reshape(a, _rows(a.shape)), reshape(dy, _rows(dy.shape))
+                return _products[True, False](of_rows, rows) if tb else _products[True, False](rows, of_rows)
+
+            return lambda: _products[False, not tb](dy, b), db
         return (
             lambda: _products[tb, True](b, dy) if ta else _products[False, not tb](dy, b),
             lambda: _products[True, ta](dy, a) if tb else _products[not ta, False](a, dy),
         )
+
+
+def _rows(shape: Shape) -> Shape:
+    """Return the shape of the matrix of all rows of a stack."""
+    return math.prod(shape[:-1]), shape[-1]
 
 
 _products = {(ta, tb): MatMul(ta, tb) for ta in (False, True) for tb in (False, True)}

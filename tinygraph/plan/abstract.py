@@ -120,7 +120,8 @@ def taken_apart(op: Op, inputs: tuple[Value, ...], backend: Backend, scope: str)
     made = {part.output for part in parts}
     told = all(v in made or v in inputs or v.kind == "constant" for part in parts for v in part.inputs)
     if told and output in made:
-        return instruction if instruction.kind not in KEPT else Instruction(op, inputs, output)
+        is_stack_of_rows = isinstance(op, MatMul) and op.joins_rows(*[v.shape for v in inputs])
+        return instruction if is_stack_of_rows or instruction.kind not in KEPT else Instruction(op, inputs, output)
     return Instruction(op, inputs, Value(y.shape, y.dtype, scope=scope))
 
 

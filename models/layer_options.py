@@ -6,18 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinygraph.backend import generator
 from tinygraph.errors import ArgumentError
-from tinygraph.nn.init import Initializer
+from tinygraph.nn.init import Initializer, layer_seed
 from tinygraph.nn.layers import Activation
-
-
-def layer_seed(seed: int | None, *place: str | int) -> int | None:
-    """Return the seed of the layer at `place` in a network built with `seed`; None stays None.
-
-    A layer's initial numbers depend on its place in the network, not on when it is built.
-    """
-    return None if seed is None else int(generator(seed, "layer", *place).integers(2**63))
 
 
 @dataclass(frozen=True)

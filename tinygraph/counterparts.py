@@ -70,6 +70,7 @@ COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
         "MSELoss": f"losses.squared_error, {_SQUARES}",
         "ModuleDict": "a dict of modules, assigned as an attribute",
         "ModuleList": "a list of modules, assigned as an attribute",
+        "MultiheadAttention": "nn.MultiHeadAttention",
         "Parameter": "tg.parameter",
         "ReLU": _ACTIVATION.format("relu"),
         "SELU": _ACTIVATION.format("selu"),

@@ -12,6 +12,7 @@ import numpy as np
 from .errors import GraphError
 from .op import Op
 from .ops import activation, elementwise, products, random, similarity
+from .ops.attention import CausalMask
 from .ops.axes import normalize_axes
 from .ops.indexing import ARRAY_KEY, Index, OneHot
 from .ops.neighborhood import EdgeProduct, NeighborhoodMatMul
@@ -245,6 +246,13 @@ def _layer_norm(w: Writer, step: Step, z: str, a: str, theta: str) -> str:
     return w.node("Sub", w.node("LayerNormalization", z, a, axis=-1, epsilon=step.op.eps), theta)
 
 
+def _causal_mask(w: Writer, step: Step, scores: str) -> str:
+    rows, columns = step.shape()
+    if len({*rows}) > 1 or len({*columns}) > 1:
+        raise step.unknown("the lengths of sequences follow the batch; give all lengths in input_shape")
+    return w.constant(np.tril(np.ones((rows[0], columns[0]), bool)), bool)
+
+
 def _one_hot(w: Writer, step: Step, indices: str) -> str:
     places = w.node("Unsqueeze", _cast(w, indices, np.dtype(np.int64)), w.constant([-1]))
     classes = step.op.classes
@@ -420,6 +428,7 @@ OPERATIONS: dict[type[Op], Write] = {
     Concatenate: _concatenate,
     Pad: _pad,
     products.MatMul: _matmul,
+    CausalMask: _causal_mask,
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     Index: _index,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..counterparts import no_attribute
 from ..structure import Scope
+from .attention import MultiHeadAttention
 from .containers import Parallel, Residual
 from .dropout import Dropout
 from .embedding import Embedding
@@ -23,6 +24,7 @@ __all__ = [
     "Embedding",
     "LayerNorm",
     "Module",
+    "MultiHeadAttention",
     "NeighborhoodDense",
     "Output",
     "Parallel",

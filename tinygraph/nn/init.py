@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import choose
+from ..backend import generator
 from ..backend.conversion import find_dtype, host_array
 from ..errors import ArgumentError, ShapeError
 from ..operators import Operand
@@ -85,6 +86,14 @@ def initial(
     if not np.isfinite(values).all():
         raise ArgumentError(f"{own} must return finite numbers, got infinite ones or NaN in {kind}")
     return values
+
+
+def layer_seed(seed: int | None, *place: str | int) -> int | None:
+    """Return the seed of the layer at `place` in a network built with `seed`; None stays None.
+
+    A layer's initial numbers depend on its place in the network, not on when it is built.
+    """
+    return None if seed is None else int(generator(seed, "layer", *place).integers(2**63))
 
 
 def standard_normal(rng: np.random.Generator, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:

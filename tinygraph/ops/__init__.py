@@ -4,6 +4,7 @@ import types
 import typing
 
 from .activation import *
+from .attention import *
 from .elementwise import *
 from .indexing import *
 from .loss import *

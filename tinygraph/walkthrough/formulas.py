@@ -25,6 +25,7 @@ FORMULAS = {
     "bias": "z = y - theta",
     "broadcast_to": "y = x, repeated",
     "cast": "y = x in another dtype",
+    "causal_mask": "y = 1 where j <= i, 0 elsewhere",
     "clip": "y = x, limited to the interval",
     "concatenate": "y = the inputs, one behind the other",
     "cos": "y = cos(x)",

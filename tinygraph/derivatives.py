@@ -16,13 +16,14 @@ from .errors import ArgumentError, DTypeError
 from .leaves import as_tensor, filled_like, matching
 from .mode import enable_grad
 from .mode import mode as state
+from .operators import Operand
 from .ops.activation import identity
 from .ops.elementwise import add
 from .ops.reduce import sum as total
 from .ops.shape import reshape, stack
 from .tensors import Tensor, describe
 
-__all__ = ["hessian_diagonal", "hvp", "jacobian", "jvp"]
+__all__ = ["hessian_diagonal", "hvp", "jacobian", "jvp", "vjp"]
 
 MANY_ELEMENTS = 10_000  # above this many, `hessian_diagonal` warns that it takes a pass for each
 
@@ -104,8 +105,7 @@ def jvp(fn: Callable[..., Tensor], x: Any, v: Any) -> tuple[Tensor, Tensor]:
     xs = [as_tensor(t) for t in (x if isinstance(x, tuple) else (x,))]
     directions = _directions("jvp", xs, v if isinstance(v, tuple) else (v,))
     with enable_grad():
-        points = [identity(t) for t in xs]  # nodes of their own, so that a tensor may be given twice
-        y = fn(*points)
+        points, y = _at_points(fn, xs)
         if not isinstance(y, Tensor):
             raise ArgumentError(f"jvp: fn must return one tensor, got {type(y).__name__}")
         u = filled_like(y, 0)  # its value does not matter
@@ -114,6 +114,72 @@ def jvp(fn: Callable[..., Tensor], x: Any, v: Any) -> tuple[Tensor, Tensor]:
         inner = _inner(grad(y, [points[i] for i in used], u), [directions[i] for i in used])
     Jv = grad_or_zero(inner, [u])[0]
     return (y, Jv) if state.recording else (y.detach(), Jv)
+
+
+def vjp(fn: Callable[..., Any], *x: Operand) -> tuple[Any, Callable[..., tuple[Tensor, ...]]]:
+    """Return ``fn(*x)`` and a function from the gradient of the result to those of `x`: a vector-Jacobian product.
+
+    The forward pass is made once, a backward pass at each call of that function::
+
+        y, pull_back = tg.vjp(fn, a, b)
+        da, db = pull_back(dy)
+
+    Parameters
+    ----------
+    fn : callable
+        A function of as many tensors as `x` are given; returns a tensor, or a tuple or list of tensors.
+    *x : floating tensors or arrays
+
+    Returns
+    -------
+    y : tensor, tuple or list
+        What `fn` returns.
+    pull_back : callable
+        ``pull_back(dy)`` returns a tuple, the gradient with respect to each of `x`, of its shape and dtype, 0 where the
+        result does not depend on it. `dy` is of the shape and dtype of `y`; where `fn` returns several tensors, a tuple
+        or list of as many. The gradients can be differentiated again, with respect to `x` and to `dy`, unless in
+        `no_grad`.
+
+    Raises
+    ------
+    DTypeError
+        If one of `x`, or of what `fn` returns, is not floating, or `dy` has another dtype.
+    ShapeError
+        If `dy` has another shape.
+    ArgumentError
+        If `fn` returns anything else, or there are not as many in `dy`.
+
+    Examples
+    --------
+    >>> y, pull_back = tg.vjp(tg.square, tg.tensor([1.0, 2.0]))
+    >>> pull_back([1.0, 10.0])[0].numpy().tolist()
+    [2.0, 40.0]
+    """
+    with enable_grad():
+        points, result = _at_points(fn, [as_tensor(t) for t in x])
+    several = isinstance(result, tuple | list)
+    outputs = list(result) if several else [result]
+    if not outputs or not all(isinstance(y, Tensor) for y in outputs):
+        kinds = ", ".join(type(y).__name__ for y in outputs)
+        raise ArgumentError(f"vjp: fn must return tensors, one or a tuple of them, got {kinds or 'an empty tuple'}")
+    for what, t in (*(("an input", t) for t in points), *(("a result", y) for y in outputs)):
+        if t.dtype.kind != "f":
+            raise DTypeError(f"vjp: only floating tensors have gradients, {what} is {t.dtype}")
+
+    def pull_back(dy: Any) -> tuple[Tensor, ...]:
+        if several and not (isinstance(dy, tuple | list) and len(dy) == len(outputs)):
+            raise ArgumentError(f"vjp: expected a tuple of {len(outputs)} gradients, one a result, got {dy!r:.60}")
+        given = [matching("vjp", "dy", v, y) for v, y in zip(dy if several else (dy,), outputs, strict=True)]
+        if len(given) == 1:
+            return tuple(grad_or_zero(outputs[0], points, given[0]))
+        with enable_grad():
+            inner = _inner(outputs, given)
+        return tuple(grad_or_zero(inner, points))
+
+    if state.recording:
+        return result, pull_back
+    plain = [y.detach() for y in outputs]
+    return (plain if isinstance(result, list) else tuple(plain) if several else plain[0]), pull_back
 
 
 def hvp(loss: Tensor, x: Tensor | Sequence[Tensor], v: Any) -> object:
@@ -185,6 +251,12 @@ def grad_or_zero(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) 
     reached = [x for x in inputs if x in depending] if y in depending else []
     gradients = dict(zip(reached, grad(y, reached, dy), strict=True)) if reached else {}
     return [gradients[x] if x in gradients else filled_like(x, 0) for x in inputs]
+
+
+def _at_points(fn: Callable[..., Any], xs: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
+    """Return nodes with the values of `xs`, each of its own so that a tensor may be given twice, and `fn` of them."""
+    points = [identity(t) for t in xs]
+    return points, fn(*points)
 
 
 def _basis(t: Tensor) -> Iterator[Tensor]:

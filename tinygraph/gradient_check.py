@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,22 @@ import numpy as np
 from .autodiff import ancestors
 from .backend import current, generator
 from .derivatives import grad_or_zero
-from .errors import ArgumentError, GradientError
-from .leaves import filled_like
+from .errors import ArgumentError, DTypeError, GradientError
+from .leaves import as_tensor, filled_like
+from .mode import enable_grad
+from .op import Op
 from .ops.random import preserved_streams
 from .ops.reduce import sum as total
+from .ops.state import preserved
 from .structure import Stateful
 from .tensors import Tensor
+from .typing import Array
+from .watchers import Watcher, watching
 
 __all__ = ["gradcheck"]
 
 STEP = 6e-6  # about the cube root of float64's precision: balances truncation against rounding
+NARROW = ("float16", "float32")  # what is computed in float64 instead
 
 Leaves = dict[str, Tensor]
 
@@ -30,15 +37,19 @@ def gradcheck(
 ) -> float:
     """Check gradients against central differences, element by element, in float64.
 
-    ``gradcheck(fn, *tensors)`` checks any function of tensors - an op, a loss - with respect to every
+    ``gradcheck(fn, *tensors)`` checks any function of tensors - an op, a loss, a module - with respect to every
     floating tensor. ``gradcheck(net, x, target, loss_fn)`` checks ``loss_fn(net(x), target)`` with respect
-    to the parameters of a module and `x`. Everything is computed on float64 copies; parameters, modes and
-    other state are afterwards as they were.
+    to the parameters of a module and `x`.
+
+    Everything is computed in float64: `tensors`, the parameters and constants that the function reaches, arrays and
+    random numbers that it makes. Only a tensor that it makes by ``tg.tensor`` keeps its dtype. Parameters, modes and
+    other state are afterwards as they were, whatever happens.
 
     Parameters
     ----------
     fn : callable
-        Must return the same for the same input (random masks are held fixed); a tensor of any shape.
+        Must return the same for the same input: a tensor of any shape. Random numbers of tinygraph's, as those of
+        dropout, are held fixed.
     *tensors : tensors or arrays
         Whole numbers and truth values are passed on unchecked.
     rtol, atol : float
@@ -54,29 +65,33 @@ def gradcheck(
     Raises
     ------
     GradientError
-        At the first element that fails; it names the parameter or input, the element, both values, and the op
-        whose own rule is wrong, where there is one.
+        If two calls differ, as those of a function with random numbers of its own do. Else at the first element that
+        fails; it names the parameter or input, the element, both values, and the op whose own rule is wrong, where
+        there is one.
+    ArgumentError
+        If there is nothing to check, or `fn` returns anything but a tensor.
     """
+    net, compute = None, fn
     if isinstance(fn, Stateful) and len(tensors) == 3 and callable(tensors[2]):
-        x, target, loss_fn = tensors
-        with _in_float64(fn) as parameters:
-            point = _float64(x)
-            goal = _float64(target)
-            leaves = {name: t for name, t in parameters.items() if t.role is not None}
-            if point.requires_grad:
-                leaves["the input"] = point
-            return _check(lambda: loss_fn(fn(point), goal), leaves, rtol, atol, second)
-    points = [_float64(t) for t in tensors]
-    leaves = {t.name or f"input {i}": t for i, t in enumerate(points) if t.requires_grad}
-    if not leaves:
-        raise ArgumentError("gradcheck: expected at least one floating tensor to check, got none")
-    return _check(lambda: fn(*points), leaves, rtol, atol, second)
+        *tensors, loss_fn = tensors
+        net, compute = fn, lambda x, target: loss_fn(fn(x), target)
+    with enable_grad(), _widened([*_tensors_of(fn).values(), *_reached(compute, tensors)]), watching(_InFloat64()):
+        points = [_float64(t) for t in tensors]
+        if net is None:
+            leaves = {t.name or f"input {i}": t for i, t in enumerate(points) if t.requires_grad}
+        else:
+            leaves = {name: t for name, t in _tensors_of(net).items() if t.role is not None}
+            if points[0].requires_grad:
+                leaves["the input"] = points[0]
+        if not leaves:
+            raise ArgumentError("gradcheck: expected at least one floating tensor to check, got none")
+        return _check(lambda: compute(*points), leaves, rtol, atol, second)
 
 
 def _check(compute: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: float, second: bool) -> float:
     def value() -> Tensor:
-        with preserved_streams():  # the same masks each time
-            return _as_number(compute())
+        with preserved_streams(), preserved():  # the same masks and the same state each time
+            return _as_number(_result(compute()))
 
     def slope() -> Tensor:
         gradients = grad_or_zero(value(), list(leaves.values()))
@@ -84,6 +99,13 @@ def _check(compute: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: flo
         return sum(terms[1:], terms[0]) if terms else _as_number(filled_like(y, 0))
 
     y = value()
+    first, again = float(y), float(value())
+    if not np.isclose(first, again, rtol=1e-12, atol=0, equal_nan=True):
+        raise GradientError(
+            f"gradcheck: two calls differ: the same input gives {first:.10g}, then {again:.10g}; the network draws "
+            "random numbers that are not tinygraph's, or keeps state that no tensor holds; draw with tg.bernoulli, "
+            "tg.uniform or tg.normal, which are held fixed"
+        )
     failure = _first_difference(value, leaves, rtol, atol)
     if isinstance(failure, str):
         raise GradientError(f"gradcheck: {failure}{_blame(y, rtol, atol)}")
@@ -162,15 +184,59 @@ def _float64(value: Any) -> Tensor:
     return Tensor(data, backend, requires_grad=floating, name=name)
 
 
+def _result(y: Any) -> Tensor:
+    """Return what a function gave, if it is a tensor."""
+    if not isinstance(y, Tensor):
+        raise ArgumentError(f"gradcheck: fn must return one tensor, got {type(y).__name__}")
+    return y
+
+
+def _tensors_of(fn: Any) -> Leaves:
+    """Return what a module holds by path, parameters and other state; nothing of another function."""
+    return dict(fn.named_tensors()) if isinstance(fn, Stateful) else {}
+
+
+def _reached(compute: Callable[..., Any], tensors: Sequence[Any]) -> list[Tensor]:
+    """Return the leaves that a function computes with, besides `tensors`.
+
+    It is run with these as they are, or if their dtype does not fit what it holds, in single precision.
+    """
+    for in_single in (False, True):
+        points = [as_tensor(t) for t in tensors]
+        points = [t.astype(np.float32) if in_single and t.dtype.kind == "f" else t for t in points]
+        try:
+            with preserved_streams(), preserved():
+                made = ancestors([_result(compute(*points))])
+        except DTypeError:
+            continue  # where neither fits, the run in float64 says why
+        return [t for t in made if t.op is None]
+    return []
+
+
 @contextmanager
-def _in_float64(net: Stateful) -> Iterator[Leaves]:
-    """Give a module float64 copies of its tensors inside a ``with`` block; yield them by path."""
-    tensors: Leaves = {name: t for name, t in net.named_tensors() if t.dtype.kind == "f"}
-    before = [(t, t.data, t.requires_grad) for t in tensors.values()]
+def _widened(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Return a ``with`` block in which leaves hold copies in float64; afterwards they are as they were."""
+    before = [(t, t.data, t.requires_grad) for t in dict.fromkeys(tensors) if t.dtype.kind == "f"]
     try:
         for t, data, _ in before:
             t.data = t.backend.asarray(t.backend.to_host(data).astype(np.float64))
-        yield tensors
+        yield
     finally:
         for t, data, requires_grad in before:
             t.data, t.requires_grad = data, requires_grad
+
+
+class _InFloat64(Watcher):
+    """Makes float64 of what a function makes in a narrower dtype: of arrays, random numbers and conversions."""
+
+    def computes(self, op: Op, inputs: tuple[Tensor, ...]) -> Array | None:
+        if not any(f.name == "dtype" and getattr(op, f.name) in NARROW for f in fields(op)):
+            return None
+        backend, wide = inputs[0].backend, replace(op, dtype="float64")  # type: ignore[call-arg]
+        return backend.asarray(wide.forward(backend.xp, *[t.data for t in inputs]))
+
+    def shares(self, source: Tensor | Array, leaf: Tensor) -> bool:
+        if isinstance(source, Tensor) or leaf.dtype.name not in NARROW:
+            return False
+        leaf.data = leaf.data.astype(np.float64)
+        return True

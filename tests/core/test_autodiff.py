@@ -321,3 +321,71 @@ def test_comparing_with_what_is_no_number_is_plain_false():
     assert (x == None) is False  # noqa: E711
     assert x != "x"
     assert (x == 1.0).item() is True
+
+
+class _Noise(tg.Op):
+    """Adds random numbers that tinygraph does not draw; its rule is right."""
+
+    rule = "dx = dy"
+    random = True
+    generator = np.random.default_rng(0)
+
+    def forward(self, xp, x, out=None):
+        return x + xp.full(x.shape, self.generator.uniform(), x.dtype)
+
+    def backward(self, dy, y, x):
+        return (dy,)
+
+
+def test_gradcheck_blames_no_rule_where_two_calls_differ(rng):
+    net = tg.nn.Sequential(tg.nn.Dense(3, 2, activation=_Noise(), seed=0))
+    calls = iter(range(1000))
+    for check in (
+        lambda: tg.gradcheck(net, rng.normal(size=(4, 3)), rng.normal(size=(4, 2)), tg.losses.squared_error),
+        lambda: tg.gradcheck(lambda x: x * float(next(calls)), rng.normal(size=3)),
+    ):
+        with pytest.raises(GradientError, match=r"two calls differ: the same input gives .*draws random numbers") as e:
+            check()
+        assert "rule" not in str(e.value)
+    assert all(t.dtype == np.float32 for t in net.parameters())
+
+
+def test_gradcheck_computes_in_float64_what_a_function_reaches_and_makes(rng):
+    weight, scale = tg.parameter(rng.normal(size=(3, 2)).astype(np.float32)), tg.tensor([0.5, 2.0])
+    shift, running = rng.normal(size=2).astype(np.float32), tg.tensor([0.0, 0.0])
+    seen = []
+
+    def fn(x):
+        z = (x @ weight) * scale + shift
+        running.assign_(running + 1.0)
+        noise = tg.bernoulli(0.5, (4, 2)) + tg.normal((4, 2)) * tg.uniform(2) + tg.normal(())
+        y = z * noise + (z > 0).astype("float32") * running
+        seen.append(y.dtype)
+        return y
+
+    held = [t.numpy() for t in (weight, scale, running)]
+    for x in (rng.normal(size=(4, 3)), rng.normal(size=(4, 3)).astype(np.float32), tg.tensor(rng.normal(size=(4, 3)))):
+        seen.clear()
+        assert tg.gradcheck(fn, x, second=True) < 1e-6
+        assert seen[-1] == np.float64
+        for t, before in zip((weight, scale, running), held, strict=True):
+            assert t.dtype == np.float32
+            np.testing.assert_array_equal(t.numpy(), before)
+
+    def fails(x):
+        raise KeyError(x.dtype)
+
+    with pytest.raises(KeyError):
+        tg.gradcheck(lambda x: fails(fn(x)), rng.normal(size=(4, 3)))
+    assert [t.dtype for t in (weight, scale, running)] == [np.float32] * 3
+
+
+def test_gradcheck_of_a_module_by_itself_and_inside_no_grad(rng):
+    norm = tg.nn.BatchNorm(3)
+    before = {name: t.numpy() for name, t in norm.named_tensors()}
+    with tg.no_grad():
+        assert tg.gradcheck(norm, rng.normal(size=(5, 3))) < 1e-6
+    for name, t in norm.named_tensors():
+        np.testing.assert_array_equal(t.numpy(), before[name])
+    with pytest.raises(ArgumentError, match="gradcheck: fn must return one tensor, got list"):
+        tg.gradcheck(lambda x: [x], rng.normal(size=3))

@@ -58,6 +58,57 @@ def test_jacobians_and_hessians_are_made_of_products(name, rng):
     np.testing.assert_allclose(tg.hessian_diagonal(value, x).numpy().ravel(), np.diag(H), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", SMOOTH)
+def test_vjp_is_the_gradient_along_any_cotangent_of_every_order(name, rng):
+    f, x = SMOOTH[name], tg.tensor(rng.normal(size=(3, 3)))
+    y, pull_back = tg.vjp(f, x)
+    J = tg.jacobian(f(x), x).numpy().reshape(y.size, 9)
+    for u in (rng.normal(size=y.shape), np.zeros(y.shape)):
+        (dx,) = pull_back(u)
+        np.testing.assert_allclose(dx.numpy().ravel(), u.ravel() @ J, rtol=1e-9, atol=1e-10)
+    u, v = tg.tensor(rng.normal(size=y.shape)), rng.normal(size=(3, 3))
+    (dx,) = pull_back(u)
+    with_respect_to_u, with_respect_to_x = tg.grad(tg.sum(dx * v), [u, x])
+    np.testing.assert_allclose(with_respect_to_u.numpy(), tg.jvp(f, x, v)[1].numpy(), rtol=1e-9, atol=1e-10)
+    expected = tg.hvp(tg.sum(f(x) * u), x, v)
+    np.testing.assert_allclose(with_respect_to_x.numpy(), expected.numpy(), rtol=1e-9, atol=1e-10)
+
+
+def test_vjp_of_several_inputs_and_results(rng):
+    a, b = (tg.tensor(rng.normal(size=(2, 3))) for _ in range(2))
+
+    def f(a, b, unused):
+        return a * b, tg.sum(a)
+
+    with tg.no_grad():
+        (product, total), pull_back = tg.vjp(f, a, b, a)
+        da, db, unused = pull_back((np.ones((2, 3)), 10.0))
+    assert all(t.is_leaf for t in (product, total, da))
+    np.testing.assert_allclose(product.numpy(), a.numpy() * b.numpy())
+    np.testing.assert_allclose(da.numpy(), b.numpy() + 10)
+    np.testing.assert_allclose(db.numpy(), a.numpy())
+    np.testing.assert_array_equal(unused.numpy(), np.zeros((2, 3)))
+    assert isinstance(tg.vjp(lambda t: [t], a)[0], list)
+
+
+def test_vjp_says_what_does_not_fit():
+    x = np.ones(2)
+    _, pull_back = tg.vjp(tg.exp, x)
+    with pytest.raises(ShapeError, match=r"vjp: dy must have the shape of the result of exp, \(2,\), got \(3,\)"):
+        pull_back(np.ones(3))
+    _, pull_back = tg.vjp(lambda t: (t, t), x)
+    with pytest.raises(ArgumentError, match="vjp: expected a tuple of 2 gradients, one a result, got 1.0"):
+        pull_back(1.0)
+    with pytest.raises(ArgumentError, match="vjp: fn must return tensors, one or a tuple of them, got float"):
+        tg.vjp(lambda t: 1.0, x)
+    with pytest.raises(ArgumentError, match="got an empty tuple"):
+        tg.vjp(lambda t: (), x)
+    with pytest.raises(DTypeError, match="vjp: only floating tensors have gradients, an input is int64"):
+        tg.vjp(lambda t: t * 1.0, np.array([1, 2]))
+    with pytest.raises(DTypeError, match="a result is bool"):
+        tg.vjp(lambda t: t > 0, x)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # PyTorch's own, at its first jvp
 def test_a_network_against_torch_func(rng):
     torch = pytest.importorskip("torch")

@@ -78,7 +78,8 @@ def with_names(html: str, url: Url) -> str:
 
 def with_numbers(html: str, to_map: str) -> str:
     """Return a page in which numbers of the chapter lead to their rows; `to_map` is the address of the map."""
-    return "".join(_numbers(text, to_map) if free else text for text, free in _pieces(html, KEPT))
+    parts = (part for text, free in _pieces(html, KEPT) for part in (_TAG.split(text) if free else [text]))
+    return "".join(part if part.startswith("<") else _numbers(part, to_map) for part in parts)
 
 
 def _numbers(text: str, to_map: str) -> str:
@@ -108,6 +109,7 @@ def with_anchors(html: str, errata: dict[str, str]) -> str:
         row = rows[match[2]]
         place = next((errata[item] for item in row.covers if item in errata), None)
         rest = re.sub(r"\berratum\b(?=</td>)", f'<a href="{place}">erratum</a>', match[3]) if place else match[3]
+        rest = re.sub(r"<code>[^<]*\.py</code>", lambda m: m[0].replace("_", "_<wbr>"), rest)  # may be cut there
         return f'<tr id="{anchor(row)}">{match[1]}{rest}</tr>'
 
     return re.sub(r"<tr>(\s*<td>([^<]*)</td>)(.*?)</tr>", anchored, html, flags=re.DOTALL)

@@ -72,8 +72,10 @@ def test_a_number_leads_to_its_row_of_the_map(hooks, row):
     assert re.sub(r"<.*?>", "", html) == f"as in {row.cited}."
 
 
-@pytest.mark.parametrize("html", ["<code>(65.83)</code>", "<h2>By (65.83)</h2>", '<a href="x">(65.83)</a>'])
-def test_a_number_in_code_a_heading_or_a_link_stays(hooks, html):
+@pytest.mark.parametrize(
+    "html", ["<code>(65.83)</code>", "<h2>By (65.83)</h2>", '<a href="x">(65.83)</a>', '<p><img alt="By (65.83)"></p>']
+)
+def test_a_number_in_code_a_heading_a_link_or_a_tag_stays(hooks, html):
     assert hooks.with_numbers(html, "chapter/") == html
 
 

@@ -1,5 +1,6 @@
 """Every Python block of the README and of the documentation runs, and prints what the page says it prints."""
 
+import contextlib
 import html
 import importlib
 import inspect
@@ -8,6 +9,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import types
 from collections import Counter
 from pathlib import Path
 
@@ -75,6 +77,39 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def names_in(page):
+    """The dotted names of the library in a page's text, as parts."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"`((?:tg|tinygraph|nn|losses|optim|metrics|data)(?:\.\w+)+)\b", text)
+    return sorted({name for name in found if not name.endswith(".py")})
+
+
+def is_there(name):
+    first, *parts = name.split(".")
+    found = tg if first in ("tg", "tinygraph") else getattr(tg, first)
+    for part in parts:
+        if not hasattr(found, part) and isinstance(found, types.ModuleType):
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module(f"{found.__name__}.{part}")
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_names_on_a_page_are_there(page):
+    there = {"nn.Linear", "nn.MSELoss"} if page.name == "from-pytorch.md" else set()  # names of PyTorch
+    assert [name for name in names_in(page) if not is_there(name)] == sorted(there)
+
+
+def test_a_name_that_is_not_there_is_noticed():
+    assert is_there("tg.nn.Dense")
+    assert is_there("tinygraph.tools.gpu_report")
+    assert not is_there("tg.losses.nothing")
+    assert not is_there("nn.Linear")
 
 
 def test_every_page_is_in_the_navigation():

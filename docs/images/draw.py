@@ -5,6 +5,7 @@
 
 import contextlib
 import re
+import runpy
 import shutil
 from contextlib import chdir
 from pathlib import Path
@@ -100,6 +101,8 @@ PICTURES = {
     "reading-rules": signs("rules"),
     "reading-modules": signs("modules"),
 }
+EXAMPLES = sorted((IMAGES.parent / "examples").glob("*.py"))
+PICTURES |= {path.stem.replace("_", "-"): runpy.run_path(str(path))["picture"] for path in EXAMPLES}
 
 FIGURES = ["65.2", "65.18", "65.197", "vanishing-gradient"]  # as `tinygraph figure` draws them
 

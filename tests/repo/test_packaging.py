@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import venv
 from pathlib import Path
 
 import pytest
@@ -173,18 +172,55 @@ def test_an_environment_that_is_up_to_date_is_used_as_it_is(tmp_path):
     assert run(*run_sh, "tinygraph", "a", "b c") == "2: b c\n"
 
 
-@pytest.mark.slow
-def test_a_wheel_in_an_empty_environment_imports_all_and_trains(tmp_path):
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # on which a release is tried
+NEED_EXTRAS = ("tinygraph.plan.machine", "tinygraph.sklearn", "tinygraph.tools.bench.contenders.")
+IMPORT_ALL = f"""
+import importlib, pkgutil, tinygraph
+for module in pkgutil.walk_packages(tinygraph.__path__, "tinygraph."):
+    if not module.name.startswith({NEED_EXTRAS}):
+        importlib.import_module(module.name)
+"""
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """The folder of what is uploaded: the source, and the wheel that is built from it."""
+    folder = tmp_path_factory.mktemp("release")
     # A copy, so that no build folder is left in the checkout and no stale one can hide a missing file.
-    run("git", "-C", ROOT, "checkout-index", "--all", f"--prefix={tmp_path}/source/")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, tmp_path / "source")
-    (wheel,) = tmp_path.glob("*.whl")
-    venv.create(tmp_path / "venv", with_pip=True)
+    run("git", "-C", ROOT, "checkout-index", "--all", f"--prefix={folder}/source/")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", folder / "source")
+    return folder / "dist"
+
+
+def python_of(version):
+    """A Python of this version, on the path or among those of pyenv; None where none is at hand."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    here = [sys.executable] if sys.version.startswith(f"{version}.") else []
+    for python in (*here, shutil.which(f"python{version}"), *sorted(kept.glob(f"{version}.*/bin/python"))):
+        if python and subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+@pytest.mark.slow
+def test_what_is_uploaded_reads_well_on_the_index(release):
+    pytest.importorskip("twine")
+    assert sorted(path.suffix for path in release.iterdir()) == [".gz", ".whl"]
+    said = run(sys.executable, "-m", "twine", "check", "--strict", *release.iterdir())
+    assert said.count("PASSED") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", PYTHONS)
+def test_a_wheel_in_an_empty_environment_imports_all_and_trains(release, tmp_path, version):
+    if (found := python_of(version)) is None:
+        pytest.skip(f"Python {version} is not at hand")
+    (wheel,) = release.glob("*.whl")
+    run(found, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     run(python, "-m", "pip", "install", "--quiet", wheel)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    names = ", ".join(packages())
-    run(python, "-c", f"import {names}", cwd=tmp_path, env=environment)
+    run(python, "-W", "error::SyntaxWarning", "-c", IMPORT_ALL, cwd=tmp_path, env=environment)
     command = python.with_name("tinygraph")
     said = run(command, "train", "--epochs", "1", "--out", tmp_path / "run", cwd=tmp_path, env=environment)
     assert "test error" in said.splitlines()[-1]

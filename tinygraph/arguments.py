@@ -48,12 +48,12 @@ def number(name: str, value: object) -> int | float:
     return plain
 
 
-def whole(value: Any) -> int | None:
+def whole(value: object) -> int | None:
     """Return a whole number as an int, and None for anything else; a truth value is none."""
     if isinstance(value, bool):
         return None
     try:
-        return operator.index(value)
+        return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         return None
 

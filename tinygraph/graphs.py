@@ -226,12 +226,12 @@ class Graph(Displayed):
 
 
 def graph(
-    target: Tensor | Sequence[Tensor] | Callable[..., Any],
+    target: Tensor | Sequence[Tensor] | Callable[..., object],
     *,
     backward: bool = False,
-    input_shape: Sequence[Any] | None = None,
+    input_shape: Sequence[int | None] | Sequence[Sequence[int | None]] | None = None,
     dtype: DTypeLike | Sequence[DTypeLike] | None = None,
-    inputs: Sequence[Any] | None = None,
+    inputs: Sequence[ArrayLike] | None = None,
     wrt: Sequence[Tensor] | Tensor | None = None,
     **options: Unpack[drawing.Options],
 ) -> Graph:
@@ -313,8 +313,8 @@ def graph(
 
 
 def run_of(
-    target: Callable[..., Any],
-    arrays: Sequence[Any],
+    target: Callable[..., object],
+    arrays: Sequence[ArrayLike],
     backward: bool | None,
     wrt: list[Tensor] | None = None,
     is_measured: bool = False,
@@ -444,7 +444,7 @@ def _zeros(
     ]
 
 
-def _samples(inputs: object) -> list[list[Any]]:
+def _samples(inputs: object) -> list[list[Tensor | np.ndarray]]:
     """Return the first samples of arrays, for one batch or two."""
     if not isinstance(inputs, list | tuple) or not inputs:
         given = "none" if isinstance(inputs, list | tuple) else f"a {type(inputs).__name__}"
@@ -455,7 +455,7 @@ def _samples(inputs: object) -> list[list[Any]]:
     return [[x[:batch] for x in arrays] for batch in TRIAL_BATCHES]
 
 
-def _arrays(inputs: Any) -> list[Any]:
+def _arrays(inputs: Iterable[ArrayLike]) -> list[Tensor | np.ndarray]:
     return [x if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
 
 
@@ -468,7 +468,7 @@ def _input(x: ArrayLike, name: str) -> Tensor:
 
 def names_of_inputs(target: Callable[..., object], count: int) -> list[str]:
     """Return what the first arguments are called by who is called; x1, x2, ... where that cannot be told."""
-    called = getattr(target, "forward", target) if isinstance(target, Stateful) else target
+    called: Any = getattr(target, "forward", target) if isinstance(target, Stateful) else target
     try:
         parameters = inspect.signature(called).parameters.values()
     except (TypeError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from .operand_checks import check_dtypes
 from .operators import Operand, functions, offers
 from .promotion import NUMBERS, beyond, common_dtype, comparable, of_numbers, with_number
 from .tensors import CONSTANT, RESULT, Role, Tensor, describe, next_index
-from .typing import DType, DTypeLike
+from .typing import Array, DType, DTypeLike
+
+if TYPE_CHECKING:  # an operation makes leaves of its operands
+    from .op import Op
 
 __all__ = ["parameter", "tensor"]
 
@@ -116,7 +119,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, NUMBERS) or (isinstance(value, np.ndarray) and not value.ndim)
 
 
-def _of_number(source: object, beside: DType, backend: Backend, op: Any = None) -> Tensor:
+def _of_number(source: object, beside: DType, backend: Backend, op: Op | None = None) -> Tensor:
     """Return a number, or an array with no axes, as a leaf that adapts to operands of the dtype `beside`."""
     number: Any = source[()] if isinstance(source, np.ndarray) else source
     for watcher in mode.watchers:
@@ -138,7 +141,7 @@ def _of_number(source: object, beside: DType, backend: Backend, op: Any = None) 
     return leaf
 
 
-def made_of(source: object, data: Any, backend: Backend) -> Tensor:
+def made_of(source: object, data: Array, backend: Backend) -> Tensor:
     """Return a leaf that holds `data`, which is `source` as an array of the backend; watchers are shown an array.
 
     What lies in the memory of `source` is copied, so that the leaf keeps its value, whatever happens to that.
@@ -153,7 +156,7 @@ def made_of(source: object, data: Any, backend: Backend) -> Tensor:
     return leaf
 
 
-def as_operands(op: Any, operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+def as_operands(op: Op, operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
     """Return the operands of an operation with arrays as tensors; if there are none, with numbers as tensors.
 
     Numbers adapt to the tensors from `op.promotes_from` on, which are to meet in one dtype; where that is None, to the
@@ -178,7 +181,7 @@ def as_operands(op: Any, operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
             check_dtypes(op, tuple([x for x in operands if x.__class__ is Tensor]))
     inputs = list(operands)
     for place in numbers:
-        inputs[place] = _of_number(operands[place], beside, backend or current(), op)
+        inputs[place] = _of_number(operands[place], beside, backend or current(), op)  # pyright: ignore[reportArgumentType]
     return tuple(inputs)
 
 
@@ -190,7 +193,7 @@ def _arrays_as_tensors(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
     return tuple([x if is_number(x) or isinstance(x, left) else as_tensor(x, like) for x in operands])
 
 
-def in_common_dtype(op: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def in_common_dtype(op: Op, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Return the inputs of an operation, from `op.promotes_from` on converted to the dtype in which they meet.
 
     Raises
@@ -209,7 +212,7 @@ def in_common_dtype(op: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (*inputs[:start], *[t if t.data.dtype == dtype else functions["astype"](t, dtype) for t in meeting])
 
 
-def as_tensors(op: object, operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
+def as_tensors(op: Op, operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
     """Return the operands as the tensors that an operation is applied to, by `as_operands` and `in_common_dtype`."""
     while not all(isinstance(x, Tensor) for x in operands):
         operands = as_operands(op, operands)

@@ -204,7 +204,7 @@ class _Model:
 
     # -- what operations write --------------------------------------------------------------------------
 
-    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: object) -> str:
         """Add a node; return the name of its result."""
         helper = self.onnx.helper
         for key, value in attributes.items():

@@ -31,12 +31,15 @@ class Writer(Protocol):
 
     def node(self, kind: str, *inputs: str, **attributes: object) -> str:
         """Add a node; return the name of its result."""
+        ...
 
     def constant(self, value: object, dtype: DTypeLike = np.int64) -> str:
         """Return the name of a constant."""
+        ...
 
     def lengths(self, shape: Sequence[Length]) -> str:
         """Return the name of a vector of lengths, computed from the batch where they follow it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -326,7 +329,7 @@ def _with_all_axes(key: Any, ndim: int) -> list[object]:
     return [*key[:at], *[slice(None)] * missing, *key[at + 1 :]]
 
 
-def _ends(step: Step, parts: Sequence[Any], length: Length) -> tuple[int, int, int]:
+def _ends(step: Step, parts: Sequence[slice], length: Length) -> tuple[int, int, int]:
     """Return start, end and step of a slice, as they hold for every batch."""
     stride = _end(step, [1 if part.step is None else part.step for part in parts], length)
     starts, stops = [part.start for part in parts], [part.stop for part in parts]

@@ -16,6 +16,7 @@ class Labelled(Protocol):
     @property
     def label(self) -> str:
         """The name with the fields that differ from their defaults."""
+        ...
 
 
 def check_dtypes(op: Labelled, inputs: tuple[Tensor, ...]) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def of_numbers(numbers: Sequence[object]) -> DType:
     return dtype
 
 
-def holding(dtype: DType, number: Any, caller: str) -> DType:
+def holding(dtype: DType, number: float, caller: str) -> DType:
     """Return the dtype in which operands of `dtype` meet one of Python's numbers.
 
     Raises
@@ -86,9 +85,10 @@ def comparable(number: object, dtype: DType) -> object:
     return number
 
 
-def beyond(number: int, dtype: DType, caller: str) -> DTypeError:
+def beyond(number: float, dtype: DType, caller: str) -> DTypeError:
     """Return the error for a whole number that `dtype` does not hold."""
-    text = f"the number {number}" if number.bit_length() <= 64 else f"a number of {number.bit_length()} bits"
+    bits = int(number).bit_length()
+    text = f"the number {number}" if bits <= 64 else f"a number of {bits} bits"
     if dtype.kind == "f":
         return DTypeError(f"{caller}: {text} is beyond {dtype}, which holds at most {np.finfo(dtype).max:.3g}")
     limits = np.iinfo(dtype)

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -177,7 +177,7 @@ class Run:
     sensitivities: dict[Tensor, str] = field(default_factory=dict)
     arriving: dict[Tensor, Tensor] = field(default_factory=dict)
 
-    def edges(self) -> list[tuple[Any, tuple[int, ...]]]:
+    def edges(self) -> list[tuple[type, tuple[int, ...]]]:
         """Return for every tensor the class of its operation, and the places of its inputs."""
         places = {t: i for i, t in enumerate(self.tensors)}
         return [(type(t.op), tuple([places[x] for x in t.inputs])) for t in self.tensors]
@@ -254,7 +254,7 @@ def _label(same: Sequence[Tensor], kind: Kind, name: str) -> str:
     return name or t.role or kind
 
 
-def number_text(*values: Any) -> str:
+def number_text(*values: float) -> str:
     """Return a number in words: one that is proportional to the batch or to its inverse as ``2B`` or ``2/B``.
 
     Parameters

@@ -34,6 +34,7 @@ from .nn import Module
 from .ops.random import preserved_streams, set_stream_state
 from .optim import SGD, Adam, Optimizer
 from .train import History, fit
+from .train.objective import LossFunction
 from .typing import ArrayLike
 
 __all__ = ["NetClassifier", "NetRegressor"]
@@ -78,7 +79,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def _train(self, X: np.ndarray, Y: np.ndarray, n_outputs: int, loss: Callable[..., Any]) -> None:
+    def _train(self, X: np.ndarray, Y: np.ndarray, n_outputs: int, loss: LossFunction) -> None:
         """Build the network for the columns of `X` and `n_outputs`, and train it."""
         seed = int(check_random_state(self.random_state).randint(2**31))
         with preserved_streams(), seeded(seed):
@@ -113,7 +114,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
     def _predictions(self, X: ArrayLike) -> np.ndarray:
         """Return gamma-hat for checked inputs."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
+        X = validate_data(self, X, dtype=np.float32, reset=False)  # pyright: ignore[reportArgumentType]
         with no_grad():
             prediction: np.ndarray = self.net_.predict(X).numpy()
         return prediction
@@ -244,7 +245,7 @@ class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]
         prediction = self._predictions(X).astype(np.float64)  # as regressors of scikit-learn do
         return prediction[:, 0] if self._one_axis else prediction
 
-    def __sklearn_tags__(self) -> object:
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

@@ -13,6 +13,7 @@ class Stateful(Protocol):
 
     def named_tensors(self) -> Iterator[tuple[str, Any]]:
         """Yield parameters and other state with their dotted paths; a shared tensor once."""
+        ...
 
 
 @dataclass(slots=True, eq=False)

@@ -146,7 +146,7 @@ class Tensor(Operators):
             watcher.reads_grad(self)
         grad = self._grad
         if grad is None or grad.__class__ is Tensor:
-            return grad
+            return grad  # pyright: ignore[reportReturnType] - which does not know `__class__`
         raise GraphError(str(grad))
 
     @grad.setter
@@ -303,7 +303,8 @@ def read_grads(tensors: Collection[Tensor]) -> list[Tensor | None]:
     """Return `grad` of every tensor; where nobody watches, without a call of the property for each."""
     if mode.watchers:
         return [t.grad for t in tensors]
-    return [grad if (grad := t._grad) is None or grad.__class__ is Tensor else t.grad for t in tensors]
+    values = [grad if (grad := t._grad) is None or grad.__class__ is Tensor else t.grad for t in tensors]
+    return values  # pyright: ignore[reportReturnType]
 
 
 def write_grads(tensors: Collection[Tensor], values: Collection[Tensor | None]) -> None:

@@ -10,6 +10,8 @@ ArrayLike, DTypeLike
     What NumPy makes an array, or a dtype, of; tensors are ``ArrayLike``.
 DType, Shape, Axis
     A dtype of any elements; the length of every axis; one axis, several, or all of them.
+Key
+    What stands in square brackets behind an array or a tensor.
 """
 
 from __future__ import annotations
@@ -22,14 +24,18 @@ from numpy.typing import ArrayLike, DTypeLike
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import EllipsisType
+    from typing import SupportsIndex
 
-__all__ = ["Array", "ArrayLike", "Axis", "DType", "DTypeLike", "Namespace", "Number", "Shape"]
+__all__ = ["Array", "ArrayLike", "Axis", "DType", "DTypeLike", "Key", "Namespace", "Number", "Shape"]
 
 Array: TypeAlias = Any
 Number: TypeAlias = Any
 DType: TypeAlias = np.dtype[Any]
 Shape: TypeAlias = tuple[int, ...]
 Axis: TypeAlias = int | tuple[int, ...] | None
+Part: TypeAlias = "SupportsIndex | slice | EllipsisType | ArrayLike | None"
+Key: TypeAlias = "Part | tuple[Part, ...]"
 
 
 class Namespace(SimpleNamespace):

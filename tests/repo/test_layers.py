@@ -67,6 +67,7 @@ INSIDE_FUNCTIONS = {  # imports of our own inside functions: commands that shoul
     ("tinygraph.tools.cli", "tinygraph.tools.bench.run"),
 }
 FOR_TYPES_ONLY = {  # imports that would close a circle, and so stand under TYPE_CHECKING
+    ("tinygraph.leaves", "tinygraph.op"),  # an operation makes leaves of its operands
     ("tinygraph.tensors", "tinygraph.op"),  # a tensor keeps the operation that made it, which is applied to tensors
 }
 

@@ -7,7 +7,7 @@ operation runs wherever such a namespace exists. A new backend is one subclass o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class EdgeList(Protocol):
 
     n_in: int
     n_out: int
+    n_edges: int
     sources: np.ndarray
     targets: np.ndarray
     starts: np.ndarray
@@ -78,7 +79,7 @@ class Backend:
         """Return `array` as a NumPy array; it may share memory with `array`."""
         raise NotImplementedError
 
-    def prefetch(self, arrays: Sequence[np.ndarray], rows: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
+    def prefetch(self, arrays: Sequence[np.ndarray], rows: Iterable[slice | np.ndarray]) -> Iterator[tuple[Array, ...]]:
         """Yield rows of host arrays as arrays of this backend; a device may copy them before they are needed.
 
         Parameters
@@ -103,11 +104,11 @@ class Backend:
         """
         raise NotImplementedError
 
-    def arena(self, size: int) -> Any:
+    def arena(self, size: int) -> Array:
         """Return memory of `size` bytes, aligned to 64, for `array_at`."""
         raise NotImplementedError
 
-    def array_at(self, arena: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    def array_at(self, arena: Array, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """Return an array that lies in memory made by `arena`, `offset` bytes after its start."""
         raise NotImplementedError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from .base import Backend
 NATIVE = frozenset(np.dtype(c) for c in "?" + np.typecodes["AllInteger"] + np.typecodes["Float"])  # dtypes of numbers
 
 
-def host_array(value: object, floating: Any = np.float32) -> np.ndarray:
+def host_array(value: object, floating: DTypeLike = np.float32) -> np.ndarray:
     """Return `value` as a host array: Python floats take the dtype `floating`, arrays keep theirs."""
     array = number_array(value)
     if array.dtype == np.float64 and not hasattr(value, "__array__") and not _has_float64(value):
@@ -53,7 +52,7 @@ def _has_float64(value: object) -> bool:
     return isinstance(value, np.ndarray | np.float64) and value.dtype == np.float64
 
 
-def constant(value: Any, dtype: DType, backend: Backend) -> Array:
+def constant(value: float, dtype: DType, backend: Backend) -> Array:
     """Return a number as an array, made once, which nobody may write to."""
     return _constant(value, math.copysign(1.0, value), dtype, backend)
 

@@ -100,7 +100,7 @@ class CupyBackend(Backend):
         host: np.ndarray = self.cupy.asnumpy(array)
         return host
 
-    def prefetch(self, arrays: Sequence[np.ndarray], rows: Iterable[object]) -> Iterator[tuple[Array, ...]]:
+    def prefetch(self, arrays: Sequence[np.ndarray], rows: Iterable[slice | np.ndarray]) -> Iterator[tuple[Array, ...]]:
         self.check_device()
         return prefetch(self.cupy, arrays, rows)
 

@@ -23,8 +23,8 @@ _gemm_of: dict[Any, Callable[..., np.ndarray]] = {}  # dtype -> BLAS routine; em
 def _load_blas() -> None:
     from scipy.linalg import blas
 
-    _gemm_of[np.dtype(np.float32)] = blas.sgemm
-    _gemm_of[np.dtype(np.float64)] = blas.dgemm
+    _gemm_of[np.dtype(np.float32)] = blas.sgemm  # pyright: ignore[reportAttributeAccessIssue]
+    _gemm_of[np.dtype(np.float64)] = blas.dgemm  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def gemm(
@@ -82,31 +82,31 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.nd
     return result
 
 
-def sum(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> object:
+def sum(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> np.ndarray:
     """Return the sum over `axis`; half precision is added up in single."""
     if x.dtype.char != "e":
-        return np.add.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
+        return np.add.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload,no-any-return]
     single: Any = np.add.reduce(x, axis, np.float32, None, keepdims)  # type: ignore[call-overload]
     return _narrowed(single, x.dtype, out)
 
 
-def max(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> Any:
+def max(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> np.ndarray:
     """Return the maximum over `axis`; NumPy's own function, without its Python wrapper."""
-    return np.maximum.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
+    return np.maximum.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload,no-any-return]
 
 
-def mean(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> object:
+def mean(x: np.ndarray, axis: Axis = None, keepdims: bool = False, out: np.ndarray | None = None) -> np.ndarray:
     """Return the mean over `axis`; half precision is added up in single, single in double."""
     wide: Any = np.add.reduce(x, axis, mean_dtype(x.dtype), None, keepdims)  # type: ignore[call-overload]
     return _narrowed(wide / (x.size // wide.size if wide.size else 1), x.dtype, out)
 
 
-def mean_dtype(dtype: np.dtype) -> Any:
+def mean_dtype(dtype: np.dtype) -> type[np.floating]:
     """Return the dtype in which a mean of elements of a dtype is computed."""
     return np.float32 if dtype.char == "e" else np.float64
 
 
-def _narrowed(wide: Any, dtype: np.dtype, out: np.ndarray | None) -> Any:
+def _narrowed(wide: np.ndarray, dtype: np.dtype, out: np.ndarray | None) -> np.ndarray:
     """Return what was computed in a wider dtype in `dtype`, written to `out` where it is given."""
     if out is None:
         return wide.astype(dtype)
@@ -198,5 +198,5 @@ class NumpyBackend(Backend):
         start = -memory.ctypes.data % 64
         return memory[start : start + size]
 
-    def array_at(self, arena: np.ndarray, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    def array_at(self, arena: np.ndarray, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return np.ndarray(shape, dtype, arena.data, offset)

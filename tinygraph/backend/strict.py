@@ -154,5 +154,5 @@ class StrictBackend(Backend):
     def arena(self, size: int) -> np.ndarray:
         return np.zeros(size, np.uint8)
 
-    def array_at(self, arena: np.ndarray, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    def array_at(self, arena: np.ndarray, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return StrictArray(np.ndarray(shape, dtype, arena.data, offset))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import Any
+from types import ModuleType
 
 PER_THREAD = 2  # pointer of the default stream that is another in every thread; those below are default streams, too
 
@@ -15,7 +15,7 @@ class Turn:
     Called before it is used on the current stream, which then waits for what the stream before has been asked for.
     """
 
-    def __init__(self, cupy: Any) -> None:
+    def __init__(self, cupy: ModuleType) -> None:
         self.cupy = cupy
         self.home = self.stream = cupy.cuda.get_current_stream()  # kept, so that no other gets the same pointer
         self.thread = threading.get_ident()

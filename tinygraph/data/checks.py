@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..arguments import whole_number
 from ..backend.conversion import find_dtype
 from ..errors import ArgumentError, DataError
-from ..typing import ArrayLike, DType
+from ..typing import ArrayLike, DTypeLike
 
 SUM_TOLERANCE = 1e-3  # how far the sum of probabilities may be from 1: float16 rounds to this
 ELEMENTS_AT_A_TIME = 4_000_000  # looked through, so that a file mapped to memory need not fit there
@@ -132,7 +132,9 @@ def check_labels(labels: ArrayLike, n_classes: int | None = None, name: str = "l
     return host.astype(np.int64)
 
 
-def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32, *, low: float = 0) -> np.ndarray:
+def one_hot(
+    labels: ArrayLike, n_classes: int | None = None, dtype: DTypeLike = np.float32, *, low: float = 0
+) -> np.ndarray:
     """Return class labels as label vectors, one a row: 1 for the class, `low` for every other.
 
     Parameters
@@ -170,7 +172,9 @@ def one_hot(labels: Any, n_classes: int | None = None, dtype: Any = np.float32, 
     return rows
 
 
-def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: float = 0) -> np.ndarray:
+def multi_hot(
+    labels: Iterable[ArrayLike], n_classes: int, dtype: DTypeLike = np.float32, *, low: float = 0
+) -> np.ndarray:
     """Return the properties of every sample as a label vector, one a row: 1 for each it has, `low` for every other.
 
     Parameters
@@ -206,17 +210,17 @@ def multi_hot(labels: Any, n_classes: int, dtype: Any = np.float32, *, low: floa
     return rows
 
 
-def _unmarked(caller: str, n: int, n_classes: int, dtype: DType, low: Any) -> np.ndarray:
+def _unmarked(caller: str, n: int, n_classes: int, dtype: DTypeLike, low: float) -> np.ndarray:
     """Return label vectors without any 1 yet: all elements are `low`, checked to be a number that `dtype` holds."""
-    dtype = find_dtype(dtype, caller)
+    kind = find_dtype(dtype, caller)
     fits = isinstance(low, int | float | np.integer | np.floating) and math.isfinite(low) and low < 1
-    if fits and dtype.kind == "f":
-        fits = float(low) >= float(np.finfo(dtype).min)
+    if fits and kind.kind == "f":
+        fits = float(low) >= float(np.finfo(kind).min)
     elif fits:
-        fits = low == int(low) and low >= (np.iinfo(dtype).min if dtype.kind == "i" else 0)
+        fits = low == int(low) and low >= (np.iinfo(kind).min if kind.kind == "i" else 0)
     if not fits:
-        raise ArgumentError(f"{caller}: low must be a number below 1 that {dtype} holds, got {low!r}")
-    return np.full((n, n_classes), low, dtype)
+        raise ArgumentError(f"{caller}: low must be a number below 1 that {kind} holds, got {low!r}")
+    return np.full((n, n_classes), low, kind)
 
 
 def task_labels(labels: ArrayLike, tasks: int, name: str = "labels") -> np.ndarray:

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -216,7 +215,7 @@ class Selection:
     ignore: tuple[str, ...] = ()
 
     @staticmethod
-    def checked(columns: Any, words: Any, ignore: Any) -> Selection:
+    def checked(columns: Iterable[str] | None, words: Iterable[str] | None, ignore: Iterable[str] | None) -> Selection:
         """Return the selection that arguments of `read_table` make, or raise an `ArgumentError`."""
         chosen = None if isinstance(columns, str) and columns == "all" else columns
         lists: list[tuple[str, ...]] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -134,7 +133,7 @@ def _find(folder: Path) -> Path | None:
     return path if present(path) else None
 
 
-def _check(path: Path, name: str, array: Any, shape: tuple[int, ...], below: int) -> None:
+def _check(path: Path, name: str, array: np.ndarray, shape: tuple[int, ...], below: int) -> None:
     """Raise an error unless `array` holds whole numbers from 0 to ``below - 1`` and has this shape."""
     if array.dtype.kind not in "iu" or array.shape != shape:
         raise DataError(f"{path}: damaged: {name} is {array.dtype} {array.shape}, expected whole numbers {shape}")

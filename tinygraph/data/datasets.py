@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from ..arguments import choose
 from ..errors import ArgumentError
@@ -15,7 +15,7 @@ from .digits import load_digits
 from .mnist import load_mnist
 from .omniglot import load_omniglot
 
-Loader = Callable[[str | Path | None, Center], Any]
+Loader = Callable[[str | Path | None, Center], Dataset | NodeDataset]
 
 LOADERS: dict[str, Loader] = {
     "digits": lambda data_dir, center: load_digits(center=center),
@@ -37,7 +37,7 @@ def load(  # type: ignore[overload-overlap]
 def load(name: str, data_dir: str | Path | None = None, *, center: Center = False) -> Dataset: ...
 
 
-def load(name: str, data_dir: str | Path | None = None, *, center: Center = False) -> Any:
+def load(name: str, data_dir: str | Path | None = None, *, center: Center = False) -> Dataset | NodeDataset:
     """Return the data set called `name`.
 
     Parameters

@@ -186,7 +186,7 @@ class TableEncoder:
         places: np.ndarray = np.array([known[value] for value in values], np.int64)[codes]
         return places
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return all of it as JSON can hold it."""
         features = [[f.name, f.levels and list(f.levels), list(f.shape)] for f in self.features]
         classes = None if self.classes is None else list(self.classes)

@@ -13,7 +13,7 @@ from ..backend import Backend
 from ..backend.random import check_seed
 from ..errors import ArgumentError, DataError
 from ..tensors import Tensor
-from ..typing import ArrayLike
+from ..typing import Array, ArrayLike
 from .checks import check_finite, check_weights
 
 
@@ -110,7 +110,7 @@ class Batches:
             return arrays
         return [self._backend.to_host(a) for a in arrays]
 
-    def _arrays(self) -> list[Any]:
+    def _arrays(self) -> list[np.ndarray]:
         return [a for a in (self.X, self.Y, self.weights) if a is not None]
 
     def in_order(self, batch_size: int) -> Batches:
@@ -169,7 +169,7 @@ class Batches:
         rng = np.random.Generator(np.random.Philox(key=key))
         return rng.integers(self._rows, size=self._rows) if self.replacement else rng.permutation(self._rows)
 
-    def _walk(self, order: Any) -> Iterator[tuple[Any, ...]]:
+    def _walk(self, order: np.ndarray | None) -> Iterator[tuple[Array | Tensor, ...]]:
         arrays, backend = self._arrays(), self._backend
         if backend is not None and self._moved and order is not None:
             order = backend.asarray(order)

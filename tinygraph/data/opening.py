@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -48,10 +48,10 @@ def reading(path: Path, remedy: str = "") -> Iterator[None]:
         raise DataError(f"{path}: damaged ({one_line(error)}){remedy}") from None
 
 
-def as_path(value: Any, name: str) -> Path:
+def as_path(value: object, name: str) -> Path:
     """Return `value` as a path, or raise an error that calls it `name`."""
     try:
-        path = Path(value)
+        path = Path(value)  # type: ignore[arg-type]
     except TypeError:
         raise ArgumentError(f"{name}: expected a path, got {value!r:.80}") from None
     if "\0" in str(path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -212,7 +212,7 @@ class PCA:
         H = _features(H, "PCA.encode", len(self.mean))
         return _like(H, (H - self.mean) @ self.U1)
 
-    def decode(self, codes: Any) -> np.ndarray:
+    def decode(self, codes: ArrayLike) -> np.ndarray:
         """Return the features ``U1 h'`` that the rows of `codes` (n, k) stand for: (n, M) (65.105)."""
         codes = _features(codes, "PCA.decode", self.U1.shape[1])
         return _like(codes, codes @ self.U1.T + self.mean)

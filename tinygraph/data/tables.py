@@ -43,7 +43,7 @@ def read_table(
     path: Source,
     *,
     names: bool | None = None,
-    columns: object = None,
+    columns: Iterable[str] | None = None,
     words: Iterable[str] = (),
     ignore: Iterable[str] = (),
 ) -> np.ndarray | Table:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..describe import LONGEST, shown
 from ..errors import RenderError
 from .picture import Arrow, Frame, Item, Legend, Picture
 from .themes import THEMES, Theme, fill_of, ink_on
 from .view import DIRECTIONS, View
+
+if TYPE_CHECKING:
+    from graphviz import Digraph
 
 LONGEST_HINT = 200  # characters of a line of a tooltip
 MANY = 1_000  # items from which on lines between them are straight: curves take dot too long
@@ -42,14 +45,14 @@ def source(picture: Picture, view: View) -> str:
     return dot
 
 
-def digraph(picture: Picture, view: View) -> Any:
+def digraph(picture: Picture, view: View) -> Digraph:
     """Return a picture as an object of the `graphviz` package, which writes text only."""
     try:
         from graphviz import Digraph
     except ImportError:
         raise RenderError("the Python package graphviz is missing: `pip install graphviz`") from None
     theme = THEMES[view.theme]
-    drawing = Digraph("tinygraph", **_everywhere(theme, view, picture))
+    drawing = Digraph("tinygraph", **_everywhere(theme, view, picture))  # pyright: ignore[reportArgumentType]
     boxes: dict[int | None, Any] = {None: drawing}
     inside: dict[int | None, list[Any]] = {}
     depths: dict[int | None, int] = {None: -1}

@@ -28,22 +28,27 @@ class Drawn(Protocol):
     @property
     def nodes(self) -> Sequence[Node]:
         """In order of creation."""
+        ...
 
     @property
     def primitives(self) -> Sequence[Node]:
         """The same with operations taken apart."""
+        ...
 
     @property
     def clusters(self) -> Sequence[Cluster]:
         """The module calls."""
+        ...
 
     @property
     def network(self) -> Network | None:
         """The call around all of these."""
+        ...
 
     @property
     def prediction(self) -> str:
         """The output activation that `predict` applies, "" for none."""
+        ...
 
 
 def picture_of(graph: Drawn, view: View) -> Picture:

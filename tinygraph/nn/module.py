@@ -87,7 +87,7 @@ class Module(Displayed):
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output; every subclass writes its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 

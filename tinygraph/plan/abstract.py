@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend
-from ..backend.base import DTYPES
+from ..backend.base import DTYPES, EdgeList
 from ..errors import CompileError
 from ..op import Op
 from ..ops.elementwise import Cast
@@ -172,14 +172,14 @@ class AbstractArray(_Shaped):
         return AbstractArray(self.build, value, shared=False)
 
     def __getitem__(self, key: object) -> AbstractArray:
-        key = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(k, AbstractArray) and k.dtype.kind == "b" for k in key):
+        parts: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(k, AbstractArray) and k.dtype.kind == "b" for k in parts):
             raise TypeError("how many elements a mask picks depends on its content")
-        picks = (np.broadcast_to(np.intp(0), k.shape) if isinstance(k, AbstractArray) else k for k in key)
+        picks = (np.broadcast_to(np.intp(0), k.shape) if isinstance(k, AbstractArray) else k for k in parts)
         shape = np.broadcast_to(np.empty((), bool), self.shape)[tuple(picks)].shape
-        if any(isinstance(k, AbstractArray) for k in key):
+        if any(isinstance(k, AbstractArray) for k in parts):
             return AbstractArray(self.build, Value(shape, self.dtype))
-        return self.seen_as(Index(key if ... in key else (*key, ...)), shape)
+        return self.seen_as(Index(parts if ... in parts else (*parts, ...)), shape)
 
     def seen_as(self, op: Op, shape: Shape) -> AbstractArray:
         """Return a view: the same memory with another shape."""
@@ -202,13 +202,13 @@ for _sign, _name in {
     **{"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"},
 }.items():
 
-    def _operator(a: Any, b: Any, name: str = _name) -> object:
+    def _operator(a: AbstractArray, b: object, name: str = _name) -> object:
         return getattr(Namespace(a.build), name)(a, b)
 
-    def _swapped(a: Any, b: Any, name: str = _name) -> object:
+    def _swapped(a: AbstractArray, b: object, name: str = _name) -> object:
         return getattr(Namespace(a.build), name)(b, a)
 
-    def _in_place(a: Any, b: Any, name: str = _name) -> object:
+    def _in_place(a: AbstractArray, b: object, name: str = _name) -> object:
         return getattr(Namespace(a.build), name)(a, b, out=a)
 
     for _prefix, _method in {"": _operator, "r": _swapped, "i": _in_place}.items():
@@ -256,12 +256,16 @@ class Functions:
     def _new(self, value: Value) -> AbstractArray:
         return AbstractArray(self.build, value, shared=False)
 
-    def _primitive(self, name: str, *operands: Any) -> AbstractArray:
+    def _primitive(self, name: str, *operands: AbstractArray | float) -> AbstractArray:
         if not all(isinstance(x, AbstractArray) or type(x) in (bool, int, float) for x in operands):
             raise TypeError("an array of the operation's own may be another at each call")
-        return self._new(self.build.elementwise(name, *(getattr(x, "value", x) for x in operands)))
+        return self._new(
+            self.build.elementwise(name, *(x.value if isinstance(x, AbstractArray) else x for x in operands))
+        )
 
-    def where(self, condition: object, a: object, b: object) -> AbstractArray:
+    def where(
+        self, condition: AbstractArray | float, a: AbstractArray | float, b: AbstractArray | float
+    ) -> AbstractArray:
         if isinstance(condition, AbstractArray):
             condition = condition.astype(bool)  # what is not 0 is true
         return self._primitive("where", condition, a, b)
@@ -270,7 +274,9 @@ class Functions:
         y = x if low is None else self.maximum(x, low)
         return y if high is None else self.minimum(y, high)
 
-    def _reduction(self, op: Any, x: AbstractArray, axis: Axis = None, keepdims: bool = False) -> AbstractArray:
+    def _reduction(
+        self, op: Callable[..., Op], x: AbstractArray, axis: Axis = None, keepdims: bool = False
+    ) -> AbstractArray:
         if op is Mean and x.dtype.kind != "f":
             raise TypeError("NumPy makes another dtype of it")
         axes = axes_of(axis, x.ndim)
@@ -349,10 +355,10 @@ class Functions:
     def bernoulli(self, key: AbstractArray, p_off: float, shape: Shape, dtype: DTypeLike) -> AbstractArray:
         return self._whole(shape, dtype)
 
-    def spmm(self, y: AbstractArray, w: AbstractArray, edges: Any, transposed: bool = False) -> AbstractArray:
+    def spmm(self, y: AbstractArray, w: AbstractArray, edges: EdgeList, transposed: bool = False) -> AbstractArray:
         return self._whole((y.shape[0], edges.n_in if transposed else edges.n_out), y.dtype)
 
-    def sddmm(self, y: AbstractArray, z: AbstractArray, edges: Any) -> AbstractArray:
+    def sddmm(self, y: AbstractArray, z: AbstractArray, edges: EdgeList) -> AbstractArray:
         return self._whole((edges.n_edges,), y.dtype)
 
     def argmax(self, x: AbstractArray, axis: int) -> AbstractArray:

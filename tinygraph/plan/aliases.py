@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..typing import Array
 
 
-def owner(array: Array) -> Any:
+def owner(array: Array) -> object:
     """Return the object whose memory an array lies in: itself, unless it is a view."""
     if type(array) is not np.ndarray:
         array = getattr(array, "_host", array)  # of the strict backend

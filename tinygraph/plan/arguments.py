@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backend import Backend
 from ..errors import CompileError
 from ..tensors import Tensor
+from ..typing import Array, DType
 from .trees import Tree
 
 
@@ -47,7 +49,7 @@ class Arguments(NamedTuple):
             repeats = tuple(first.setdefault(id(x), n) for n, x in enumerate(leaves))
         return cls(tree, tuple([_spec(x) for x in leaves]), repeats, len(args), tuple(kwargs))
 
-    def split(self, roots: Sequence[object]) -> tuple[Sequence[Any], dict[str, Any]]:
+    def split(self, roots: Sequence[object]) -> tuple[Sequence[object], dict[str, object]]:
         """Return positional arguments and those by name out of all in a row."""
         return roots[: self.positional], dict(zip(self.keywords, roots[self.positional :], strict=True))
 
@@ -56,18 +58,19 @@ class Arguments(NamedTuple):
         return [*_positional_names(function, self.positional), *self.keywords]
 
 
-def _spec(x: Any) -> Hashable:
+def _spec(x: Tensor | Array) -> Hashable:
     """Return what must be the same of a tensor or an array for a plan to fit."""
     if type(x) is Tensor:
         return x.data.shape, x.data.dtype, x.backend, x.requires_grad, x.name, x.role, x.op is None
     return x.shape, x.dtype, type(x)
 
 
-def array_of(x: Any, backend: Any, dtype: np.dtype[Any]) -> Any:
+def array_of(x: Any, backend: Backend, dtype: DType) -> Array:
     """Return the array of an argument, on a backend."""
     if isinstance(x, Tensor):
         return x.data
-    return x if type(x) is backend.array_type and x.dtype is dtype else backend.asarray(np.asarray(x, dtype))
+    own: Array | None = x if type(x) is backend.array_type else None
+    return own if own is not None and own.dtype is dtype else backend.asarray(np.asarray(x, dtype))
 
 
 def check_unchanged(before: Tree, after: Tree, names: Sequence[str]) -> None:

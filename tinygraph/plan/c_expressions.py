@@ -73,7 +73,7 @@ def _compared_by_sign(c: str, first_is_signed: bool, a: str, b: str) -> str:
     return f"{b} < 0 ? {c.format(0, b)} : {c.format(a, f'({unsigned}){b}')}"
 
 
-def c_literal(value: Any, dtype: DType) -> str:
+def c_literal(value: float, dtype: DType) -> str:
     """Return a number of a dtype as it is written in C, exactly."""
     if dtype.kind == "b":
         return "true" if value else "false"

@@ -106,7 +106,7 @@ class _Outcome:
             self.arrays[f"grad {n}, of {describe(t)},"] = _host(t._grad) if isinstance(t._grad, Tensor) else None
 
 
-def compared(entry: CacheEntry, function: Callable[..., object], arguments: Arguments) -> object:
+def compared(entry: CacheEntry, function: Callable[..., object], arguments: Arguments) -> Any:
     """Return the results of a replay, once they are what the function itself gives.
 
     Raises

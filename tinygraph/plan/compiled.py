@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from functools import partial, update_wrapper
 from types import MethodType
-from typing import Any, Literal
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 from weakref import WeakSet
 
 import numpy as np
@@ -29,12 +29,13 @@ from .plan import Plan
 from .trace import Trace
 from .trees import LEAF
 
+R = TypeVar("R")  # what a function returns; where it says that it takes a tensor, it is called on arrays as well
 Check = bool | Literal["spot"]
 NEW_VALUES = 3  # after which a number among the arguments is made an input
 RECORDED_OFTEN = 8  # calls in a row that make a new plan, after which there is a warning
 
 
-_all: WeakSet[Compiled] = WeakSet()
+_all: WeakSet[Compiled[Any]] = WeakSet()
 
 
 def _unlock() -> None:
@@ -47,7 +48,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)
 
 
-class Compiled(Unguarded):
+class Compiled(Unguarded, Generic[R]):
     """A compiled function; made by `compile`.
 
     Attributes
@@ -60,7 +61,7 @@ class Compiled(Unguarded):
 
     def __init__(
         self,
-        function: Callable[..., object],
+        function: Callable[..., R],
         check: Check = False,
         passes: Collection[str] | None = None,
         max_bytes: int | None = None,
@@ -86,7 +87,11 @@ class Compiled(Unguarded):
             found = getattr(found, part, None)
         return name if found is self else (Compiled, (self.function, self.check, self.passes, self.max_bytes))
 
-    def __get__(self, instance: object, owner: type | None = None) -> object:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[..., R]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Self | Callable[..., R]:
         """Return the compiled function as a method of `instance`."""
         return self if instance is None else MethodType(self, instance)
 
@@ -102,7 +107,7 @@ class Compiled(Unguarded):
             raise GraphError("plan: the compiled function has not been called yet; call it once with real arguments")
         return self._latest
 
-    def __call__(self, *args: object, **kwargs: object) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> R:
         """Return what the function returns, computed by a plan if one fits, recorded otherwise."""
         if mode.watchers:  # in another one, or every operation is watched
             return self.function(*args, **kwargs)
@@ -116,8 +121,8 @@ class Compiled(Unguarded):
                 entry = self._record(arguments)
             self._latest = entry.plan
             if (self.check or entry.unseen) and self._is_checked(entry):
-                return compared(entry, self.function, arguments)
-            return entry.replay(arguments)
+                return compared(entry, self.function, arguments)  # type: ignore[no-any-return]
+            return entry.replay(arguments)  # type: ignore[no-any-return]
 
     def _is_checked(self, entry: CacheEntry) -> bool:
         """Whether this call of a plan is compared with the function itself: all, or the 2nd, 4th, 8th, ..."""
@@ -209,12 +214,12 @@ def _masked(tokens: list[Any], places: list[int]) -> list[object]:
 
 
 def compile(
-    fn: Callable[..., object],
+    fn: Callable[..., R],
     *,
     check: Check = False,
     passes: Collection[str] | None = None,
     max_bytes: int | None = None,
-) -> Compiled:
+) -> Compiled[R]:
     """Return a function that computes what `fn` does by replaying a recording of it.
 
     The first call with arguments of a new kind runs `fn` once on tensors without content and records every operation,

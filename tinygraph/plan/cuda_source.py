@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -407,7 +407,7 @@ def filled(line: str, places: Sequence[str]) -> str:
     return re.sub(r"\$(\d+)", lambda found: places[int(found[1])], line)
 
 
-def indented(lines: Any) -> list[str]:
+def indented(lines: Iterable[str]) -> list[str]:
     """Return lines that stand in a block."""
     return [f"    {line}" for line in lines]
 

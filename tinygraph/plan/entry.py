@@ -249,7 +249,7 @@ class CacheEntry:
         results = [Tensor(array.copy(), backend) for array in self.results]
         if self.only_one and type(self.out_leaves[0]) is Output:
             return results[0]
-        made: dict[int, Any] = {}
+        made: dict[int, Tensor] = {}
         out = (self._result(x, results, leaves, made) for x in self.out_leaves)
         if not (self.out_given or self.out_kept or self.out_copied):
             return self.out_tree.filled(out)[0]
@@ -257,7 +257,7 @@ class CacheEntry:
         given = {n: arguments.tree.parts[position].origin for n, position in self.out_given}
         return self.out_tree.filled(out, copied, {**self.out_kept, **given})[0]
 
-    def _result(self, x: object, results: list[Tensor], leaves: list[object], made: dict[int, Any]) -> Any:
+    def _result(self, x: object, results: list[Tensor], leaves: list[object], made: dict[int, Tensor]) -> Any:
         """Return one of the results: computed, given, a view of one of these, or a leaf from outside."""
         if type(x) is Output:
             return results[x.number]

@@ -92,8 +92,8 @@ def _part(whole: Node, same: Sequence[Step], places: Mapping[Value, int], backen
     known: dict[str, Any] = {"shape": shape_of(*(v.shape for v in values)), "dtype": str(values[0].dtype)}
     known |= {"scope": whole.scope, "cluster": whole.cluster, "is_gradient": whole.is_gradient, "part_of": whole.id}
     if isinstance(step, Value):
-        numbers = [number_of(v, backend) for v in values]
-        label = "constant" if None in numbers else number_text(*numbers)
+        numbers = [n for v in values if (n := number_of(v, backend)) is not None]
+        label = number_text(*numbers) if len(numbers) == len(values) else "constant"
         return Node(id=place, kind="constant", label=label, inputs=(), **known)
     inputs = tuple([places[v] for v in step.inputs])
     labels = {one.op.label for one in same if isinstance(one, Instruction)}

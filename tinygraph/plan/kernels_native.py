@@ -381,7 +381,7 @@ def _tell_errors(errors: FloatErrors, functions: Sequence[str], table: np.ndarra
         If NumPy would.
     """
     after = k + int(table[k, Field.SPAN])
-    met = [(int(row[Field.STATUS]), functions[row[Field.NAME]]) for row in table[k:after]]
+    met = [(int(row[Field.STATUS]), functions[int(row[Field.NAME])]) for row in table[k:after]]
     table[k:after, Field.STATUS] = 0
     for status, name in met:
         if status:

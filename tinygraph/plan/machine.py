@@ -11,11 +11,14 @@ This module imports numba; `native` loads it where that is installed.
 from __future__ import annotations
 
 import platform
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
 from numba import carray, cfunc, njit, types
+from numba.core.base import BaseContext
+from numba.core.typing import Context, Signature
 from numba.extending import intrinsic
 
 from .records import (
@@ -41,9 +44,12 @@ from .records import (
 )
 from .updates import FUSED, IN_TWO_PASSES
 
+Values: TypeAlias = Sequence[ir.Value]
+Typed: TypeAlias = tuple[Signature, Callable[..., ir.Value]]  # the types of an intrinsic, and what writes its code
+
 IS_X86 = platform.machine() in ("x86_64", "AMD64")
 _I64 = ir.IntType(64)
-_TYPES: dict[str, tuple[Any, Any]] = {  # by NumPy's letters
+_TYPES: dict[str, tuple[ir.Type, types.Type]] = {  # by NumPy's letters
     "b": (ir.IntType(8), types.int8),
     "i": (ir.IntType(32), types.int32),
     "l": (_I64, types.int64),
@@ -52,16 +58,16 @@ _TYPES: dict[str, tuple[Any, Any]] = {  # by NumPy's letters
 }
 
 
-def _pointer(builder: Any, address: Any, to: Any) -> Any:
+def _pointer(builder: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
     return builder.inttoptr(address, ir.PointerType(to))
 
 
-def _reader(letter: str) -> Any:
+def _reader(letter: str) -> Callable[..., Any]:
     kind, result = _TYPES[letter]
 
     @intrinsic
-    def read(typing: Any, address: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def read(typing: Context, address: types.Type) -> Typed:
+        def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
             return builder.load(_pointer(builder, arguments[0], kind))
 
         return result(types.int64), code
@@ -69,12 +75,12 @@ def _reader(letter: str) -> Any:
     return read
 
 
-def _writer(letter: str) -> Any:
+def _writer(letter: str) -> Callable[..., Any]:
     kind, taken = _TYPES[letter]
 
     @intrinsic
-    def write(typing: Any, address: Any, value: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def write(typing: Context, address: types.Type, value: types.Type) -> Typed:
+        def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
             builder.store(arguments[1], _pointer(builder, arguments[0], kind))
             return context.get_dummy_value()
 
@@ -83,13 +89,13 @@ def _writer(letter: str) -> Any:
     return write
 
 
-def _caller(count: int, letter: str = "") -> Any:
+def _caller(count: int, letter: str = "") -> Callable[..., Any]:
     """Return a call of the function at an address with `count` integers or addresses."""
     kind, result = _TYPES[letter] if letter else (ir.VoidType(), types.void)
 
     @intrinsic
-    def call(typing: Any, function: Any, given: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def call(typing: Context, function: types.Type, given: types.Type) -> Typed:
+        def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
             target = _pointer(builder, arguments[0], ir.FunctionType(kind, [_I64] * count))
             y = builder.call(target, [builder.extract_value(arguments[1], k) for k in range(count)])
             return y if letter else context.get_dummy_value()
@@ -99,12 +105,12 @@ def _caller(count: int, letter: str = "") -> Any:
     return call
 
 
-def _atomic(operation: str) -> Any:
+def _atomic(operation: str) -> Callable[..., Any]:
     """Return a change of the integer at an address that no other thread interrupts; it gives what that was."""
 
     @intrinsic
-    def change(typing: Any, address: Any, number: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def change(typing: Context, address: types.Type, number: types.Type) -> Typed:
+        def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
             return builder.atomic_rmw(operation, _pointer(builder, arguments[0], _I64), arguments[1], "seq_cst")
 
         return types.int64(types.int64, types.int64), code
@@ -113,20 +119,20 @@ def _atomic(operation: str) -> Any:
 
 
 @intrinsic
-def look(typing: Any, address: Any) -> Any:
+def look(typing: Context, address: types.Type) -> Typed:
     """Return the integer at an address as it is now, though other threads write it."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
         return builder.load_atomic(_pointer(builder, arguments[0], _I64), "acquire", 8)
 
     return types.int64(types.int64), code
 
 
 @intrinsic
-def pause(typing: Any) -> Any:
+def pause(typing: Context) -> Typed:
     """Let the processor wait some cycles, as it is meant to between two looks."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
         if IS_X86:
             kind = ir.FunctionType(ir.VoidType(), [])
             builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), [])
@@ -136,21 +142,21 @@ def pause(typing: Any) -> Any:
 
 
 @intrinsic
-def fused_multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
+def fused_multiply_add(typing: Context, a: types.Type, b: types.Type, c: types.Type) -> Typed:
     """Return ``a b + c``, rounded once."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
         return builder.fma(*arguments)
 
     return a(a, a, a), code
 
 
-def _memory(kind: Any) -> Any:
+def _memory(kind: types.Type) -> Callable[..., Any]:
     """Return what makes an address one of numbers of a type."""
 
     @intrinsic
-    def memory(typing: Any, address: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def memory(typing: Context, address: types.Type) -> Typed:
+        def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
             return builder.inttoptr(arguments[0], context.get_value_type(types.CPointer(kind)))
 
         return types.CPointer(kind)(types.int64), code
@@ -159,10 +165,10 @@ def _memory(kind: Any) -> Any:
 
 
 @intrinsic
-def multiply_high(typing: Any, a: Any, b: Any) -> Any:
+def multiply_high(typing: Context, a: types.Type, b: types.Type) -> Typed:
     """Return the upper 64 bits of the product of two integers without sign."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
         wide = [builder.zext(x, ir.IntType(128)) for x in arguments]
         return builder.trunc(builder.lshr(builder.mul(*wide), ir.Constant(ir.IntType(128), 64)), _I64)
 

@@ -110,7 +110,7 @@ class Machine:
 
     def _make(self) -> None:
         try:
-            import numba  # noqa: F401 - before the lock is taken, as it is nothing to wait for
+            import numba  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the lock is taken, as it is nothing to wait for
 
             with self._compiling:
                 if self._is_left:

@@ -111,7 +111,7 @@ class ColumnSums(Affine):
     """The sum of the rows of a matrix, ``x = sum(a)``: the product of a row of ones with it."""
 
     factors = 1
-    formula = "sum(a)"
+    formula = "sum(a)"  # pyright: ignore - a constant for a property
 
     def product(self, xp: Namespace, *factors: Array) -> Array:
         return xp.sum(factors[0], axis=0)
@@ -121,7 +121,7 @@ class ColumnSums(Affine):
 class Dot(Affine):
     """The sum of the products of matching elements, ``x = sum(a b)``."""
 
-    formula = "sum(a b)"
+    formula = "sum(a b)"  # pyright: ignore
 
     def product(self, xp: Namespace, *factors: Array) -> Array:
         return xp.sum(factors[0] * factors[1])

@@ -38,7 +38,7 @@ def asks(function: object) -> str | None:
         return f"asks for the time zone ({owner.__name__}.{name})"
     if isinstance(owner, datetime) and owner.tzinfo is None and name in ("timestamp", "astimezone"):
         return f"asks for the time zone (datetime.{name})"
-    if any(kind.__module__ == "_lsprof" for kind in type(owner).__mro__):
+    if any(kind.__module__ == "_lsprof" for kind in type(owner).__mro__):  # pyright: ignore[reportGeneralTypeIssues]
         return f"starts or stops a profiler ({name})"
     if name in FILES and (place.partition(".")[0] == "numpy" or isinstance(owner, np.ndarray)):
         return f"asks the system (numpy.{name})"

@@ -129,7 +129,7 @@ def cell_value(cell: types.CellType) -> object:
         return MISSING
 
 
-def members(x: Any) -> tuple[Any, ...]:
+def members(x: Any) -> tuple[object, ...]:
     """Return what is in a container, in its order, of dicts keys and values."""
     if isinstance(x, dict | types.MappingProxyType):
         if isinstance(x, dict) and not isinstance(x, collections.OrderedDict):  # which has an order of its own

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -76,7 +76,7 @@ PRIMITIVES: dict[str, Primitive] = {
 
 
 @cache
-def dtypes_of(name: str, operands: tuple[Any, ...]) -> tuple[DType, ...]:
+def dtypes_of(name: str, operands: tuple[DType | type, ...]) -> tuple[DType, ...]:
     """Return the dtypes in which a primitive takes its operands, and that of its result, by NumPy's rules.
 
     Parameters

@@ -33,7 +33,7 @@ class Unprofiled:
         _go_on(self._before)
 
 
-def _go_on(before: object) -> None:
+def _go_on(before: Any) -> None:
     """Set what was the profile function before."""
     sys.setprofile(None)
     if callable(before):

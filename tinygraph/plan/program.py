@@ -16,7 +16,7 @@ import numpy as np
 from ..backend import Backend
 from ..op import Op
 from ..tensors import Tensor
-from ..typing import Array, DType
+from ..typing import Array, Axis, DType
 from .operations import Elementwise
 from .primitives import dtypes_of
 
@@ -260,11 +260,11 @@ def number_of(v: Value, backend: Backend) -> float | None:
     alike = v.size == 1 or (host[-1] == first and (host == first).all())
     if not alike or (v.size > 1 and first == 0 and v.dtype.kind == "f" and np.signbit(host).any() != np.signbit(first)):
         return None
-    number: float = first.item()
+    number: float = host.item(0)
     return number
 
 
-def axes_of(axis: object, ndim: int) -> tuple[int, ...]:
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return the axes that a reduction over `axis` joins, counted from the front, in order."""
     if axis is None:
         return tuple(range(ndim))

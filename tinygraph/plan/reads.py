@@ -110,7 +110,7 @@ class Reads:
         The variables and attributes of which that is asked.
     """
 
-    def __init__(self, roots: Iterable[tuple[Any, str]], unguarded: type) -> None:
+    def __init__(self, roots: Iterable[tuple[object, str]], unguarded: type) -> None:
         self.reads: dict[tuple[int, str, Any], Read] = {}
         self._generators: list[Read] = []  # of random numbers, which are in `reads` too
         self.refusals: list[str] = []

@@ -480,13 +480,16 @@ class Trace(Watcher):
         if t not in self.grads:
             self.grads[t] = GradAccess(t._grad, read_first=False)
 
-    def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[object, ...]:
+    def enters(self, module: Any, inputs: tuple[object, ...]) -> tuple[object, ...]:
         """Give a module plain arguments as it would make them itself."""
         plain = [self._is_plain(x) for x in inputs]
         like = next(iter(module.parameters()), None) if any(plain) else None
         if like is None:
             return inputs
-        return tuple(self._like(x, like) if is_plain else x for x, is_plain in zip(inputs, plain, strict=True))
+        return tuple(
+            self._like(x, like) if isinstance(x, Tensor) and is_plain else x
+            for x, is_plain in zip(inputs, plain, strict=True)
+        )
 
     def _is_plain(self, x: object) -> bool:
         """Whether an input of a module is an array among the arguments as it was given."""

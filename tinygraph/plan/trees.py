@@ -59,8 +59,8 @@ def key_of(x: Any) -> Hashable:
         return kind, x.hex()  # 0.0 is equal to -0.0, and NaN to nothing
     if kind is complex:
         return kind, x.real.hex(), x.imag.hex()
-    if isinstance(x, np.generic | np.ndarray) and not x.dtype.hasobject:
-        return kind, x.dtype.str, x.shape, x.tobytes()
+    if isinstance(x, np.generic | np.ndarray):
+        return (kind, Same(x)) if x.dtype.hasobject else (kind, x.dtype.str, x.shape, x.tobytes())
     if kind in (tuple, set, frozenset):
         return kind, *map(key_of, x)
     if kind in (range, slice):
@@ -107,7 +107,7 @@ class Branch:
         """The number of branches."""
         return self.items + len(self.attributes)
 
-    def of(self, x: object) -> list[Any]:
+    def of(self, x: object) -> list[object]:
         """Return the branches of the object: its elements, then its attributes."""
         elements = x.values() if isinstance(x, dict) else x if isinstance(x, CONTAINERS) else ()
         return [*elements, *(getattr(x, name) for name in self.attributes)]
@@ -117,7 +117,7 @@ class Branch:
         keys = None if self.keys is None else tuple(map(key_of, self.keys))
         return self.kind, self.items, keys, self.attributes, key_of(self.extra)
 
-    def made_of(self, branches: list[Any]) -> object:
+    def made_of(self, branches: list[object]) -> object:
         """Return such an object with other branches."""
         kind, items = self.kind, branches[: self.items]
         if kind is list:
@@ -307,7 +307,7 @@ class Tree:
         return (part for token, part in pairs if token is not LEAF and part.__class__ is not Branch)
 
 
-def _is_array(x: object) -> bool:
+def _is_array(x: Any) -> bool:
     """Whether an object is an array with axes; one without is a number."""
     kinds: Any = np.ndarray, current().array_type
     return isinstance(x, kinds) and len(x.shape) > 0

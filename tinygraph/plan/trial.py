@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
@@ -51,7 +51,7 @@ def _put_back(op: Op) -> Iterator[None]:
         yield
     finally:
         for owner, values in before:
-            set_, delete = (type.__setattr__, type.__delattr__) if isinstance(owner, type) else _OF_INSTANCES
+            set_, delete = _OF_CLASSES if isinstance(owner, type) else _OF_INSTANCES
             now = dict(vars(owner))
             for name in now.keys() - values.keys():
                 delete(owner, name)
@@ -62,10 +62,11 @@ def _put_back(op: Op) -> Iterator[None]:
             set_state(generator, state)
 
 
+_OF_CLASSES: tuple[Any, Any] = (type.__setattr__, type.__delattr__)
 _OF_INSTANCES: tuple[Any, Any] = (object.__setattr__, object.__delattr__)  # a frozen dataclass has others
 
 
-def _known(spaces: list[tuple[object, dict[str, object]]]) -> Iterator[Any]:
+def _known(spaces: Sequence[tuple[object, Mapping[str, object]]]) -> Iterator[Any]:
     """Yield what operations hold, and what their functions reach by name."""
     yield from shared_generators().values()
     for _, space in spaces:

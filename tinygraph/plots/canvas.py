@@ -16,6 +16,7 @@ from ..errors import ArgumentError
 from ..files import PathLike, write_file
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"  # told apart by the colour-blind too
@@ -67,7 +68,7 @@ def _figure_class() -> type[Figure]:
     return Picture
 
 
-def shades(n: int) -> list[Any]:
+def shades(n: int) -> list[tuple[float, ...]]:
     """Return n colours from dark to light, for things that have an order; the colour-blind see it too."""
     from matplotlib import colormaps
 
@@ -85,7 +86,7 @@ def plain(text: object) -> str:
     return f"\u200b{name}" if name.startswith("_") else name
 
 
-def tell_apart(drawing: Figure, axes: Any, names: Sequence[str], title: str) -> None:
+def tell_apart(drawing: Figure, axes: Axes, names: Sequence[str], title: str) -> None:
     """Say which of the `shades` is which: a legend of the lines of `axes`, or a bar of colours where they are many."""
     if len(names) <= LEGEND_LINES:
         axes.legend(frameon=False, title=title, fontsize="small")

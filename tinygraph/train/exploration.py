@@ -106,7 +106,7 @@ def explore(
     if optimizer is not None and not steps:
         raise ArgumentError("explore: an optimizer is for steps=, how many updates are recorded")
     arrays, alone = _arrays(data)
-    function = target
+    function = target  # pyright: ignore[reportAssignmentType] - the function below
     if isinstance(target, Module) and not alone:
         if len(arrays) != 2:
             raise ArgumentError(
@@ -114,7 +114,8 @@ def explore(
                 "lambda a, b, t: loss(net(a, b), t)"
             )
         objective = Objective(target, loss_fn or LOSSES.get(target.output or "", losses.squared_error))
-        arrays = [objective.targets(x) for x in arrays]
+        targets: list[Any] = [objective.targets(x) for x in arrays]
+        arrays = targets
 
         def function(x: Tensor, y: Tensor) -> Tensor:
             return objective(x, y)[0]
@@ -132,7 +133,7 @@ def explore(
     return page
 
 
-def _arrays(data: object) -> tuple[list[Any], bool]:
+def _arrays(data: object) -> tuple[list[Tensor | np.ndarray], bool]:
     """Return the arrays of `data`, and whether it is one alone."""
     if isinstance(data, Dataset):
         data = data.train
@@ -152,7 +153,7 @@ def _arrays(data: object) -> tuple[list[Any], bool]:
     return arrays, alone
 
 
-def _batches(arrays: Sequence[Any], size: int) -> list[list[object]]:
+def _batches(arrays: Sequence[Tensor | np.ndarray], size: int) -> list[list[Tensor | np.ndarray]]:
     """Return the arrays as batches of one size, no more than there are samples."""
     count = len(arrays[0])
     size = min(size, count)
@@ -161,7 +162,7 @@ def _batches(arrays: Sequence[Any], size: int) -> list[list[object]]:
 
 def _recorded(
     function: Callable[..., object],
-    batches: Sequence[Sequence[object]],
+    batches: Sequence[Sequence[Tensor | np.ndarray]],
     steps: int,
     optimizer: Optimizer | None,
 ) -> tuple[Run, list[Numbers], str]:

@@ -27,11 +27,11 @@ PLAIN = (bool, int, float, str, type(None), np.bool_, np.number)
 def shaping_settings(
     objective: Objective,
     optimizer: Optimizer,
-    batches: Iterable[Any],
-    held_out: Iterable[Any] | None,
+    batches: Iterable[object],
+    held_out: Iterable[object] | None,
     pocket: Pocket | None,
     schedule: Schedule | None,
-    **options: Any,
+    **options: object,
 ) -> dict[str, object]:
     """Return what shapes a run, by name, as JSON can hold it: network, loss, optimiser, data and options.
 
@@ -106,7 +106,7 @@ def check_same(
         )
 
 
-def _plain(x: object) -> dict[str, Any]:
+def _plain(x: object) -> dict[str, object]:
     """Return the public attributes of an object that are numbers, texts or tuples of them."""
     kept: dict[str, Any] = {}
     for name, value in vars(x).items():
@@ -149,9 +149,8 @@ def _data_settings(name: str, batches: Iterable[object]) -> dict[str, object]:
     if isinstance(batches, Steps):
         return {"steps_per_epoch": batches.n, **_data_settings(name, batches.batches)}
     if not isinstance(batches, Batches):
-        return {name: type(batches).__name__} | (
-            {f"{name}.batches": len(batches)} if isinstance(batches, Sized) else {}
-        )
+        known: dict[str, object] = {name: type(batches).__name__}
+        return known | {f"{name}.batches": len(batches)} if isinstance(batches, Sized) else known
     total, arrays = hashlib.blake2b(digest_size=8), batches.host_arrays()
     for a in arrays:
         total.update(f"{a.dtype.str} {a.shape} ".encode())

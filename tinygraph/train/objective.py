@@ -17,6 +17,7 @@ from ..nn import Module, Output
 from ..nn.outputs import Largest
 from ..ops.elementwise import sign
 from ..tensors import Tensor
+from ..typing import ArrayLike
 from .sleeping import awake_weights
 from .tally import Tally
 
@@ -59,7 +60,9 @@ class Objective:
         self._classes: int | None = None  # of the network's output, once asked for
         self._counts: bool | None = None  # whether a loss of one's own has labels that decisions are compared with
 
-    def __call__(self, x: Any, y: Any, weights: Any = None) -> tuple[Tensor, Tensor | None, Any]:
+    def __call__(
+        self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None
+    ) -> tuple[Tensor, Tensor | None, ArrayLike]:
         """Return the loss of the batch, the network's signals z_L if they decide something, and the targets."""
         if self.loss is None:
             loss = self.loss_fn(self.net, x, y)
@@ -67,8 +70,8 @@ class Objective:
         return self._of_signals(self.loss, self.net(x), y, weights)
 
     def _of_signals(
-        self, rule: losses.Loss[Any], z: Tensor, y: object, weights: object
-    ) -> tuple[Tensor, Tensor | None, Any]:
+        self, rule: losses.Loss[Any], z: Tensor, y: ArrayLike, weights: ArrayLike | None
+    ) -> tuple[Tensor, Tensor | None, ArrayLike]:
         """Return what a call returns for a `Loss`, given the network's signals z_L."""
         y = rule.labels.aligned(self.targets(y), z)
         output = z if rule.takes == "logits" else self._prediction(z)
@@ -122,7 +125,7 @@ class Objective:
         if self._classes is not None:
             self.loss.labels.check_indices(host, self._classes, f"{self.caller}: Y of a batch")
 
-    def targets(self, y: object) -> Any:
+    def targets(self, y: ArrayLike) -> ArrayLike:
         """Return the targets of a `Loss` on the parameters' backend, floating ones in their dtype."""
         if self.loss is None or self.like is None or isinstance(y, Tensor):
             return y

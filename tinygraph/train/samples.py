@@ -123,7 +123,7 @@ def training_batches(
     return train_set if steps_per_epoch is None else Steps(train_set, steps_per_epoch)
 
 
-def on_device(objective: Objective, batches: Iterable[object]) -> Iterable[Any]:
+def on_device(objective: Objective, batches: Iterable[object]) -> Iterable[object]:
     """Return batches of arrays on the parameters' device: moved there now if they fit, else one after the other."""
     free = objective.backend.free_memory()
     if free is None or not isinstance(batches, Batches) or objective.like is None or objective.loss is None:
@@ -133,7 +133,7 @@ def on_device(objective: Objective, batches: Iterable[object]) -> Iterable[Any]:
 
 
 def evaluation_batches(
-    objective: Objective, samples: Any, name: str, batch_size: int = EVALUATION_BATCH
+    objective: Objective, samples: object, name: str, batch_size: int = EVALUATION_BATCH
 ) -> Iterable[object]:
     """Return samples in their order: the rows of arrays, checked, or batches, without shuffling.
 
@@ -144,8 +144,8 @@ def evaluation_batches(
     if isinstance(samples, Batches):
         return samples.in_order(samples.batch_size)
     if not isinstance(samples, tuple) and _are_batches(samples):
-        batches: Iterable[Any] = samples
-        return batches
+        batches: Any = samples
+        return batches  # type: ignore[no-any-return]
     X, Y, weights = _checked_arrays(objective, samples, name)
     return Batches(X, Y, batch_size, shuffle=False, check_finite=False, weights=weights)
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import CompileError
 from ..optim import Optimizer
 from ..plan import compile
+from ..typing import ArrayLike
 from .objective import Objective
 from .tally import Tally
 
@@ -21,7 +22,7 @@ class Step:
         self.tally = Tally(objective.backend)
         self.run: Callable[..., None] = compile(self.update) if compiled else self.update
 
-    def __call__(self, x: Any, y: Any, weights: object = None) -> None:
+    def __call__(self, x: ArrayLike, y: Any, weights: ArrayLike | None = None) -> None:
         """Update the parameters, and count the loss of the batch before and the decisions on it."""
         self.objective.check_labels(x, y)
         y = self.objective.targets(y)
@@ -39,7 +40,7 @@ class Step:
             self.run(*batch)
         self.tally.rows += len(y)
 
-    def update(self, x: Any, y: Any, weights: object = None) -> None:
+    def update(self, x: ArrayLike, y: Any, weights: ArrayLike | None = None) -> None:
         """Take one step of the optimiser."""
         self.optimizer.zero_grad()
         loss, output, target = self.objective(x, y, weights)

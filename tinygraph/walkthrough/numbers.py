@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class Digest:
     facts: dict[str, float]
 
     @property
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> tuple[object, ...]:
         """What is equal for equal arrays only, as far as they are shown."""
         return self.shape, self.dtype, self.block, self.cells.tobytes(), *map(repr, self.facts.values())  # NaN too
 

@@ -137,7 +137,7 @@ def page_of(graph: Drawn, runs: Sequence[Numbers], view: View, *, title: str = "
 
 
 def _part(name: str) -> str:
-    return files(__package__).joinpath(name).read_text("utf-8")
+    return files(__name__.rpartition(".")[0]).joinpath(name).read_text("utf-8")
 
 
 def _themes() -> str:
@@ -153,13 +153,13 @@ def _themes() -> str:
     return "\n".join(rules).replace("_", "-") + "\n"
 
 
-def _drawings(graph: Drawn, view: View) -> dict[str, Any]:
+def _drawings(graph: Drawn, view: View) -> dict[str, object]:
     """Return the drawings of a graph by level, the one to begin with first."""
     has_gradients = any(node.is_gradient for node in graph.nodes)
     first = view.level_for(has_gradients)
     if view.level is None and view.depth is None and len(graph.nodes) > LARGEST:
         first = "modules"
-    drawings = {}
+    drawings: dict[str, object] = {}
     for level in (first, *(level for level in LEVELS if level != first)):
         if level in OF_GRADIENTS and not has_gradients and level != first:
             continue

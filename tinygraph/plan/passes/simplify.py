@@ -208,7 +208,9 @@ def neutral(p: Simplifier, i: Instruction) -> Value | None:
     pairs = (i.inputs, i.inputs[::-1]) if i.kind in ("add", "multiply") else (i.inputs,)
     for x, c in pairs:
         number = number_of(c, p.backend) if x.like(i.output) else None
-        if number == idle and (number or x.dtype.kind != "f" or np.signbit(number) == np.signbit(idle)):
+        if number is None or number != idle:
+            continue
+        if number or x.dtype.kind != "f" or np.signbit(number) == np.signbit(idle):
             return x
     return None
 

@@ -9,14 +9,14 @@ from tinygraph import data, losses, nn, optim
 
 
 class Attention(nn.Module):
-    """Causal self-attention with several heads, from (B, rows, n) to the same."""
+    """Causal self-attention with several heads, (B, rows, n) to the same."""
 
     def __init__(self, n, heads, rows=8):
         self.query, self.key, self.value, self.back = (
             nn.Dense(n, n, bias=False) for _ in range(4)
         )
         self.heads, self.size = heads, n // heads
-        later = np.triu(np.ones((rows, rows), bool), 1)  # what a row must not see
+        later = np.triu(np.ones((rows, rows), bool), 1)  # hidden from a row
         self.later = tg.tensor(later, name="later")
 
     def split(self, y):

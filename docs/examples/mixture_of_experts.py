@@ -1,4 +1,4 @@
-"""A mixture of experts: a gate sends an image to two of eight small networks."""
+"""A mixture of experts: a gate sends an image to two of eight networks."""
 
 import sys
 
@@ -32,7 +32,7 @@ class Mixture(nn.Module):
     def forward(self, x):
         weights, _ = self.weights(x)
         answers = tg.stack([expert(x) for expert in self.experts], axis=1)
-        return (weights[:, :, None] * answers).sum(axis=1)  # of (B, experts, 10)
+        return (weights[:, :, None] * answers).sum(axis=1)  # (B, 10)
 
 
 def loss(net, x, y):
@@ -60,7 +60,7 @@ if __name__ == "__main__":
     adam = optim.Adam(net.parameters(), lr=3e-3, weight_decay=1e-4)
     tg.fit(net, loss, digits.train, adam, epochs)
     x, y = digits.test
-    asked = (net.weights(x)[0].numpy() > 0).mean(axis=0)
-    print("experts asked:", ", ".join(f"{100 * share:.0f} %" for share in asked))
+    asked = 100 * (net.weights(x)[0].numpy() > 0).mean(axis=0)
+    print("experts asked:", ", ".join(f"{share:.0f} %" for share in asked))
     print(f"test error {100 * tg.metrics.error_rate(net.decide(x), y):.1f} %")
     picture().render("mixture-of-experts.svg")

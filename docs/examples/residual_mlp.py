@@ -7,7 +7,7 @@ from tinygraph import data, losses, nn, optim
 
 
 def block(n):
-    """What is added is 0 at first: however many blocks start as the identity."""
+    """What is added is 0 at first: any number of blocks is the identity."""
     wide = nn.Dense(n, 2 * n, "gelu", init="he_normal")
     back = nn.Dense(2 * n, n, init="zeros")
     return nn.Residual(nn.Sequential(nn.LayerNorm(n), wide, back))
@@ -30,7 +30,8 @@ class ResidualMLP(nn.Module):
 
 def smoothed(z, labels):
     """Cross-entropy with a tenth of each target spread over all classes."""
-    return 0.9 * losses.cross_entropy(z, labels) - 0.1 * tg.log_softmax(z).mean()
+    spread = -tg.log_softmax(z).mean()
+    return 0.9 * losses.cross_entropy(z, labels) + 0.1 * spread
 
 
 def picture():

@@ -1,4 +1,4 @@
-"""A variational autoencoder: codes with noise, from which images can be drawn."""
+"""A variational autoencoder: codes with noise, from which images are drawn."""
 
 import sys
 
@@ -42,7 +42,7 @@ def loss(net, x, target, noise=0.1):
     image = net.decoder(net.code(mean, log_variance))
     misfit = tg.square(image - target).sum(axis=1) / (2 * noise**2)
     variance = tg.exp(log_variance)
-    divergence = (tg.square(mean) + variance - log_variance - 1.0).sum(axis=1) / 2
+    divergence = (tg.square(mean) + variance - log_variance - 1).sum(axis=1) / 2
     return (misfit + divergence).mean()
 
 

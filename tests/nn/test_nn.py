@@ -8,7 +8,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import losses, nn
 from tinygraph.errors import ArgumentError, DTypeError, GraphError, ShapeError
-from tinygraph.models import autoencoder, fully_connected
+from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese, transfer
 
 
 class TwoBranches(nn.Module):
@@ -130,8 +130,30 @@ def test_a_function_draws_what_the_name_draws_from_the_same_generator():
     ):
         for (path, a), (_, b) in zip(build(own).named_parameters(), build("normal").named_parameters(), strict=True):
             np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=path)
-    given, named = (nn.Dense(4, 3, init=init, seed=7).W.numpy() for init in (nn.init.he_normal, "he_normal"))
-    np.testing.assert_array_equal(given, named)
+
+
+RING = [[(j - 1) % 6, j] for j in range(6)]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda **o: nn.Dense(4, 3, **o),
+        lambda **o: nn.Embedding(5, 3, **o),
+        lambda **o: nn.MultiHeadAttention(4, 2, **o),
+        lambda **o: nn.NeighborhoodDense(tg.Neighborhoods(RING, n_in=6), **o),
+        lambda **o: fully_connected([4, 5, 3], batch_norm="hidden", **o),
+        lambda **o: autoencoder([6, 3, 6], tied=True, **o),
+        lambda **o: graph_neighborhood([RING, None], [6, 6, 2], **o),
+        lambda **o: multitask([5, 3], tasks=2, n_in=4, **o),
+        lambda **o: siamese([4, 3], "relation", relation_sizes=[3], **o),
+        lambda **o: transfer(fully_connected([4, 3, 2], seed=0), [3, 2], **o),
+    ],
+)
+def test_layers_and_builders_take_functions_where_they_take_names(build):
+    given, named = (build(seed=7, init=init).parameters() for init in (nn.init.he_normal, "he_normal"))
+    for a, b in zip(given, named, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
 def test_a_tensor_is_taken_from_a_function_as_well():

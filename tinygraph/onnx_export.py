@@ -204,8 +204,8 @@ class _Model:
 
     # -- what operations write --------------------------------------------------------------------------
 
-    def node(self, kind: str, *inputs: str, **attributes: object) -> str:
-        """Add a node; return the name of its result."""
+    def node(self, kind: str, *inputs: str, result: int = 0, **attributes: object) -> str:
+        """Add a node; return the name of its result, the first or another by its number."""
         helper = self.onnx.helper
         for key, value in attributes.items():
             if isinstance(value, np.dtype):
@@ -213,7 +213,8 @@ class _Model:
             elif isinstance(value, np.ndarray):
                 attributes[key] = self.onnx.numpy_helper.from_array(value)
         name = self._new(f"{self._path}{kind}")
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        outputs = [*(self._new(f"{name}:") for _ in range(result)), name]
+        self.nodes.append(helper.make_node(kind, list(inputs), outputs, name=name, **attributes))
         return name
 
     def constant(self, value: object, dtype: DTypeLike = np.int64) -> str:

@@ -14,9 +14,10 @@ from .op import Op
 from .ops import activation, elementwise, products, random, similarity
 from .ops.attention import CausalMask
 from .ops.axes import normalize_axes
-from .ops.indexing import ARRAY_KEY, Index, OneHot
+from .ops.indexing import ARRAY_KEY, Index, OneHot, TakeAlongAxis
 from .ops.neighborhood import EdgeProduct, NeighborhoodMatMul
 from .ops.normalize import BatchNorm, LayerNorm
+from .ops.order import ArgSort
 from .ops.reduce import ArgMax, ArgMin, BroadcastTo, CumSum, LogSumExp, Max, Mean, Min, Norm, Prod, Reduction, Sum
 from .ops.shape import Concatenate, Pad, Reshape, Transpose
 from .tensors import Tensor
@@ -29,8 +30,8 @@ Length = tuple[int, ...]  # of an axis, or an end of a part of it, in each trial
 class Writer(Protocol):
     """Writes the nodes of a model; values are known by their names."""
 
-    def node(self, kind: str, *inputs: str, **attributes: object) -> str:
-        """Add a node; return the name of its result."""
+    def node(self, kind: str, *inputs: str, result: int = 0, **attributes: object) -> str:
+        """Add a node; return the name of its result, the first or another by its number."""
         ...
 
     def constant(self, value: object, dtype: DTypeLike = np.int64) -> str:
@@ -191,6 +192,19 @@ def _reduction(kind: str, w: Writer, step: Step, x: str) -> str:
 
 def _place_of_extreme(kind: str, w: Writer, step: Step, x: str) -> str:
     return w.node(kind, x, axis=step.op.axis, keepdims=0)
+
+
+def _argsort(w: Writer, step: Step, x: str) -> str:
+    """Write it as the choice of all elements, of which equal ones keep their order."""
+    axis, dtype = step.op.axis % len(step.shape(0)), step.inputs[0][0].dtype
+    if dtype.kind != "f" and dtype != np.int64:
+        x = _cast(w, x, np.dtype(np.int64))
+    length = w.lengths(step.shape(0)[axis : axis + 1])
+    return w.node("TopK", x, length, result=1, axis=axis, largest=int(step.op.descending), sorted=1)
+
+
+def _take_along_axis(w: Writer, step: Step, x: str, indices: str) -> str:
+    return w.node("GatherElements", x, _cast(w, indices, np.dtype(np.int64)), axis=step.op.axis)
 
 
 def _cumsum(w: Writer, step: Step, x: str) -> str:
@@ -435,6 +449,8 @@ OPERATIONS: dict[type[Op], Write] = {
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     Index: _index,
+    TakeAlongAxis: _take_along_axis,
+    ArgSort: _argsort,
     OneHot: _one_hot,
     NeighborhoodMatMul: _neighborhood_matmul,
     EdgeProduct: _edge_product,

@@ -63,6 +63,9 @@ def cases() -> dict[str, Case]:
         "broadcast_to": lambda x: tg.broadcast_to(x, (2, 3, 4)),
         "index": lambda x: x[1:, [0, 0, 2]],
         "take": lambda x: tg.take(x, [2, 0, 0], 1),
+        "take_along_axis": lambda x: tg.take_along_axis(x, [[0, 0], [2, 1], [-1, 3]], 1),
+        "sort": lambda x: tg.sort(x, 0),
+        "topk": lambda x: tg.topk(x, 2)[0],
         "split": lambda x: tg.split(x, 2, 1)[1],
         "pad": lambda x: tg.pad(x, 1),
     }

@@ -111,6 +111,58 @@ def test_the_first_of_equals_is_taken_and_not_a_number_first(kind, axis):
     assert is_captured(plan)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint8, bool])
+@pytest.mark.parametrize(("shape", "axis"), [((7,), 0), ((1, 1), 1), ((6, 5, 4), 1), ((300, 40), 0), ((2, 300), -1)])
+def test_orders_and_running_sums(shape, axis, dtype):
+    x = np.round(data(*shape) * 3).astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        x.reshape(-1)[[0, x.size // 2]] = np.nan
+
+    def both(t):
+        values, indices = tg.topk(t, t.shape[axis] // 2 + 1, axis)
+        return tg.argsort(t, axis), tg.sort(t.T, -1 - axis % t.ndim), values, indices, tg.cumsum(t, axis)
+
+    fn = tg.compile(both)
+    with tg.using("numpy"):
+        expected = both(tg.tensor(x))
+    for _ in range(3):
+        got = fn(tg.tensor(x))
+    assert is_captured(fn.plan)
+    for a, b in zip(got, expected, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((7,), 0), ((6, 5, 4), 1), ((40, 300), 1)])
+def test_picked_elements_and_their_gradients(shape, axis):
+    """Indices count from either end, and may repeat."""
+    rng = np.random.default_rng(0)
+    n = shape[axis]
+    x, at = data(*shape), rng.integers(-n, n, (*shape[:axis], 9, *shape[axis + 1 :]))
+
+    def slopes(x, at):
+        leaf = x * 2.0
+        y = tg.sum(tg.square(tg.take_along_axis(leaf, at, axis)))
+        return tg.grad(y, [leaf])[0]
+
+    got, plan = replayed(slopes, x, at)
+    assert is_captured(plan)
+    expected = np.zeros(shape)
+    for place in np.ndindex(at.shape):
+        source = (*place[:axis], at[place] % n, *place[axis + 1 :])
+        expected[source] += 4 * x[source]
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_long_axes_are_left_to_the_library():
+    x = data(3, 5000)
+    for fn in (lambda t: tg.sort(t), lambda t: tg.cumsum(t, 1)):
+        got, plan = replayed(fn, x)
+        with tg.using("numpy"):
+            np.testing.assert_allclose(got, fn(tg.tensor(x)).numpy(), rtol=1e-10, atol=1e-10)
+        assert not is_captured(plan)
+
+
 @pytest.mark.parametrize(("shape", "axis"), [((1,), 0), ((2, 3, 5, 7), (0, 2)), ((300, 40), 1), ((5, 20_000), None)])
 def test_products(shape, axis):
     x = np.exp(data(*shape) * 0.1)

@@ -363,6 +363,9 @@ PLACES = {
     "axis of log_softmax": lambda n: tg.log_softmax(tg.tensor(x23), n(0)),
     "axis of argmax": lambda n: tg.argmax(tg.tensor(x23), n(0)),
     "axis of argmin": lambda n: tg.argmin(tg.tensor(x23), n(0)),
+    "axis of sort": lambda n: tg.sort(tg.tensor(x23), n(0)),
+    "k and axis of topk": lambda n: tg.topk(tg.tensor(x23), n(2), n(1))[1],
+    "axis of take_along_axis": lambda n: tg.take_along_axis(tg.tensor(x23), [[0, 2], [1, 1]], n(1)),
     "axis of cumsum": lambda n: tg.cumsum(tg.tensor(x23), n(0)),
     "axis of concatenate": lambda n: tg.concatenate([tg.tensor(x23)] * 2, n(1)),
     "axis of stack": lambda n: tg.stack([tg.tensor(x23)] * 2, n(1)),
@@ -482,7 +485,9 @@ REDUCTIONS = [tg.sum, tg.prod, tg.mean, tg.max, tg.min, tg.norm, tg.var]
 
 
 @pytest.mark.parametrize(
-    "f", [*REDUCTIONS, tg.softmax, tg.log_softmax, tg.argmax, tg.argmin, tg.cumsum], ids=lambda f: f.__name__
+    "f",
+    [*REDUCTIONS, tg.softmax, tg.log_softmax, tg.argmax, tg.argmin, tg.cumsum, tg.sort, tg.argsort],
+    ids=lambda f: f.__name__,
 )
 def test_a_wrong_axis_leaves_the_right_one_usable(f):
     t = tg.tensor(x23)

@@ -207,6 +207,12 @@ OF_ONE = {
         x[..., ROWS[:2, None] - 1],
         x[:, None, ROWS],
     ],
+    "orders": lambda x: [
+        *(tg.argsort(x), tg.sort(x, 0), tg.sort(x, None, descending=True), tg.argsort(x > 0, 1)),
+        *tg.topk(x, 2),
+        *tg.topk(x, 1, 0, largest=False),
+        tg.take_along_axis(x, tg.argsort(-x, 0)[::-1], 0),
+    ],
     "picked": lambda x: tg.take(tg.tensor(C), tg.argmax(x)),
     "products": lambda x: [x @ np.eye(6, 4, dtype=np.float32), x @ x.T, x.T @ x, C @ x.T, x @ C, tg.sum(x[0] @ C)],
     "stacks": lambda x: x.reshape((-1, 2, 3)) @ x.reshape((-1, 3, 2)),

@@ -131,6 +131,7 @@ tg.softsign({0})
 tg.sin({0})
 tg.log1p(tg.abs({0}))
 tg.reshape(tg.cumsum({0}), {0}.shape)
+tg.reshape(tg.sort({0}, None), {0}.shape)
 {0} * A
 {0} + A
 {0} / A

@@ -120,6 +120,7 @@ JOINED = {
     "variance": lambda a, b, c: (tg.var(a, 0), tg.std(a, 1, keepdims=True)),
     "logarithm of a sum of exponentials": lambda a, b, c: (tg.logsumexp(a), tg.logsumexp(a, 1, keepdims=True)),
     "products": lambda a, b, c: (tg.prod(a), tg.prod(a, 0), tg.prod(a, 1, keepdims=True), tg.prod(a[:1], 0)),
+    "orders": lambda a, b, c: (tg.sort(a), tg.argsort(b, 0), *tg.topk(a * b, 2, 0), tg.sort(a, None, True)),
     "running sums": lambda a, b, c: (tg.cumsum(a), tg.cumsum(a, 0), tg.cumsum(a * b, 1) * 2.0),
     "smallest": lambda a, b, c: (tg.argmin(a), tg.argmin(a, 0), tg.argmin(a, None)),
     "largest": lambda a, b, c: (tg.max(a), tg.min(a, 0), tg.max(a, 1)),

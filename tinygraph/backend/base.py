@@ -19,7 +19,7 @@ ARRAY_FUNCTIONS: tuple[str, ...] = (
     *("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "maximum", "minimum", "clip", "where"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
     *("logical_and", "logical_or", "logical_not", "isfinite", "isnan", "all", "any"),
-    *("sum", "prod", "mean", "max", "min", "argmax", "argmin", "cumsum"),
+    *("sum", "prod", "mean", "max", "min", "argmax", "argmin", "argsort", "cumsum"),
     *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "stack"),
     *("pad", "tile", "copyto", "arange"),
     *("zeros", "ones", "empty", "full", "zeros_like", "ones_like", "empty_like", "full_like"),

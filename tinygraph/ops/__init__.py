@@ -10,6 +10,7 @@ from .indexing import *
 from .loss import *
 from .neighborhood import *
 from .normalize import *
+from .order import *
 from .products import *
 from .random import *
 from .reduce import *

@@ -23,7 +23,7 @@ from ..tensors import Tensor
 from .axes import Shape, normalize_axis
 from .declare import applies
 
-__all__ = ["take"]
+__all__ = ["take", "take_along_axis"]
 
 
 class _ArrayKey:
@@ -79,20 +79,10 @@ class Index(Op):
                 )
 
     def check_range(self, shape: Shape, arrays: Sequence[np.ndarray | Tensor]) -> None:
-        """Raise an error if an index among `arrays` is outside the tensor of this shape.
-
-        Of those that are not on the host nobody but a watcher may see the content. A device then takes them modulo
-        the length of the axis.
-        """
+        """Raise an error if an index among `arrays` is outside the tensor of this shape."""
         for k, axis in self._axes(shape, arrays):
             if isinstance(k, np.ndarray | Tensor) and k.dtype.kind in "iu":
-                check = partial(_check_indices, axis=axis, shape=shape)
-                host = k.data if isinstance(k, Tensor) else k
-                if isinstance(host, np.ndarray):
-                    check(host)
-                else:
-                    for watcher in mode.watchers:
-                        watcher.requires(k, check)
+                _check_inside(k, axis, shape)
 
     def _axes(self, shape: Shape, arrays: Sequence[Any]) -> list[tuple[Any, int]]:
         """Return the parts of the index that pick from axes, arrays in their places, each with its first axis."""
@@ -139,6 +129,62 @@ class IndexAdd(Op):
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor, *arrays: Tensor) -> Gradients:
         return lambda: Index(self.key)(dy, *arrays), *(None for _ in arrays)
+
+
+@dataclass(frozen=True)
+class TakeAlongAxis(Op):
+    """Elements picked by indices along an axis, in each row its own."""
+
+    rule = "dx = dy at the picked places, 0 elsewhere; places picked twice add up"
+    axis: int
+
+    def check(self, *inputs: Tensor) -> None:
+        (x, at), a = (t.shape for t in inputs), self.axis
+        if len(x) != len(at) or x[:a] + x[a + 1 :] != at[:a] + at[a + 1 :]:
+            raise ShapeError(f"take_along_axis: x of shape {x} and indices of {at} may differ along axis {a} only")
+
+    def forward(self, xp: Any, x: Array, indices: Array, out: Array | None = None) -> Array:
+        return x[_along_axis(xp, self.axis, x.shape, indices)]
+
+    def backward(self, dy: Tensor, y: Tensor, x: Tensor, indices: Tensor) -> Gradients:
+        return lambda: AddAlongAxis(self.axis, x.shape[self.axis])(dy, indices), None
+
+
+@dataclass(frozen=True)
+class AddAlongAxis(Op):
+    """Elements put at indices along an axis, in each row its own, zeros elsewhere; places named twice add up."""
+
+    rule = "dx = dy at the places"
+    axis: int
+    length: int
+
+    def forward(self, xp: Any, x: Array, indices: Array, out: Array | None = None) -> Array:
+        shape = (*x.shape[: self.axis], self.length, *x.shape[self.axis + 1 :])
+        return xp.index_add(shape, _along_axis(xp, self.axis, shape, indices), x)
+
+    def backward(self, dy: Tensor, y: Tensor, x: Tensor, indices: Tensor) -> Gradients:
+        return lambda: TakeAlongAxis(self.axis)(dy, indices), None
+
+
+def _along_axis(xp: Any, axis: int, shape: Shape, indices: Array) -> tuple[Array, ...]:
+    """Return the index that picks from an array of a shape at indices along an axis, in each row its own."""
+    rows = (xp.reshape(xp.arange(n), (1,) * a + (n,) + (1,) * (len(shape) - a - 1)) for a, n in enumerate(shape))
+    return tuple(indices if a == axis else row for a, row in enumerate(rows))
+
+
+def _check_inside(indices: np.ndarray | Tensor, axis: int, shape: Shape) -> None:
+    """Raise an error if one of `indices` is outside an axis.
+
+    Of those that are not on the host nobody but a watcher may see the content. A device then takes them modulo the
+    length of the axis.
+    """
+    check = partial(_check_indices, axis=axis, shape=shape)
+    host = indices.data if isinstance(indices, Tensor) else indices
+    if isinstance(host, np.ndarray):
+        check(host)
+    elif isinstance(indices, Tensor):
+        for watcher in mode.watchers:
+            watcher.requires(indices, check)
 
 
 def _check_indices(indices: np.ndarray, axis: int, shape: Shape) -> None:
@@ -224,3 +270,28 @@ def take(x: Operand, indices: Operand, axis: int = 0) -> Tensor:
     if (n := whole(indices)) is not None:
         return Index((*before, n))(x)
     return _picked(x, (*before, ARRAY_KEY), [_indices(indices, x)])
+
+
+@applies(TakeAlongAxis)
+def take_along_axis(x: Operand, indices: Operand, axis: int = -1) -> Tensor:
+    """Return the elements of `x` at `indices` along `axis`, each row's own: ``y[i, j] = x[i, indices[i, j]]``.
+
+    Parameters
+    ----------
+    x : tensor of shape (..., n, ...)
+    indices : tensor, array or list of whole numbers, of shape (..., m, ...)
+        Of as many axes as `x`, and of the same lengths but for `axis`; an index may repeat.
+
+    Returns
+    -------
+    tensor of the shape of `indices`
+    """
+    x = as_tensor(x)
+    axis = normalize_axis("take_along_axis", axis, x.shape)
+    picked, host = _indices(indices, x)
+    if picked.dtype.kind == "b":
+        raise DTypeError("take_along_axis: expected whole numbers as indices, got truth values")
+    op = TakeAlongAxis(axis)
+    op.check(x, picked)
+    _check_inside(picked if host is None else host, axis, x.shape)
+    return op(x, picked)

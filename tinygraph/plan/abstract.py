@@ -366,6 +366,9 @@ class Functions:
 
     argmin = argmax
 
+    def argsort(self, x: AbstractArray, axis: int, kind: str) -> AbstractArray:
+        return self._whole(x.shape, np.int64)
+
     def cumsum(self, x: AbstractArray, axis: int) -> AbstractArray:
         return self._whole(x.shape, _widened(x.dtype))
 

@@ -55,6 +55,7 @@ class Elements:
         self.lines: list[str] = []
         self.stores: list[str] = []
         self.written: list[Array] = []
+        self.targets: set[int] = set()  # the numbers of the arrays that are only written
 
     def place(self, a: Array, shape: tuple[int, ...] | None = None) -> str:
         """Return the element of an array as text; the array broadcasts to `shape`, by default that of all."""
@@ -76,14 +77,18 @@ class Elements:
 
     def store(self, a: Array, text: str, shape: tuple[int, ...] | None = None) -> None:
         """Store an element at the end."""
-        self.stores.append(f"{self.place(a, shape)} = {text};")
+        self.stores.append(f"{self.target(a, shape)} = {text};")
         self.written.append(a)
+
+    def target(self, a: Array, shape: tuple[int, ...] | None = None) -> str:
+        """Return the element of an array that is only written to as text."""
+        self.targets.add(len(self.arrays))
+        return self.place(a, shape)
 
     @property
     def read(self) -> list[Array]:
         """The arrays that are not only written."""
-        written = {int(line[1 : line.index(" ")]) for line in self.stores}
-        return [a for n, a in enumerate(self.arrays) if n not in written]
+        return [a for n, a in enumerate(self.arrays) if n not in self.targets]
 
 
 class Piece:

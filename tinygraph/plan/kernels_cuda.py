@@ -31,6 +31,7 @@ from .memory import Layout
 from .operations import ColumnSums, Dot, Gemm
 from .program import Instruction, Program, Value
 
+MOST_IN_A_THREAD = 1024  # elements along an axis that a thread goes through, for each of its own
 MOST_POINTERS = 400  # of a kernel: its arguments take 4 kB at most
 
 
@@ -235,6 +236,8 @@ class CudaCodeGenerator(CodeGenerator):
         if i.kind in ("argmax", "argmin"):
             sign = ">" if i.kind == "argmax" else "<"
             return self._place_of_extreme(sign, op.axis % inputs[0].ndim, inputs[0], out)
+        if i.kind in ("cumsum", "argsort", "take_along_axis", "add_along_axis"):
+            return self._along_axis(i, op.axis % out.ndim, inputs, out)
         if i.kind == "concatenate":
             return self._concatenate(op.axis % out.ndim, inputs, out)
         if i.kind == "pad":
@@ -308,6 +311,92 @@ class CudaCodeGenerator(CodeGenerator):
         elements.store(out, "place")
         return self._pieces(Each(elements, length))
 
+    def _along_axis(self, i: Instruction, axis: int, inputs: list[Array], out: Array) -> list[str] | None:
+        """Return the lines of what goes through the elements along an axis; None where a thread would go too far."""
+        x, *others = inputs
+        if not x.size:
+            return self._fill(out, 0)
+        if i.kind == "take_along_axis":
+            return self._take_along(axis, x, others[0], out)
+        if x.shape[axis] > MOST_IN_A_THREAD:
+            return None
+        if i.kind == "argsort":
+            op: Any = i.op
+            return self._order(axis, op.descending, x, out)
+        return self._running_sums(axis, x, out) if i.kind == "cumsum" else self._add_along(axis, x, others[0], out)
+
+    def _running_sums(self, axis: int, x: Array, out: Array) -> list[str]:
+        """Return the lines of a kernel with a thread for each row."""
+        rows = (slice(None),) * axis + (0,)
+        elements, kind = self._elements(out[rows].shape), C_TYPES[out.dtype]
+        first, target = elements.place(x[rows]), elements.target(out[rows])
+        elements.written.append(out)
+        elements.lines = [
+            f"const {C_TYPES[x.dtype]}* from = &{first};",
+            f"{kind}* to = &{target};",
+            f"{kind} total = 0;",
+            f"for (long long n = 0; n < {x.shape[axis]}; ++n) {{",
+            f"    total += ({kind})from[n * {_step(x, axis)}];",
+            f"    to[n * {_step(out, axis)}] = total;",
+            "}",
+        ]
+        return self._pieces(Each(elements, x.shape[axis]))
+
+    def _order(self, axis: int, descending: bool, x: Array, out: Array) -> list[str]:
+        """Return the lines of a kernel with a thread for each element, which counts those that stand before it."""
+        elements, kind, length = self._elements(x.shape), C_TYPES[x.dtype], x.shape[axis]
+        row = (slice(None),) * axis + (slice(1),)
+        own, index = elements.load(x), elements.load(self._coordinate(axis, x.shape))
+        first, target = elements.place(x[row]), elements.target(out[row])
+        elements.written.append(out)
+        sign, a, b = (">", "b", "a") if descending else ("<", "a", "b")
+        elements.lines = [
+            f"const {kind}* from = &{first};",
+            f"long long* to = &{target};",
+            "long long before = 0;",
+            f"for (long long n = 0; n < {length}; ++n) {{",
+            f"    const {kind} a = from[n * {_step(x, axis)}], b = {own};",
+            f"    const bool is_first = a {sign} b || ({a} == {a} && {b} != {b});",
+            f"    const bool is_last = b {sign} a || ({b} == {b} && {a} != {a});",
+            f"    before += is_first || (!is_last && n < {index});",
+            "}",
+            f"to[before * {_step(out, axis)}] = {index};",
+        ]
+        return self._pieces(Each(elements, length))
+
+    def _take_along(self, axis: int, x: Array, indices: Array, out: Array) -> list[str]:
+        elements, length = self._elements(out.shape), x.shape[axis]
+        index, first = elements.load(indices), elements.place(x[(slice(None),) * axis + (slice(1),)])
+        elements.lines = [
+            f"const long long n = (long long){index} % {length};",
+            f"const {C_TYPES[x.dtype]}* from = &{first};",
+        ]
+        elements.store(out, f"from[(n < 0 ? n + {length} : n) * {_step(x, axis)}]")
+        return self._pieces(Each(elements))
+
+    def _add_along(self, axis: int, x: Array, indices: Array, out: Array) -> list[str]:
+        """Return the lines of a kernel with a thread for each element, which adds up what is meant for it, in order."""
+        elements, kind, length = self._elements(out.shape), C_TYPES[x.dtype], out.shape[axis]
+        row = (slice(None),) * axis + (slice(1),)
+        own = elements.load(self._coordinate(axis, out.shape))
+        first, picked = elements.place(x[row]), elements.place(indices[row])
+        elements.lines = [
+            f"const {kind}* from = &{first};",
+            f"const {C_TYPES[indices.dtype]}* at = &{picked};",
+            f"{kind} total = 0;",
+            f"for (long long n = 0; n < {x.shape[axis]}; ++n) {{",
+            f"    const long long place = (long long)at[n * {_step(indices, axis)}] % {length};",
+            f"    if ((place < 0 ? place + {length} : place) == {own}) total += from[n * {_step(x, axis)}];",
+            "}",
+        ]
+        elements.store(out, "total")
+        return self._pieces(Each(elements, x.shape[axis]))
+
+    def _coordinate(self, axis: int, shape: tuple[int, ...]) -> Array:
+        """Return the index of every element along an axis, in a shape that broadcasts to `shape`."""
+        xp = self.device.cupy
+        return xp.arange(shape[axis]).reshape((-1,) + (1,) * (len(shape) - axis - 1))
+
     def _concatenate(self, axis: int, inputs: list[Array], out: Array) -> list[str]:
         lines: list[str] = []
         start = 0
@@ -371,6 +460,11 @@ class _Launch:
 
     def __call__(self, *arrays: Array) -> None:
         self.function(self.grid, (self.threads,), arrays)
+
+
+def _step(a: Array, axis: int) -> str:
+    """Return the distance between neighbours along an axis, in elements."""
+    return f"{a.strides[axis] // a.itemsize}LL"
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -21,6 +21,7 @@ FORMULAS = {
     "add": "y = a + b",
     "argmax": "y = the index of the largest of x",
     "argmin": "y = the index of the smallest of x",
+    "argsort": "y = the places of x in order",
     "batch_norm": "v = a (z - mean) / sqrt(var + eps) - theta",
     "bias": "z = y - theta",
     "broadcast_to": "y = x, repeated",
@@ -86,6 +87,7 @@ FORMULAS = {
     "subtract": "y = a - b",
     "subtract_scaled": "y = p - mu d",
     "sum": "y = sum(x)",
+    "take_along_axis": "y = x at the picked places",
     "tanh": "y = tanh(z)",
     "transpose": "y = x'",
     "two_sided_relu": "y = z where z > 0, alpha z elsewhere",
@@ -102,6 +104,7 @@ OPERANDS = {  # where neither the rule nor the formula tells them
     "mask": "y a",
     "maximum": "a b",
     "minimum": "a b",
+    "take_along_axis": "x i",
     "where": "condition a b",
 }
 GREEK = ("alpha", "beta", "gamma", "delta", "eps", "eta", "lambda", "mu", "nu", "pi", "rho", "sigma", "tau", "theta")

@@ -76,6 +76,11 @@ def with_names(html: str, url: Url) -> str:
     return "".join(_CODED.sub(link, text) if free else text for text, free in _pieces(html, KEPT - {"code"}))
 
 
+def without_marks(html: str) -> str:
+    """Return a page without the marks of code inside of code, which docstrings have in types."""
+    return _CODED.sub(lambda match: match[0].replace("`", ""), html)
+
+
 def with_numbers(html: str, to_map: str) -> str:
     """Return a page in which numbers of the chapter lead to their rows; `to_map` is the address of the map."""
     parts = (part for text, free in _pieces(html, KEPT) for part in (_TAG.split(text) if free else [text]))
@@ -128,27 +133,22 @@ def errata_of(page: Any, here: str) -> dict[str, str]:
 
 def _pieces(html: str, kept: set[str]) -> Iterator[tuple[str, bool]]:
     """The page cut at the borders of elements in `kept`: pieces, and whether they are outside of all these."""
-    inside: list[str] = []
-    piece: list[str] = []
+    depth, piece = 0, []
     for part in _TAG.split(html):
-        tag = re.match(r"</?(\w+)", part)
-        if tag is None or tag[1] not in kept or part.endswith("/>"):
-            piece.append(part)
-            continue
-        if part.startswith("</"):
-            piece.append(part)
-            if inside and inside[-1] == tag[1]:
-                inside.pop()
-            if not inside:
+        tag = re.match(r"<(/?)(\w+)", part)
+        at_border = tag is not None and tag[2] in kept and not part.endswith("/>")
+        if at_border and not tag[1]:
+            if not depth:
+                yield "".join(piece), True
+                piece = []
+            depth += 1
+        piece.append(part)
+        if at_border and tag[1]:
+            depth -= 1
+            if not depth:
                 yield "".join(piece), False
                 piece = []
-            continue
-        if not inside:
-            yield "".join(piece), True
-            piece = []
-        inside.append(tag[1])
-        piece.append(part)
-    yield "".join(piece), not inside
+    yield "".join(piece), True
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -168,7 +168,7 @@ def on_env(env: Any, config: Any, files: Any) -> None:
             except KeyError:
                 return None
 
-        page.content = with_names(page.content, url)
+        page.content = with_names(without_marks(page.content), url)
         if page.file.src_uri == MAP:
             page.content = with_anchors(page.content, errata_of(files.get_file_from_path(ERRATA).page, page.url))
         else:

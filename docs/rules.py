@@ -16,9 +16,9 @@ class Rules(griffe.Extension):
     """Replaces docstrings and parameters of the functions in `tinygraph.ops`, and adds links to errors."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Look at anything that has a docstring: before code, the two colons of reStructuredText become one."""
+        """Look at anything that has a docstring."""
         if obj.docstring is not None:
-            obj.docstring.value = with_one_colon(obj.docstring.value)
+            obj.docstring.value = as_markdown(obj.docstring.value)
 
     def on_class(self, *, cls: griffe.Class, **kwargs: Any) -> None:
         """Look at a class once its package is loaded."""
@@ -32,15 +32,15 @@ class Rules(griffe.Extension):
             return
         function = getattr(import_module(func.module.path), func.name)
         if func.docstring is not None:
-            func.docstring.value = with_one_colon(with_rule_first(inspect.getdoc(function) or ""))
+            func.docstring.value = as_markdown(with_rule_first(inspect.getdoc(function) or ""))
         if hasattr(function, "op"):
             kind = griffe.ParameterKind.positional_or_keyword
             operands = inspect.signature(function).parameters
             func.parameters = griffe.Parameters(*(griffe.Parameter(name, kind=kind) for name in operands))
 
 
-def with_one_colon(text: str) -> str:
-    """Return a docstring with the colons before its code as Markdown has them."""
+def as_markdown(text: str) -> str:
+    """Return a docstring with one colon before code, where reStructuredText has two."""
     return re.sub(r"::$", ":", text, flags=re.MULTILINE)
 
 

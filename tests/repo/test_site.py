@@ -89,6 +89,10 @@ def test_every_row_of_the_map_can_be_linked_to(hooks):
     assert len(set(found)) == len(found)
 
 
+def test_code_has_no_marks_of_code(hooks):
+    assert hooks.without_marks("<code>tensor like `x`</code> `here`") == "<code>tensor like x</code> `here`"
+
+
 def test_every_name_of_the_map_is_in_the_reference(hooks):
     for row in citations.rows():
         for name in row.names:

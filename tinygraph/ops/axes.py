@@ -22,8 +22,9 @@ def normalize_axis(caller: str, axis: Any, shape: Shape, extra: int = 0) -> int:
     ndim = len(shape) + extra
     number = whole(axis)
     if number is None or not -ndim <= number < ndim:
-        allowed = f"allowed: {-ndim} to {ndim - 1}" if ndim else "it has none"
-        raise ShapeError(f"{caller}: axis {axis!r} is not an axis of shape {shape}; {allowed}")
+        if not ndim:
+            raise ShapeError(f"{caller}: axis {axis!r} is not an axis of shape (), which has none")
+        raise ShapeError(f"{caller}: axis {axis!r} is not an axis of shape {shape}; allowed: {-ndim} to {ndim - 1}")
     return number % ndim
 
 

@@ -28,6 +28,7 @@ from .errors import *
 from .gradient_check import *
 from .graphs import *
 from .leaves import *
+from .mapping import *
 from .mode import *
 from .onnx_export import *
 from .op import *

@@ -129,7 +129,7 @@ class ClassLabels(Labels):
             host = target.data
         if host is not None:
             check(host)
-        else:
+        if isinstance(target, Tensor):
             for watcher in mode.watchers:
                 watcher.requires(target, check)
         indices = as_tensor(target, output)

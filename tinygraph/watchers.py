@@ -37,7 +37,7 @@ class Watcher:
         """Called when the value of `t` is read on the host by the method `how`."""
 
     def requires(self, t: Tensor, check: Callable[[np.ndarray], None]) -> None:
-        """Called where `check` is to raise an error if the content of `t` does not fit, and cannot read it now."""
+        """Called where `check` raises an error if the content of `t` does not fit; it was, if that is on the host."""
 
     def takes(self, number: object, dtype: DType, backend: Backend) -> Tensor | None:
         """Called with a number that stands beside tensors of `dtype`; return the tensor to take for it, or None."""

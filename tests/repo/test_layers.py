@@ -30,8 +30,10 @@ LAYERS = [
     {
         "tinygraph.anomaly",
         "tinygraph.autodiff",
+        "tinygraph.batching",
         "tinygraph.derivatives",
         "tinygraph.gradient_check",
+        "tinygraph.mapping",
         "tinygraph.measured",
         "tinygraph.notebook",
         "tinygraph.record",

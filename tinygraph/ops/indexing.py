@@ -182,7 +182,7 @@ def _check_inside(indices: np.ndarray | Tensor, axis: int, shape: Shape) -> None
     host = indices.data if isinstance(indices, Tensor) else indices
     if isinstance(host, np.ndarray):
         check(host)
-    elif isinstance(indices, Tensor):
+    if isinstance(indices, Tensor):
         for watcher in mode.watchers:
             watcher.requires(indices, check)
 

@@ -6,7 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Generator
 from functools import wraps
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from .structure import Scope
 
@@ -15,10 +15,28 @@ __all__ = ["enable_grad", "no_grad"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class SharedBatch(Protocol):
+    """The rows of a batch that this process has, as layers use them that need the whole batch."""
+
+    @property
+    def whole(self) -> int:
+        """The rows of the batch."""
+
+    def first_row(self, x: Any) -> Any:
+        """Return the first row of the batch, shape (1, n), without gradient."""
+
+    def column_sums(self, x: Any) -> Any:
+        """Return the sums over all rows of the batch, for own rows (b, n)."""
+
+    def mask(self, p_off: float, like: Any) -> Any:
+        """Return own rows of a mask that has a row for each of the batch."""
+
+
 class _Mode(threading.local):
     recording: bool = True  # whether results remember their operation and inputs
     scope: Scope | None = None  # the module call under way
     watchers: tuple[Any, ...] = ()  # each a `watchers.Watcher`, the innermost first
+    share: SharedBatch | None = None  # what this process has of a batch that several share
 
     def __init__(self) -> None:  # called in every thread
         self.blocks: list[tuple[_Recording, bool]] = []  # those under way, with what held before each

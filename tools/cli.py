@@ -11,6 +11,7 @@ import typer
 
 from tinygraph import __version__, reuse_memory, using
 from tinygraph.errors import ArgumentError, TinygraphError
+from tinygraph.parallel.communicator import VARIABLE, fail, processes_of
 from tinygraph.tools.signals import Stopped, stopped_by_signals
 
 _UsageError: Any = typer.BadParameter.__mro__[2]  # the base of all errors about options and arguments
@@ -82,6 +83,9 @@ def train(
     backend: Annotated[str | None, typer.Option(help="Where the numbers live.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; options given here win.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [default: a new one in runs/].")] = None,
+    parallel: Annotated[
+        str | None, typer.Option(help="Share every mini-batch among the processes of mpiexec: mpi.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with its settings.")] = False,
     allow_change: Annotated[
         list[str] | None, typer.Option(help="What --resume may change: lr, momentum, batch_size, l2; repeatable.")
@@ -124,6 +128,9 @@ def train(
         "seed": seed,
         "backend": backend,
     }
+    if parallel is not None:
+        os.environ[VARIABLE] = parallel  # for every `fit` of an experiment
+    processes_of(parallel)
     settings = asked_settings(model, options, config, out if resume else None)
     with using(settings.backend):  # targets and samples go where the network is
         for line in run(
@@ -385,7 +392,8 @@ def _drop_output() -> None:
 
 
 def _fail(text: str) -> None:
-    """Print one line and leave with exit status 2."""
+    """Print one line and leave with exit status 2; in a parallel run every process does."""
+    fail(text, 2)
     typer.echo("tinygraph: " + " ".join(text.split()), err=True)
     sys.exit(2)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_info
 
 import tinygraph as tg
+from tinygraph.parallel import communicator
 from tinygraph.plan import native
 
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", *native.VARIABLES)
@@ -37,6 +38,7 @@ def lines() -> list[str]:
     set_by_user = [f"{name}={os.environ[name]}" for name in BLAS_VARIABLES if name in os.environ]
     report.append(f"processors   {os.cpu_count()}; {', '.join(set_by_user) or 'nothing set for BLAS'}")
     report.append(f"products     {_blas()}")
+    report.append(f"processes    {communicator.description()}")
     report.append(f"plans        {native.description()}")
     return report
 

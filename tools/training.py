@@ -8,6 +8,7 @@ import itertools
 import json
 import shlex
 import sys
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -21,6 +22,7 @@ from tinygraph.arguments import choose, whole_number
 from tinygraph.drawing import Options
 from tinygraph.errors import ArgumentError, DataError, RenderError
 from tinygraph.files import write_file
+from tinygraph.parallel import first_process
 from tinygraph.plots import learning_curves, save
 from tinygraph.tools.config import as_toml, read_config
 from tinygraph.tools.experiments import Experiment, Settings, prepare, settings_of
@@ -82,6 +84,11 @@ def run(
     net = experiment.net
     experiment.optimizer()  # its arguments are checked before anything is written
     pictures = TrainingPlots(plots, experiment)
+    if not first_process():  # it trains with the others, and process 0 writes
+        with tempfile.TemporaryDirectory() as nowhere, stopped_after_update() as stop:
+            path = Path(nowhere) / "checkpoint.safetensors"
+            experiment.train(path, changes, [stop, *pictures.callbacks], **saving)
+        return
     with _run_folder(settings, out, resume, allow_changes) as folder:
         yield (
             f"training {settings.model} {experiment.title}, "

@@ -51,6 +51,7 @@ LAYERS = [
         "tinygraph.metrics",
         "tinygraph.sensitivity",
     },
+    {"tinygraph.parallel"},
     {"tinygraph.train", "tinygraph.checkpoint", "tinygraph.onnx_export", "tinygraph.onnx_operations"},
     {"tinygraph.plots"},
     {"tinygraph.models"},

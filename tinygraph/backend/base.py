@@ -26,7 +26,7 @@ ARRAY_FUNCTIONS: tuple[str, ...] = (
 )
 
 # Routines that NumPy lacks, or that must not be NumPy's own; every backend brings them.
-OWN_ROUTINES = ("matmul", "erf", "index_add", "spmm", "sddmm", "bernoulli", "uniform")
+OWN_ROUTINES = ("matmul", "erf", "index_add", "spmm", "sddmm", "bernoulli", "uniform", "on_host")
 
 
 class EdgeList(Protocol):

@@ -66,6 +66,7 @@ class CupyBackend(Backend):
             sddmm=self.sddmm,
             bernoulli=self.bernoulli,
             uniform=self.uniform,
+            on_host=self.on_host,
         )
         _in_use.add(self)
 
@@ -307,6 +308,16 @@ class CupyBackend(Backend):
             kernel = self.own_kernel("uniform", result.dtype)
             kernel(blocks(-(-n * result.itemsize // 32)), (THREADS,), (key, result, np.int64(n)))
         return result
+
+    def on_host(
+        self, function: Callable[..., np.ndarray], shape: tuple[int, ...], *arrays: Array, out: Array | None = None
+    ) -> Array:
+        """Return what a function makes of arrays on the host: an array of `shape`, with the dtype of the first."""
+        result = self.asarray(function(*map(self.to_host, arrays), out=None))
+        if out is None:
+            return result
+        self.cupy.copyto(out, result)
+        return out
 
 
 def _after_fork() -> None:

@@ -173,6 +173,16 @@ def uniform(key: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=key)).random(shape, dtype)  # type: ignore[call-overload,no-any-return]
 
 
+def on_host(
+    function: Callable[..., np.ndarray], shape: tuple[int, ...], *arrays: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Return what a function makes of arrays on the host: an array of `shape`, with the dtype of the first.
+
+    It is called with them and ``out=``, the array to write to and to return, or None.
+    """
+    return function(*arrays, out=out)
+
+
 class NumpyBackend(Backend):
     """Arrays of NumPy, products of SciPy's BLAS."""
 
@@ -180,7 +190,7 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
 
     def __init__(self) -> None:
-        routines = (matmul, erf, index_add, spmm, sddmm, bernoulli, uniform)
+        routines = (matmul, erf, index_add, spmm, sddmm, bernoulli, uniform, on_host)
         self.xp = make_namespace(np, **{routine.__name__: routine for routine in routines})
         self.xp.sum, self.xp.max, self.xp.mean = sum, max, mean
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -159,9 +159,17 @@ class Batches:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[object, ...]]:
+        return self.picked([slice(None)] * len(self))
+
+    def lengths(self) -> list[int]:
+        """Return how many rows each batch of an epoch has."""
+        return [min(self.batch_size, self._rows - k * self.batch_size) for k in range(len(self))]
+
+    def picked(self, parts: Sequence[slice]) -> Iterator[tuple[Any, ...]]:
+        """Return the batches of the next epoch with some of their rows: those in a slice for each, of step 1."""
         order = self._order(self._epoch) if self.shuffle else None
         self._epoch += 1
-        return self._walk(order)
+        return self._walk(order, parts)
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the rows in the order of epoch number `epoch`: Philox with the key (seed, epoch)."""
@@ -169,11 +177,14 @@ class Batches:
         rng = np.random.Generator(np.random.Philox(key=key))
         return rng.integers(self._rows, size=self._rows) if self.replacement else rng.permutation(self._rows)
 
-    def _walk(self, order: np.ndarray | None) -> Iterator[tuple[Array | Tensor, ...]]:
+    def _walk(self, order: np.ndarray | None, parts: Sequence[slice]) -> Iterator[tuple[Array | Tensor, ...]]:
         arrays, backend = self._arrays(), self._backend
         if backend is not None and self._moved and order is not None:
             order = backend.asarray(order)
-        spans = (slice(k, k + self.batch_size) for k in range(0, len(self) * self.batch_size, self.batch_size))
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        wholes = (range(self._rows)[k : k + self.batch_size] for k in starts)
+        own = (whole[part] for whole, part in zip(wholes, parts, strict=True))
+        spans = (slice(rows.start, rows.stop) for rows in own)
         rows = (span if order is None else order[span] for span in spans)
         if backend is not None and not self._moved:
             picked: Iterator[tuple[Any, ...]] = backend.prefetch(arrays, rows)

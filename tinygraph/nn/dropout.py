@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..arguments import fraction
 from ..leaves import as_tensor
+from ..mode import mode
 from ..operators import Operand
 from ..ops.random import bernoulli, mask
 from ..tensors import Tensor
@@ -35,6 +36,8 @@ class Dropout(Module):
             return signals
         if not self.training:
             return signals * (1 - self.p)
+        if mode.share is not None and not self.shared:
+            return mask(signals, mode.share.mask(self.p, signals))
         shape = (1, *signals.shape[1:]) if self.shared else signals.shape
         return mask(signals, bernoulli(self.p, shape, signals.dtype, signals.backend))
 

@@ -10,9 +10,9 @@ import numpy as np
 from ..arguments import finite_number, fraction, positive, whole_number
 from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensor, parameter, tensor
-from ..mode import no_grad
+from ..mode import SharedBatch, mode, no_grad
 from ..operators import Operand
-from ..ops.elementwise import sqrt
+from ..ops.elementwise import sqrt, square
 from ..ops.normalize import batch_norm, layer_norm
 from ..ops.reduce import mean, var
 from ..tensors import Tensor
@@ -96,6 +96,8 @@ class BatchNorm(Module):
             v = (signals - self.mean) * (self.a / sqrt(self.variance + self.eps)) - self.theta
             v.name = "v"
             return v
+        if mode.share is not None:
+            return self._of_shares(as_tensor(z, self.a), mode.share)
         v = batch_norm(z, self.a, self.theta, self.eps, self.ddof)
         v.name = "v"
         with no_grad():
@@ -106,6 +108,26 @@ class BatchNorm(Module):
             shifted = signals - first
             self.mean.assign_(self.mean + new * (first[0] + mean(shifted, 0) - self.mean))
             self.variance.assign_(self.variance + new * (var(shifted, 0, ddof=self.ddof) - self.variance))
+        return v
+
+    def _of_shares(self, z: Tensor, share: SharedBatch) -> Tensor:
+        """Return the normalised signals for own rows of a batch that processes share, by the statistics of all rows."""
+        if share.whole <= self.ddof:
+            raise ShapeError(
+                f"batch_norm: a batch of {share.whole} has no variance with ddof={self.ddof}; use a larger batch, "
+                "ddof=0 for a batch of at least 1, or evaluation mode"
+            )
+        first = share.first_row(z)
+        shifted = z - first
+        mean = share.column_sums(shifted) * (1.0 / share.whole)
+        centred = shifted - mean
+        variance = share.column_sums(square(centred)) * (1.0 / (share.whole - self.ddof))
+        v: Tensor = centred * (1.0 / sqrt(variance + self.eps)) * self.a - self.theta
+        v.name = "v"
+        with no_grad():
+            new = 1 - self.smoothing
+            self.mean.assign_(self.mean + new * (first[0] + mean - self.mean))
+            self.variance.assign_(self.variance + new * (variance - self.variance))
         return v
 
     def describe(self) -> str:

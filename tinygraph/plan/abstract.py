@@ -355,6 +355,9 @@ class Functions:
     def bernoulli(self, key: AbstractArray, p_off: float, shape: Shape, dtype: DTypeLike) -> AbstractArray:
         return self._whole(shape, dtype)
 
+    def on_host(self, function: object, shape: Shape, *arrays: AbstractArray) -> AbstractArray:
+        return self._whole(shape, arrays[0].dtype)
+
     def spmm(self, y: AbstractArray, w: AbstractArray, edges: EdgeList, transposed: bool = False) -> AbstractArray:
         return self._whole((y.shape[0], edges.n_in if transposed else edges.n_out), y.dtype)
 

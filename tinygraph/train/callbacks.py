@@ -10,6 +10,7 @@ from ..errors import ArgumentError
 if TYPE_CHECKING:
     from ..nn import Module
     from ..optim import Optimizer
+    from ..parallel import Communicator
     from .history import History
     from .run import Run
 
@@ -44,6 +45,10 @@ class Training:
         if not isinstance(reason, str) or not reason:
             raise ArgumentError(f"stop: reason must be a text, got {reason!r}")
         self.reason = reason
+
+    def agree(self, processes: Communicator) -> None:
+        """Let all processes end training if a callback wants it in one of them."""
+        self.reason = next(filter(None, processes.gather(self.reason)), "")
 
 
 class Callback:
@@ -90,6 +95,11 @@ class Callbacks(Callback):
                 raise ArgumentError(f"fit: callbacks must be functions or tinygraph.Callback objects, got {each!r:.60}")
             self._all.append(each if isinstance(each, Callback) else _AfterEpochs(each))
         self._of_batches = [each for each in self._all if type(each).batch is not Callback.batch]
+
+    @property
+    def is_called_after_updates(self) -> bool:
+        """Whether one of them wants to be called after every update."""
+        return bool(self._of_batches)
 
     def start(self, training: Training) -> None:
         """Call all of them."""

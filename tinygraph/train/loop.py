@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..nn import Module
 from ..optim import SGD, Optimizer, Plateau, Schedule
+from ..parallel import Communicator
+from ..parallel.agreement import check_alike, check_parameters, sent_file, share_state
 from .callbacks import Callback, Callbacks, Training
 from .checkpoints import Checkpoints, checkpoints
 from .history import COLUMNS, History
@@ -23,7 +26,15 @@ from .measures import Measures, Metric
 from .objective import LossFunction, Objective
 from .progress import progress_shown
 from .run import Run
-from .samples import EVALUATION_BATCH, Steps, evaluation_batches, held_out_rows, on_device, training_batches
+from .samples import (
+    EVALUATION_BATCH,
+    Steps,
+    evaluation_batches,
+    held_out_rows,
+    on_device,
+    shared_batches,
+    training_batches,
+)
 from .step import Step
 from .stopping import Convergence, Limits, convergence, pocket_variables
 
@@ -62,6 +73,7 @@ def fit(
     progress: bool = True,
     seed: int = 0,
     freeze_sleeping: bool = False,
+    parallel: str | None = None,
 ) -> History:
     """Train `net` by mini-batches (65.82), (65.149) or single samples (65.87), (65.150); return what happened.
 
@@ -155,6 +167,11 @@ def fit(
     freeze_sleeping : bool
         Keep `l2` and `l1` from changing the weights from and to nodes that dropout has put to sleep, as the text
         of (65.124) says; exact for gradient descent without momentum, and refused for other optimisers.
+    parallel : {"mpi"}, optional
+        Let the processes that ``mpiexec`` started share every mini-batch; by default as the environment variable
+        TINYGRAPH_PARALLEL says. All of them run the same program: each computes with its share of the rows, gradients
+        are added up over the processes, and what is returned is the same in all, as one process gives it with whole
+        batches, to rounding. Process 0 shows the progress and writes the checkpoint.
 
     Returns
     -------
@@ -167,6 +184,8 @@ def fit(
         If the data cannot be used (empty, NaN, labels out of range), or the loss becomes NaN or infinite.
     ArgumentError
         For arguments out of range.
+    BackendError
+        If `parallel` is asked for where MPI is not installed, or on another backend than "numpy".
 
     Examples
     --------
@@ -196,23 +215,33 @@ def fit(
     held_out = None
     if validation is not None:
         held_out = on_device(objective, evaluation_batches(objective, validation, "validation"))
+    shares = shared_batches(objective, batches, parallel)
     _check_optimizer(optimizer, net)
     _check_schedule(schedule, schedule_every, optimizer)
     measures = Measures(objective, metrics, batches, held_out)
     called = Callbacks(callbacks)
-    step = Step(objective, optimizer, compiled and not freeze_sleeping)
+    step = Step(objective, optimizer, compiled and not freeze_sleeping, shares)
+    processes = None if shares is None else shares.processes
     settings: dict[str, Any] = {}
-    if checkpoint is not None:
+    if checkpoint is not None or processes is not None:
         options: dict[str, Any] = {"stop_tolerance": stop_tolerance, "stop_every": stop_every}
         options |= {"schedule_every": schedule_every} if schedule else {}
         options |= {"metrics": list(measures.functions)} if measures.functions else {}
         settings = shaping_settings(objective, optimizer, batches, held_out, pocket, schedule, **options)
     run = Run(objective, optimizer, step.tally, pocket, schedule, settings)
-    if checkpoint is not None and Path(checkpoint).exists():
-        run.load(checkpoint, allow_changes)
-        if isinstance(batches, Steps):
-            batches.skip(run.history.iterations - run.done)
+    if processes is not None:
+        check_alike(processes, settings)
+        share_state(processes, net, optimizer)
+    if checkpoint is not None:
+        with nullcontext(Path(checkpoint)) if processes is None else sent_file(processes, checkpoint) as path:
+            if path is not None and path.exists():
+                run.load(path, allow_changes)
+                if isinstance(batches, Steps):
+                    batches.skip(run.history.iterations - run.done)
     files = checkpoints(run, checkpoint, checkpoint_every, checkpoint_keep)
+    is_first = processes is None or processes.rank == 0
+    if not is_first:
+        files = None
     history = run.history
     rule = convergence(objective, batches, stop_tolerance, history)
     training = Training(run)
@@ -222,6 +251,7 @@ def fit(
         rule if stop_every == "iteration" else None,
         schedule if schedule_every == "iteration" else None,
         files,
+        processes,
     )
 
     def goes_on() -> bool:
@@ -231,12 +261,12 @@ def fit(
     try:
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # the loss is checked, and says more
         called.start(training)
-        with quiet, progress_shown(limits.epochs_at_most(batches), progress) as report:
+        with quiet, progress_shown(limits.epochs_at_most(batches), progress and is_first) as report:
             while goes_on():
                 row: dict[str, Any] = dict.fromkeys(COLUMNS)
                 row["epoch"] = len(history) + 1
                 net.train()
-                reason = _train_epoch(step, batches, run, limits.iterations, after_update)
+                reason = _train_epoch(step, shares or batches, run, limits.iterations, after_update)
                 row["loss"], row["error"] = step.means()
                 cut_short = run.done > 0
                 if files is not None and cut_short:  # what follows is done again by who continues
@@ -255,6 +285,9 @@ def fit(
                 report(row)
                 try:
                     called.epoch(training)
+                    if processes is not None:
+                        check_parameters(processes, net, row["epoch"])
+                        training.agree(processes)
                 finally:
                     if files is not None and not cut_short:
                         files.after_epoch(last=not goes_on())
@@ -307,7 +340,9 @@ class _AfterUpdate:
         rule: Convergence | None,
         schedule: Schedule | None,
         files: Checkpoints | None,
+        processes: Communicator | None,
     ) -> None:
+        self.processes = processes
         self.training, self.called, self.rule, self.schedule, self.files = training, called, rule, schedule, files
 
     def __call__(self) -> str:
@@ -315,6 +350,8 @@ class _AfterUpdate:
         if self.schedule is not None:
             self.schedule.step()
         self.called.batch(self.training)
+        if self.processes is not None and self.called.is_called_after_updates:
+            self.training.agree(self.processes)
         reason = "" if self.rule is None else self.rule.check(f"iteration {self.training.history.iterations}")
         if self.files is not None and not reason:
             self.files.after_update()
@@ -344,7 +381,8 @@ def _train_epoch(
         step(*step.objective.parts(batch))
         run.done += 1
         history.iterations += 1
-        if run.done % FINITE_CHECK_BATCHES == 0 or time.perf_counter() - checked > FINITE_CHECK_SECONDS:
+        is_time = step.shares is None and time.perf_counter() - checked > FINITE_CHECK_SECONDS  # the same in all
+        if run.done % FINITE_CHECK_BATCHES == 0 or is_time:
             step.tally.check(epoch, run.done)
             checked = time.perf_counter()
         reason = after_update()

@@ -10,8 +10,10 @@ import numpy as np
 from ..arguments import REAL, whole_number
 from ..data import Batches, Dataset, check_finite, split
 from ..data.checks import check_weights, one_array
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, BackendError, DataError
 from ..mode import no_grad
+from ..parallel import processes_of
+from ..parallel.shares import Shares
 from ..tensors import Tensor
 from ..typing import ArrayLike
 from .objective import Objective
@@ -121,6 +123,29 @@ def training_batches(
     if isinstance(train_set, list) and any(isinstance(part, np.ndarray | Tensor) for part in train_set):
         raise ArgumentError("fit: train_set is a list of arrays; give a pair of arrays as a tuple (X, Y)")
     return train_set if steps_per_epoch is None else Steps(train_set, steps_per_epoch)
+
+
+def shared_batches(objective: Objective, batches: Iterable[object], parallel: str | None) -> Shares | None:
+    """Return what gives this process its rows of every batch; None if there is one process.
+
+    Raises
+    ------
+    BackendError
+        If MPI is not there, or the network is on another backend than "numpy".
+    ArgumentError
+        If a batch has fewer rows than there are processes, or `freeze_sleeping` is asked for.
+    """
+    processes = processes_of(parallel)
+    if processes is None:
+        return None
+    if objective.backend.name != "numpy":
+        raise BackendError(
+            f"fit: parallel: processes add up gradients on the numpy backend only, and the network is on "
+            f"{objective.backend.name!r}; move it with net.to('numpy'), or train in one process"
+        )
+    if objective.freeze_sleeping:
+        raise ArgumentError("fit: freeze_sleeping looks at the masks of whole batches: train in one process")
+    return Shares(batches, processes)
 
 
 def on_device(objective: Objective, batches: Iterable[object]) -> Iterable[object]:

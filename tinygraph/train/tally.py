@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +15,11 @@ from ..mode import no_grad
 from ..nn import Output
 from ..ops.elementwise import less, where
 from ..ops.reduce import sum
+from ..ops.shape import concatenate, reshape
 from ..tensors import Tensor
+
+if TYPE_CHECKING:
+    from ..parallel.shares import Share
 
 
 class Tally:
@@ -36,15 +42,27 @@ class Tally:
     def add(self, loss: Tensor, z: Tensor | None, y: object, output: Output | None, rows: int) -> None:
         """Count a batch, but for its rows; nothing is read on the host."""
         with no_grad():
-            value = loss.astype(np.float64)
-            self.latest.assign_(where(_is_finite(self.loss), value, self.latest))
-            self.loss.assign_(self.loss + value * float(rows))
-            self.finite.assign_(self.finite + _is_finite(self.loss).astype(np.float64))
-            if z is not None and output is not None:
-                wrong, known = output.wrong(z, as_tensor(y, z))
-                known = known.astype(np.float64)
-                self.wrong.assign_(self.wrong + sum(wrong.astype(np.float64) * known))
-                self.decided.assign_(self.decided + sum(known))
+            self._count(loss.astype(np.float64), _decisions(z, y, output), rows)
+
+    def add_share(
+        self, share: Share, loss: Tensor, z: Tensor | None, y: object, output: Output | None, last: Tensor | None
+    ) -> None:
+        """Count a batch of which this process has a share, once `last` is computed."""
+        with no_grad():
+            own = [loss.astype(np.float64) * (share.count / share.whole)]
+            own += [count * float(share.count > 0) for count in _decisions(z, y, output)]
+            sums = share.all_sum(concatenate([reshape(x, (1,)) for x in own]), last)
+            value, *decisions = (sums[n] for n in range(len(own)))
+            self._count(value, decisions, share.whole)
+
+    def _count(self, value: Tensor, decisions: Sequence[Tensor], rows: int) -> None:
+        self.latest.assign_(where(_is_finite(self.loss), value, self.latest))
+        self.loss.assign_(self.loss + value * float(rows))
+        self.finite.assign_(self.finite + _is_finite(self.loss).astype(np.float64))
+        if decisions:
+            wrong, decided = decisions
+            self.wrong.assign_(self.wrong + wrong)
+            self.decided.assign_(self.decided + decided)
 
     def state(self) -> list[float]:
         """Return what `restore` takes, to go on counting in the middle of an epoch."""
@@ -71,6 +89,15 @@ class Tally:
             return math.nan, None
         decided = float(self.decided)
         return float(self.loss) / self.rows, float(self.wrong) / decided if decided else None
+
+
+def _decisions(z: Tensor | None, y: object, output: Output | None) -> Sequence[Tensor]:
+    """Return how many decisions are wrong, and how many there are; nothing where there are none."""
+    if z is None or output is None:
+        return ()
+    wrong, known = output.wrong(z, as_tensor(y, z))
+    known = known.astype(np.float64)
+    return sum(wrong.astype(np.float64) * known), sum(known)
 
 
 def _is_finite(x: Tensor) -> Tensor:

@@ -1,0 +1,165 @@
+"""Programs that tests run on several processes: the name of a function and its arguments, all texts."""
+
+import json
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+import tinygraph as tg
+from tinygraph import nn
+from tinygraph.models import fully_connected
+from tinygraph.parallel import processes_of
+
+ITERATIONS = 100
+KINDS = ("sgd", "adam", "clipped", "batch-norm", "dropout", "own-masks")
+
+
+def samples():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((130, 20)), rng.integers(0, 5, 130)
+
+
+def network(kind):
+    options = {"batch-norm": {"batch_norm": "hidden"}, "dropout": {"dropout": (0.1, 0.3, 0.3)}}
+    options["own-masks"] = options["dropout"]
+    net = fully_connected([20, 30, 30, 5], "tanh", seed=1, dtype=np.float64, **options.get(kind, {}))
+    for _, module in net.named_modules():
+        if isinstance(module, nn.Dropout):
+            module.shared = kind == "dropout"
+    return net
+
+
+class Clipped(tg.optim.SGD):
+    """Gradient descent with limited gradients."""
+
+    def step(self):
+        tg.optim.clip_grad_norm(self.params, 0.05)
+        super().step()
+
+
+def trained(kind, parallel, batch_size, **options):
+    """Train a network; return its tensors and what happened."""
+    tg.manual_seed(3)
+    net = network(kind)
+    make = {"adam": lambda p: tg.optim.Adam(p, 1e-2), "clipped": lambda p: Clipped(p, 0.1)}
+    optimizer = make.get(kind, lambda p: tg.optim.SGD(p, 0.1, momentum=0.5))(net.parameters())
+    settings = {"max_iterations": ITERATIONS, "validation": 0.2, "l2": 1e-3, "progress": False, **options}
+    history = tg.fit(
+        net, tg.losses.cross_entropy, samples(), optimizer, batch_size=batch_size, parallel=parallel, **settings
+    )
+    return {name: t.numpy() for name, t in net.named_tensors()}, history
+
+
+def differences(batch_size, compiled):
+    """Print how much parameters and history differ from those of one process, for every kind of training."""
+    for kind in KINDS:
+        difference(kind, batch_size, compiled)
+
+
+def difference(kind, batch_size, compiled):
+    """Print the same for one kind."""
+    options = {"early_stopping": 50, "metrics": {"share": lambda p, t: np.mean(p.argmax(1) == t.argmax(1))}}
+    options |= {"compiled": compiled == "compiled"}
+    alone, before = trained(kind, None, int(batch_size), **options)
+    shared, after = trained(kind, "mpi", int(batch_size), **options)
+    rows = [
+        abs(np.float64(a[name]) - np.float64(b[name]))
+        for a, b in zip(before.rows, after.rows, strict=True)
+        for name in a
+        if name != "seconds"
+    ]
+    processes = processes_of("mpi")
+    greatest = max(abs(alone[name] - shared[name]).max() for name in alone)
+    found = processes.gather([float(greatest), float(max(rows)), after.iterations, after.best_epoch, before.best_epoch])
+    if processes.rank == 0:
+        print(json.dumps([kind, found]))
+
+
+def digest(kind, batch_size, **options):
+    """Print the bits of all parameters."""
+    tensors, history = trained(kind, "mpi", int(batch_size), **options)
+    processes = processes_of("mpi")
+    if processes is None or processes.rank == 0:
+        print(json.dumps([{k: v.tobytes().hex() for k, v in tensors.items()}, history.losses, history.stop_reason]))
+
+
+def continued(path, iterations):
+    """Train with a checkpoint, up to so many updates; print the bits."""
+    digest("adam", 13, checkpoint=path, checkpoint_every=7, max_iterations=int(iterations))
+
+
+def own_batches(parts):
+    """Print the difference for batches that are no arrays, of which one has a single row."""
+    X, Y = samples()
+    weights = np.linspace(0.5, 1.5, len(X))
+    batches = [tuple(a[k : k + n] for a in (X, Y, weights)[: int(parts)]) for k, n in ((0, 9), (9, 1), (10, 20))]
+    found = []
+    for parallel in (None, "mpi"):
+        net = network("sgd")
+        optimizer = tg.optim.SGD(net.parameters(), 0.1)
+        tg.fit(net, tg.losses.cross_entropy, batches, optimizer, 5, parallel=parallel, progress=False)
+        found.append(np.concatenate([p.numpy().ravel() for p in net.parameters()]))
+    if processes_of("mpi").rank == 0:
+        print(abs(found[0] - found[1]).max())
+
+
+def unseeded():
+    """Print whether all processes end with the same network, drawn without a seed."""
+    net = fully_connected([20, 8, 5])
+    X, Y = samples()
+    tg.fit(net, tg.losses.cross_entropy, (X, Y), tg.optim.SGD(net.parameters(), 0.1), 2, parallel="mpi", progress=False)
+    values = processes_of("mpi").gather([p.numpy().tobytes() for p in net.parameters()])
+    if processes_of("mpi").rank == 0:
+        print(all(v == values[0] for v in values))
+
+
+def wrong(what):
+    """Train with something that is wrong, in all processes or in one."""
+    rank = processes_of("mpi").rank
+    X, Y = samples()
+    net, options, rate = network("sgd"), {"epochs": 3, "batch_size": 13, "parallel": "mpi", "progress": False}, 0.1
+    if what == "few rows":
+        options["batch_size"] = 1
+    elif what == "data" and rank == 1:
+        X = X + 1
+    elif what == "settings" and rank == 1:
+        options["l2"] = 0.1
+    elif what == "rate":
+        rate = 1e308
+    elif what == "callback" and rank == 1:
+        options["callbacks"] = [lambda training: 1 / 0]
+    elif what == "drawn" and rank == 1:
+        options["callbacks"] = [lambda training: net.parameters()[0].assign_(net.parameters()[0] + 1.0)]
+    elif what == "killed":
+        options |= {"epochs": 10**6, "checkpoint": sys.argv[3]}
+
+        def die(training):
+            if rank == 1 and len(training.history) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        options["callbacks"] = [die]
+    elif what == "backend":
+        net.to("strict")
+    tg.fit(net, tg.losses.cross_entropy, (X, Y), tg.optim.SGD(net.parameters(), rate), **options)
+
+
+def stopped():
+    """Stop by a callback of one process; print after how many updates."""
+    rank = processes_of("mpi").rank
+
+    class Stop(tg.Callback):
+        def batch(self, training):
+            time.sleep(0.001 * rank)
+            if rank == 1 and training.history.iterations == 5:
+                training.stop("enough")
+
+    _, history = trained("sgd", "mpi", 13, callbacks=[Stop()])
+    if rank == 0:
+        print(history.iterations, history.stop_reason)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2 : 3 if sys.argv[2:3] == ["killed"] else None])

@@ -80,10 +80,10 @@ def test_links_between_pages_lead_somewhere():
 
 
 def names_in(page):
-    """The dotted names of the library in a page's text, as parts."""
+    """The dotted names of the library in a page's text; names of files are none."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     found = re.findall(r"`((?:tg|tinygraph|nn|losses|optim|metrics|data)(?:\.\w+)+)\b", text)
-    return sorted({name for name in found if not name.endswith(".py")})
+    return sorted({name for name in found if not re.search(r"\.(py|csv|tsv|npz|npy|parquet|html|toml)$", name)})
 
 
 def is_there(name):

@@ -1,11 +1,13 @@
 """Which units repeat: equal ones in a row, as the blocks of a deep network, and side by side, as its heads.
 
-In a row each repeat is fed by the one before. Side by side all are fed by the same, or each by one of several equal
+In a row each repeat is fed by the one before, and may take another part of the same, as the steps of a sequence do.
+Side by side all are fed by the same, or each by one of several equal
 ones, and so are what they feed.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,9 +42,9 @@ def runs(units: Sequence[Unit], users: Mapping[int, Sequence[int]]) -> list[Run]
     """
     where = positions(units)
     known: dict[object, int] = {}
-    kinds = [known.setdefault(_structure(unit), len(known)) for unit in units]
+    kinds = [known.setdefault(_structure(unit, any_part=True), len(known)) for unit in units]
     refs = [_refs(unit, where) for unit in units]
-    last_use = [_last_use(unit, where, users, len(units)) for unit in units]
+    leads_to = [_leads_to(unit, units, where, users) for unit in units]
     found = []
     start = 0
     while start < len(units):
@@ -50,7 +52,7 @@ def runs(units: Sequence[Unit], users: Mapping[int, Sequence[int]]) -> list[Run]
         for period in range(1, min(LONGEST_PERIOD, (len(units) - start) // FEWEST) + 1):
             if _is_repetition(kinds[start : start + period]):
                 continue
-            run = Run(start, period, _times(start, period, kinds, refs, last_use))
+            run = Run(start, period, _times(start, period, kinds, refs, leads_to))
             if run.times >= FEWEST and run.period * run.times > best.period * best.times:
                 best = run
         if best.times > 1:
@@ -65,13 +67,16 @@ def _is_repetition(kinds: list[int]) -> bool:
     return any(n % part == 0 and kinds == kinds[:part] * (n // part) for part in range(1, n))
 
 
-def _structure(unit: Unit) -> object:
-    """Return what is the same for equal units: their operations and shapes, and how these are connected."""
+def _structure(unit: Unit, any_part: bool = False) -> object:
+    """Return what is the same for equal units: their operations and shapes, and how these are connected.
+
+    With `any_part`, operations that pick a part of something are equal whichever part it is.
+    """
     inside = {node.id: place for place, node in enumerate(unit.nodes)}
     of_nodes = [
         (
             n.kind,
-            n.label,
+            re.sub(r"-?\d+", "", n.label) if any_part and n.op == "index" else n.label,
             n.shape,
             n.dtype,
             n.is_frozen,
@@ -89,26 +94,42 @@ def _refs(unit: Unit, where: Mapping[int, Ref]) -> list[Ref]:
     return [where.get(i, (-1, i)) for node in unit.nodes for i in node.inputs if i not in inside]
 
 
-def _last_use(unit: Unit, where: Mapping[int, Ref], users: Mapping[int, Sequence[int]], beyond: int) -> int:
-    """Return the place of the last unit that uses something of `unit`; `beyond` where that is none of them."""
-    if any(node.is_output for node in unit.nodes):
-        return beyond
-    return max(
-        (where[u][0] if u in where else beyond for node in unit.nodes for u in users.get(node.id, ())), default=-1
-    )
+def _leads_to(
+    unit: Unit, units: Sequence[Unit], where: Mapping[int, Ref], users: Mapping[int, Sequence[int]]
+) -> dict[int, bool]:
+    """Return the places of the units that use something of `unit`, each with whether it only joins what it is given.
+
+    What was asked for, and what is used by none of `units`, is used behind all of them.
+    """
+    found: dict[int, bool] = {}
+    for node in unit.nodes:
+        if node.is_output:
+            found[len(units)] = False
+        for user in users.get(node.id, ()):
+            place, way = where.get(user, (len(units), 0))
+            joins = place < len(units) and units[place].nodes[way].op in JOINS
+            found[place] = joins and found.get(place, True)
+    return found
 
 
-def _times(start: int, period: int, kinds: list[int], refs: list[list[Ref]], last_use: list[int]) -> int:
+def _times(
+    start: int, period: int, kinds: list[int], refs: list[list[Ref]], leads_to: Sequence[Mapping[int, bool]]
+) -> int:
     """Return how often the `period` units from `start` on repeat."""
     times = 1
     while _repeats(start, period, times, kinds, refs):
         times += 1
-    while times > 1:  # only what the last repeat gives may be used behind it
+    while times > 1:  # only what the last repeat gives may be used behind it, unless what all give is joined there
         end = start + period * times
-        leaving = [i for i in range(start, end - period) if last_use[i] >= end]
+        behind = [{p: joins for p, joins in leads_to[i].items() if p >= end} for i in range(start, end)]
+        is_joined = [
+            all(used == behind[-period:][way] and all(used.values()) for used in behind[way::period])
+            for way in range(period)
+        ]
+        leaving = [i for i, used in enumerate(behind[:-period]) if used and not is_joined[i % period]]
         if not leaving:
             break
-        times = (leaving[0] - start) // period + 1
+        times = leaving[0] // period + 1
     return times
 
 

@@ -13,6 +13,7 @@ from .layers import ACTIVATIONS, Dense, NeighborhoodDense, PerNode, Sequential
 from .module import Module
 from .normalization import BatchNorm, LayerNorm, population_statistics
 from .outputs import OUTPUTS, Output
+from .recurrent import GRUCell, Recurrent, RecurrentCell
 
 __all__ = [
     "ACTIVATIONS",
@@ -22,6 +23,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "GRUCell",
     "LayerNorm",
     "Module",
     "MultiHeadAttention",
@@ -29,6 +31,8 @@ __all__ = [
     "Output",
     "Parallel",
     "PerNode",
+    "Recurrent",
+    "RecurrentCell",
     "Residual",
     "Scope",
     "Sequential",

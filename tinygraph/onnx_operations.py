@@ -14,6 +14,7 @@ from .op import Op
 from .ops import activation, elementwise, products, random, similarity
 from .ops.attention import CausalMask
 from .ops.axes import normalize_axes
+from .ops.grid import GridNeighborhoods
 from .ops.indexing import ARRAY_KEY, Index, OneHot, TakeAlongAxis
 from .ops.neighborhood import EdgeProduct, NeighborhoodMatMul
 from .ops.normalize import BatchNorm, LayerNorm
@@ -259,6 +260,17 @@ def _batch_norm(w: Writer, step: Step, z: str, a: str, theta: str) -> str:
     return w.node("Sub", w.node("Mul", w.node("Div", centred, deviation), a), theta)
 
 
+def _grid_neighborhoods(w: Writer, step: Step, y: str) -> str:
+    grid = step.shape(0)[1:3]
+    if any(len(set(lengths)) > 1 for lengths in grid):
+        raise step.unknown("the lengths of the grid follow the batch; give all lengths in input_shape")
+    parts = []
+    for _, *slices in step.op.keys([lengths[0] for lengths in grid]):
+        ends = [[getattr(part, end) for part in slices] for end in ("start", "stop", "step")]
+        parts.append(w.node("Slice", y, *map(w.constant, (*ends[:2], [1, 2], ends[2]))))
+    return w.node("Concat", *parts, axis=-1)
+
+
 def _layer_norm(w: Writer, step: Step, z: str, a: str, theta: str) -> str:
     return w.node("Sub", w.node("LayerNormalization", z, a, axis=-1, epsilon=step.op.eps), theta)
 
@@ -447,6 +459,7 @@ OPERATIONS: dict[type[Op], Write] = {
     products.MatMul: _matmul,
     CausalMask: _causal_mask,
     BatchNorm: _batch_norm,
+    GridNeighborhoods: _grid_neighborhoods,
     LayerNorm: _layer_norm,
     Index: _index,
     TakeAlongAxis: _take_along_axis,

@@ -95,6 +95,7 @@ def cases() -> dict[str, Case]:
         "batch_norm(ddof=0)": (lambda z, s, t: tg.batch_norm(z, s, t, ddof=0), [a, rng.normal(size=4), row]),
         "layer_norm": (tg.layer_norm, [stacks[0], rng.normal(size=4), row]),
         "mask": (lambda y: tg.mask(y, (b > 0).astype(y.dtype)), [a]),
+        "grid_neighborhoods": (lambda y: tg.grid_neighborhoods(y, (2, 3), (2, 1), 1), [rng.normal(size=(2, 3, 4, 2))]),
         "bias": (tg.bias, [a, row]),
         "cosine_similarity": (tg.cosine_similarity, [a, b]),
         "sigmoid_cross_entropy": (tg.sigmoid_cross_entropy, [a, target]),

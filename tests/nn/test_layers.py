@@ -29,6 +29,11 @@ LAYERS = {  # the module, and the shape of its input without the batch; None: wh
     "causal attention": (lambda **o: nn.MultiHeadAttention(4, 2, causal=True, **o), (3, 4), None),
     "recurrent": (lambda **o: nn.Recurrent(nn.RecurrentCell(4, 2, init_bias="normal", **o)), (3, 4), None),
     "gated recurrent": (lambda **o: nn.Recurrent(nn.GRUCell(4, 2, init_bias="normal", **o), last=True), (3, 4), None),
+    "convolution": (
+        lambda **o: nn.Convolution(2, 3, (2, 3), "tanh", stride=(1, 2), padding=1, init_bias="normal", **o),
+        (3, 4, 2),
+        None,
+    ),
     "attention to another sequence": (lambda **o: Crossed(**o), (5, 4), None),
 }
 

@@ -221,6 +221,7 @@ OF_ONE = {
     "batch norm": lambda x: tg.batch_norm(tg.concatenate([x, x + 1]), C, -C),
     "batch norm, population": lambda x: tg.batch_norm(tg.concatenate([x, x + 1]), C, -C, ddof=0),
     "layer norm": lambda x: tg.layer_norm(x, C, -C),
+    "squares": lambda x: tg.grid_neighborhoods(x.reshape(-1, 2, 3, 1), 2, (1, 2), 1),
     "causal mask": lambda x: tg.where(tg.causal_mask(x[0].reshape(2, 3)), 1.0, x[:, :3].reshape(-1, 1, 3)),
     "masks": lambda x: tg.mask(x, (C > 0).astype(np.float32)),
     "one-hot": lambda x: [ops.indexing.OneHot(n, "float32")(tg.argmax(x) - 1) for n in (6, 3)],

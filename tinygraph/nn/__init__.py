@@ -8,6 +8,7 @@ from .attention import MultiHeadAttention
 from .containers import Parallel, Residual
 from .dropout import Dropout
 from .embedding import Embedding
+from .grid import Convolution, MaxPool, MeanPool, Reshape
 from .init import INITIALIZERS
 from .layers import ACTIVATIONS, Dense, NeighborhoodDense, PerNode, Sequential
 from .module import Module
@@ -20,11 +21,14 @@ __all__ = [
     "INITIALIZERS",
     "OUTPUTS",
     "BatchNorm",
+    "Convolution",
     "Dense",
     "Dropout",
     "Embedding",
     "GRUCell",
     "LayerNorm",
+    "MaxPool",
+    "MeanPool",
     "Module",
     "MultiHeadAttention",
     "NeighborhoodDense",
@@ -33,6 +37,7 @@ __all__ = [
     "PerNode",
     "Recurrent",
     "RecurrentCell",
+    "Reshape",
     "Residual",
     "Scope",
     "Sequential",

@@ -6,6 +6,7 @@ import typing
 from .activation import *
 from .attention import *
 from .elementwise import *
+from .grid import *
 from .indexing import *
 from .loss import *
 from .neighborhood import *

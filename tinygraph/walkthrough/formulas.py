@@ -42,6 +42,7 @@ FORMULAS = {
     "gelu": "y = z P(z), P of the standard normal distribution",
     "greater": "y = 1 where a > b, 0 elsewhere",
     "greater_equal": "y = 1 where a >= b, 0 elsewhere",
+    "grid_neighborhoods": "x = the nodes of each square, in a row",
     "identity": "y = z",
     "index": "y = x at the picked places",
     "layer_norm": "v = a (z - mean) / sqrt(var + eps) - theta",

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import tinygraph as tg
+from tinygraph import nn
 from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese, transfer
 from tinygraph.tools import figures
 from tinygraph.tools.experiments import prepare, settings_of
@@ -79,6 +80,18 @@ def one_network(net, *shapes):
     return lambda: tg.graph(net, input_shape=shapes[0] if len(shapes) == 1 else shapes)
 
 
+def convolution():
+    """Return a network of a convolution, the largest signals of its squares, and a dense layer."""
+    layers = [nn.Reshape(8, 8, 1), nn.Convolution(1, 8, 3, "relu"), nn.MaxPool(2), nn.Reshape(-1), nn.Dense(72, 10)]
+    return tg.graph(nn.Sequential(*layers, output="softmax"), input_shape=(None, 64))
+
+
+def recurrent():
+    """Return a cell that is called for each of eight rows, drawn once."""
+    net = nn.Sequential(nn.Recurrent(nn.GRUCell(8, 32), last=True), nn.Dense(32, 10))
+    return tg.graph(net, input_shape=(None, 8, 8), depth=2)
+
+
 PICTURES = {
     "autoencoder": one_network(autoencoder([64, 16, 64], tied=True, seed=0), (None, 64)),
     "graph-neighborhood": one_network(
@@ -95,6 +108,8 @@ PICTURES = {
     "one-node": one_node,
     "two-branches": two_branches,
     "compiled-step": compiled_step,
+    "convolution": convolution,
+    "recurrent": recurrent,
     "reading-layer": signs("one_layer"),
     "reading-states": signs("states"),
     "reading-shared": signs("shared"),

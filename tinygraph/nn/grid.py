@@ -26,7 +26,8 @@ class Convolution(Layer):
     """A layer of nodes on a grid, each fed by a square of the grid before, all with the same weights.
 
     It is `NeighborhoodDense` for such neighbourhoods, with weights that are shared, and computed as a product: of the
-    squares, each in a row, with `W`. As in all layers the bias is subtracted (LeCun et al. 1998).
+    squares, each in a row, with `W` (LeCun et al. 1998). As in all layers the bias is subtracted. Images have their
+    channels last; ``tg.transpose(y, (0, 2, 3, 1))`` brings those of others there, such as CIFAR-10's (B, 3, 32, 32).
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from .ops.activation import LogSoftmax, Softmax, identity, log_softmax, softmax
 from .ops.attention import CausalMask
 from .ops.declare import ElementwiseOp
 from .ops.elementwise import Cast, equal, square, subtract, where
+from .ops.grid import GridNeighborhoods, GridSum
 from .ops.indexing import ARRAY_KEY, AddAlongAxis, Index, IndexAdd, Key, OneHot, TakeAlongAxis, take
 from .ops.loss import softmax_cross_entropy, softmax_cross_entropy_slope, squared_error
 from .ops.neighborhood import EdgeProduct, NeighborhoodMatMul
@@ -203,6 +204,14 @@ def _concatenate(op: Any, y: Tensor, size: int, *parts: Batched) -> Tensor:
 @_rule(Pad)
 def _pad(op: Any, y: Tensor, size: int, x: Batched) -> Tensor:
     return _with(op, widths=((0, 0), *op.widths))(x.value)
+
+
+@_rule(GridNeighborhoods, GridSum)
+def _on_grid(op: Any, y: Tensor, size: int, x: Batched) -> Tensor:
+    count, *rest = x.shape  # the samples of all samples are one batch
+    if isinstance(op, GridSum):
+        op = _with(op, shape=(size * count, *op.shape[1:]))
+    return reshape(op(reshape(x.value, (size * count, *rest))), (size, *y.shape))
 
 
 # -- indices ----------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ _ACTIVATION = 'a function here, and an option: nn.Dense(3, 4, activation="{0}") 
 COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
     "tinygraph": {
         "arange": "tg.tensor(np.arange(...))",
+        "amax": "tg.max",
+        "amin": "tg.min",
         "array": "tg.tensor",
         "as_tensor": "tg.tensor",
         "asarray": "tg.tensor",
@@ -22,6 +24,7 @@ COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
         "eye": "tg.tensor(np.eye(...))",
         "flatten": "tg.reshape",
         "from_numpy": "tg.tensor",
+        "gather": "tg.take_along_axis, for indices of the same shape but for one axis",
         "ge": "tg.greater_equal",
         "gt": "tg.greater",
         "hessian": "tg.hvp for products with it, tg.hessian_diagonal for its diagonal",
@@ -44,6 +47,7 @@ COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
         "rand_like": "tg.uniform(x.shape)",
         "randn": "tg.normal((2, 3))",
         "randn_like": "tg.normal(x.shape)",
+        "randperm": "tg.argsort(tg.uniform(n))",
         "relu6": "tg.clip(x, 0, 6)",
         "seed": "tg.manual_seed",
         "sub": "tg.subtract",

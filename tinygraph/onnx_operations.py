@@ -431,6 +431,8 @@ for _kind, _function in {
 }.items():
     _FUNCTIONS[_function] = partial(_arithmetic, _kind)
 
+RANDOM = random.Bernoulli, random.Uniform, random.Normal
+
 OPERATIONS: dict[type[Op], Write] = {
     **{type(function.op): write for function, write in _FUNCTIONS.items()},
     elementwise.Clip: _clip,
@@ -479,6 +481,8 @@ def write_step(w: Writer, step: Step, *inputs: str) -> str:
         If ONNX does not know it.
     """
     write = OPERATIONS.get(type(step.ops[0]))
+    if isinstance(step.ops[0], RANDOM):
+        raise step.unknown("a model gives the same for the same; draw in training only, where self.training holds")
     if write is None:
         raise step.unknown("ONNX has no such operation; compute it from others of tinygraph, or leave it out")
     return write(w, step, *inputs)

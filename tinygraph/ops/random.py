@@ -72,9 +72,10 @@ class Normal(Op):
     dtype: str = "float32"
 
     def forward(self, xp: Any, key: Array, out: Array | None = None) -> Array:
-        drawn = xp.uniform(key, (2, *self.shape), "float32" if self.dtype == "float16" else self.dtype)
-        radius = xp.sqrt(xp.log(1 - drawn[0]) * -2)
-        return (radius * xp.cos(drawn[1] * (2 * math.pi))).astype(self.dtype)
+        half = self.dtype == "float16"
+        drawn = xp.uniform(key, (2, *self.shape), "float32" if half else self.dtype)
+        radius, cosine = xp.sqrt(xp.log(1 - drawn[0]) * -2), xp.cos(drawn[1] * (2 * math.pi))
+        return (radius * cosine).astype(self.dtype) if half else xp.multiply(radius, cosine, out=out)
 
 
 @dataclass

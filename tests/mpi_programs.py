@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext, suppress
 
 import numpy as np
 
@@ -143,20 +144,29 @@ def wrong(what):
         options["callbacks"] = [die]
     elif what == "backend":
         net.to("strict")
-    tg.fit(net, tg.losses.cross_entropy, (X, Y), tg.optim.SGD(net.parameters(), rate), **options)
+    elif what == "limits" and rank == 1:
+        options["epochs"] = 2
+    elif what == "exit" and rank == 1:
+        options["callbacks"] = [lambda training: sys.exit(0)]
+    elif what == "caught":
+        options["callbacks"] = [lambda training: rank == 1 and 1 / 0]
+    elif what == "absent" and rank == 1:
+        return
+    with suppress(ZeroDivisionError) if what == "caught" else nullcontext():
+        tg.fit(net, tg.losses.cross_entropy, (X, Y), tg.optim.SGD(net.parameters(), rate), **options)
 
 
 def stopped():
-    """Stop by a callback of one process; print after how many updates."""
+    """Stop by a callback that only one process has; print after how many updates."""
     rank = processes_of("mpi").rank
 
     class Stop(tg.Callback):
         def batch(self, training):
-            time.sleep(0.001 * rank)
-            if rank == 1 and training.history.iterations == 5:
+            time.sleep(0.001)
+            if training.history.iterations == 5:
                 training.stop("enough")
 
-    _, history = trained("sgd", "mpi", 13, callbacks=[Stop()])
+    _, history = trained("sgd", "mpi", 13, callbacks=[Stop()] * (rank == 1))
     if rank == 0:
         print(history.iterations, history.stop_reason)
 

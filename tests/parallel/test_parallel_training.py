@@ -68,6 +68,10 @@ def test_a_checkpoint_goes_on_to_the_bit_and_with_any_number_of_processes(tmp_pa
         ("rate", "fit: the loss became"),
         ("callback", "process 1 of 2: ZeroDivisionError: division by zero"),
         ("drawn", "fit: after epoch 1 the parameters of process 1 are not those of process 0"),
+        ("limits", "fit: process 1 differs from process 0: epochs is 2 there and 3 here"),
+        ("exit", "process 0 of 2: process 1 has ended (SystemExit: 0), and this one waits for it"),
+        ("caught", "process 0 of 2: process 1 has ended (ZeroDivisionError: division by zero), and this one waits"),
+        ("absent", "process 0 of 2: process 1 has ended, and this one waits for it; all must train equally long"),
         ("backend", "on the numpy backend only, and the network is on 'strict'"),
     ],
 )

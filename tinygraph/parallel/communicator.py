@@ -6,16 +6,17 @@ import os
 import sys
 import time
 import warnings
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from ..arguments import check_name
 from ..errors import BackendError, TinygraphError
+from .ends import Ends
 
 T = TypeVar("T")
 
@@ -38,28 +39,30 @@ class Communicator:
     ----------
     rank, size : int
         The number of this process, from 0, and how many there are.
+    ends : Ends
+        Which of them have ended.
     """
 
     def __init__(self, mpi: Any) -> None:
         self._mpi = mpi
         self.world = mpi.COMM_WORLD
         self.rank, self.size = int(self.world.Get_rank()), int(self.world.Get_size())
+        self.ends = Ends(mpi, partial(self.fail, status=1))
 
     def sum(self, a: np.ndarray, after: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """Return every element added up over the processes, in `out` if that is given; `after` is not used."""
         total = np.empty(a.shape, a.dtype) if out is None else out
-        self.world.Allreduce(np.ascontiguousarray(a), total)
+        self.ends.wait(self.world.Allreduce, np.ascontiguousarray(a), total)
         return total
 
     def broadcast(self, value: T) -> T:
         """Return the value that process 0 has, of any kind that can be pickled."""
-        shared: T = self.world.bcast(value)
+        shared: T = self.ends.wait(self.world.bcast, value)
         return shared
 
     def gather(self, value: T) -> list[T]:
         """Return what each process has, by their numbers."""
-        values: list[T] = self.world.allgather(value)
-        return values
+        return self.ends.wait(self.world.allgather, value)
 
     def own_rows(self, rows: int) -> slice:
         """Return which of so many rows are this process's: as many as others have, to within one."""
@@ -72,9 +75,13 @@ class Communicator:
         here.Free()
         return count
 
-    def abort(self, status: int) -> None:
-        """End all processes."""
+    def fail(self, text: str, status: int) -> NoReturn:
+        """Say in one line which process failed and why, and end all processes with an exit status."""
+        if self.rank:
+            time.sleep(WAIT)  # for process 0, which tells of what all of them meet
+        print(f"tinygraph: process {self.rank} of {self.size}: {' '.join(text.split())}", file=sys.stderr, flush=True)
         self.world.Abort(status)
+        os._exit(status)  # MPICH's Abort may return
 
     def __repr__(self) -> str:
         return f"Communicator(process {self.rank} of {self.size})"
@@ -153,23 +160,18 @@ def description() -> str:
 
 def _end_together(processes: Communicator) -> None:
     """Let an error that ends one process end all of them: the others would wait for it."""
+    processes.ends.start()
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not issubclass(kind, TinygraphError):
             before(kind, error, trace)
-        fail(f"{kind.__name__}: {error}", 2 if issubclass(kind, TinygraphError) else 1)
+        processes.fail(f"{kind.__name__}: {error}", 2 if issubclass(kind, TinygraphError) else 1)
 
     sys.excepthook = hook
 
 
 def fail(text: str, status: int) -> None:
     """Say in one line which process failed and why, and end all processes with an exit status; alone, do nothing."""
-    processes = _world() if _world.cache_info().currsize else None
-    if processes is None or processes.size == 1:
-        return
-    if processes.rank:
-        time.sleep(WAIT)  # for process 0, which tells of what all of them meet
-    line = f"tinygraph: process {processes.rank} of {processes.size}: {' '.join(text.split())}"
-    print(line, file=sys.stderr, flush=True)
-    processes.abort(status)
+    if _world.cache_info().currsize and _world().size > 1:
+        _world().fail(text, status)

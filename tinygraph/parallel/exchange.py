@@ -32,11 +32,11 @@ class Exchange:
     """
 
     def __init__(self, local: LocalNeighborhoods, processes: Communicator) -> None:
-        comm = processes.world
+        comm, self._wait = processes.world, processes.ends.wait
         self.before, self.own, self.after = local.before, local.own, local.after
         counts = np.array([len(nodes) for nodes in local.needed])
         wanted = np.empty_like(counts)
-        comm.Alltoall(counts, wanted)
+        self._wait(comm.Alltoall, counts, wanted)
         self._nodes = np.empty(int(wanted.sum()), np.int64)  # of this process, in the order in which others want them
         comm.Alltoallv([np.concatenate(local.needed), counts], [self._nodes, wanted])
         sources, targets = (np.flatnonzero(c).tolist() for c in (counts, wanted))
@@ -56,7 +56,7 @@ class Exchange:
         batch = len(y)
         sending = np.ascontiguousarray(y.T[self._nodes])
         got = np.empty((self.got, batch), y.dtype)
-        self._forth.Neighbor_alltoallv([sending, self._wanted * batch], [got, self._counts * batch])
+        self._wait(self._forth.Neighbor_alltoallv, [sending, self._wanted * batch], [got, self._counts * batch])
         z = np.empty((batch, self.width), y.dtype) if out is None else out
         z[:, : self.before] = got[: self.before].T
         z[:, self.before : self.before + self.own] = y
@@ -68,7 +68,7 @@ class Exchange:
         batch, end = len(dz), self.before + self.own
         sending = np.ascontiguousarray(np.concatenate([dz[:, : self.before], dz[:, end:]], axis=1).T)
         got = np.empty((self.sent, batch), dz.dtype)
-        self._back.Neighbor_alltoallv([sending, self._counts * batch], [got, self._wanted * batch])
+        self._wait(self._back.Neighbor_alltoallv, [sending, self._counts * batch], [got, self._wanted * batch])
         dy = np.empty((batch, self.own), dz.dtype) if out is None else out
         dy[...] = dz[:, self.before : end]
         for part in self._parts:  # each process wants a node once; they come in the order of the processes

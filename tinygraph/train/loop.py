@@ -230,7 +230,8 @@ def fit(
         settings = shaping_settings(objective, optimizer, batches, held_out, pocket, schedule, **options)
     run = Run(objective, optimizer, step.tally, pocket, schedule, settings)
     if processes is not None:
-        check_alike(processes, settings)
+        ends = {"epochs": limits.epochs, "max_iterations": limits.iterations, "checkpoint": checkpoint is not None}
+        check_alike(processes, settings | ends)
         share_state(processes, net, optimizer)
     if checkpoint is not None:
         with nullcontext(Path(checkpoint)) if processes is None else sent_file(processes, checkpoint) as path:
@@ -251,7 +252,7 @@ def fit(
         rule if stop_every == "iteration" else None,
         schedule if schedule_every == "iteration" else None,
         files,
-        processes,
+        processes if processes is not None and any(processes.gather(called.is_called_after_updates)) else None,
     )
 
     def goes_on() -> bool:
@@ -291,6 +292,10 @@ def fit(
                 finally:
                     if files is not None and not cut_short:
                         files.after_epoch(last=not goes_on())
+    except BaseException as error:
+        if processes is not None:
+            processes.ends.reason = f"{type(error).__name__}: {error}"
+        raise
     finally:
         net.train(before)
         optimizer.zero_grad()
@@ -350,7 +355,7 @@ class _AfterUpdate:
         if self.schedule is not None:
             self.schedule.step()
         self.called.batch(self.training)
-        if self.processes is not None and self.called.is_called_after_updates:
+        if self.processes is not None:
             self.training.agree(self.processes)
         reason = "" if self.rule is None else self.rule.check(f"iteration {self.training.history.iterations}")
         if self.files is not None and not reason:

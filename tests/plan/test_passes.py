@@ -132,6 +132,18 @@ def test_transposes():
     assert after == ["matmul(transpose_a=True, transpose_b=True)"]
 
 
+def test_a_stack_on_the_left_of_one_matrix_is_one_product_of_all_its_rows():
+    def fn(a, W):
+        y = a @ W
+        return y, *tg.grad(tg.sum(y * y), [a, W])
+
+    leaves = [tg.tensor(t.numpy(), requires_grad=True) for t in (x(2, 3, 4), x(4, 5))]
+    pair(fn, *leaves, name="lowering")
+    _, plan = labels(fn, *leaves, passes=("lowering",))
+    products = [i for i in plan.program.instructions if i.op.name == "matmul"]
+    assert [i.output.shape for i in products] == [(6, 5), (6, 4), (4, 5)]
+
+
 def test_a_bias_starts_its_product():
     before, after = pair(lambda a, W, theta: tg.bias(a @ W, theta), x(3, 2), x(2, 4), x(4), name="products")
     assert (before, after) == (["matmul", "bias"], ["matmul", "bias"])  # a composite: lowering comes first

@@ -113,6 +113,11 @@ OPTIMISERS = {
     "optim.SGD([{}], B / 10, 0.9)": ["opt.lr = B / 10", "opt.momentum = 0.5", "opt.nesterov = not opt.nesterov"],
     "optim.Adam([{}], B / 100)": ["opt.lr = B / 100", "opt = optim.SGD(opt.params, 0.1)"],
     "optim.RMSProp([{}], B / 100)": ["opt.lr = B / 100"],
+    "optim.AdamW([{{'params': [{}], 'lr': B / 50, 'weight_decay': 0.1}}], B / 100)": [
+        "opt.lr = B / 100",
+        "opt.eps = 1e-3",
+        "opt.groups[0].settings['weight_decay'] = B / 4",
+    ],
 }
 OPT_CHANGES = ["opt.params.reverse()", "opt.params = opt.params[:1]", "opt.zero_grad()"]
 # Expressions of a tensor {0} that have its shape, and of two tensors that fit together.

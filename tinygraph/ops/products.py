@@ -53,7 +53,7 @@ class MatMul(Op):
         return len(a) > 2 == len(b) and not self.transpose_a
 
     def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-        if self.joins_rows(a.shape, b.shape):
+        if a.ndim > 2 and self.joins_rows(a.shape, b.shape):
             rows = xp.matmul(xp.reshape(a, _rows(a.shape)), b.T if self.transpose_b else b)
             return xp.reshape(rows, (*a.shape[:-1], rows.shape[-1]))
         if self.transpose_a:
@@ -64,7 +64,7 @@ class MatMul(Op):
 
     def backward(self, dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
         ta, tb = self.transpose_a, self.transpose_b
-        if self.joins_rows(a.shape, b.shape):
+        if a.data.ndim > 2 and self.joins_rows(a.shape, b.shape):
 
             def db() -> Tensor:
                 rows, of_rows = reshape(a, _rows(a.shape)), reshape(dy, _rows(dy.shape))

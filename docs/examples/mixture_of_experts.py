@@ -23,10 +23,8 @@ class Mixture(nn.Module):
     def weights(self, x):
         """Weights of shape (B, experts), two a row not 0; and those of all."""
         gates = self.gate(x)
-        first = tg.max(gates, axis=1, keepdims=True)
-        others = tg.where(gates < first, gates, -float("inf"))
-        second = tg.max(others, axis=1, keepdims=True)
-        chosen = tg.where(gates < second, -float("inf"), gates)
+        largest, _ = tg.topk(gates, 2)
+        chosen = tg.where(gates < largest[:, 1:], -float("inf"), gates)
         return tg.softmax(chosen), tg.softmax(gates)
 
     def forward(self, x):

@@ -27,7 +27,7 @@ from .ops.products import MatMul, bias
 from .ops.random import Bernoulli, Normal, Uniform
 from .ops.reduce import ArgMax, BroadcastTo, CumSum, Reduction, broadcast_to, in_single
 from .ops.reduce import sum as total
-from .ops.shape import Concatenate, Pad, Reshape, Transpose, reshape, stack, transpose
+from .ops.shape import Concatenate, Pad, Reshape, Transpose, Tril, reshape, stack, transpose
 from .tensors import Tensor
 from .typing import Shape
 
@@ -132,7 +132,7 @@ def _bias(op: Op, y: Tensor, size: int, z: Batched, theta: Batched) -> Tensor:
     return op(z.value, theta.value) if theta.is_shared else subtract(z.value, theta.with_axes(y.ndim))
 
 
-@_rule(Cast, OneHot, identity.op)
+@_rule(Cast, OneHot, identity.op, Tril)  # a triangle is one of the last two axes
 def _unchanged(op: Op, y: Tensor, size: int, x: Batched) -> Tensor:
     return op(x.value)
 

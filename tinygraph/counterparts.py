@@ -22,7 +22,6 @@ COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
         "dot": "tg.matmul",
         "eq": "tg.equal",
         "eye": "tg.tensor(np.eye(...))",
-        "flatten": "tg.reshape",
         "from_numpy": "tg.tensor",
         "gather": "tg.take_along_axis, for indices of the same shape but for one axis",
         "ge": "tg.greater_equal",

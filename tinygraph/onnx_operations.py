@@ -20,7 +20,7 @@ from .ops.neighborhood import EdgeProduct, NeighborhoodMatMul
 from .ops.normalize import BatchNorm, LayerNorm
 from .ops.order import ArgSort
 from .ops.reduce import ArgMax, ArgMin, BroadcastTo, CumSum, LogSumExp, Max, Mean, Min, Norm, Prod, Reduction, Sum
-from .ops.shape import Concatenate, Pad, Reshape, Transpose
+from .ops.shape import Concatenate, Pad, Reshape, Transpose, Tril, Triu
 from .tensors import Tensor
 from .typing import DTypeLike
 
@@ -231,6 +231,10 @@ def _transpose(w: Writer, step: Step, x: str) -> str:
     return w.node("Transpose", x, perm=list(axes))
 
 
+def _triangle(upper: int, w: Writer, step: Step, x: str) -> str:
+    return w.node("Trilu", x, w.constant(step.op.k), upper=upper)
+
+
 def _concatenate(w: Writer, step: Step, *inputs: str) -> str:
     return w.node("Concat", *inputs, axis=step.op.axis)
 
@@ -412,6 +416,10 @@ for _kind, _function in {
     "Greater": elementwise.greater,
     "GreaterOrEqual": elementwise.greater_equal,
     "Equal": elementwise.equal,
+    "And": elementwise.logical_and,
+    "Or": elementwise.logical_or,
+    "Xor": elementwise.logical_xor,
+    "Not": elementwise.logical_not,
     "Where": elementwise._where,
     "Sigmoid": activation.sigmoid,
     "Softplus": activation.softplus,
@@ -456,6 +464,8 @@ OPERATIONS: dict[type[Op], Write] = {
     BroadcastTo: _broadcast_to,
     Reshape: _reshape,
     Transpose: _transpose,
+    Tril: partial(_triangle, 0),
+    Triu: partial(_triangle, 1),
     Concatenate: _concatenate,
     Pad: _pad,
     products.MatMul: _matmul,

@@ -70,7 +70,10 @@ def check_floating(op: Labelled, t: Tensor) -> None:
 
 
 def wrong_kind(op: Labelled, t: Tensor) -> DTypeError:
-    """Return the error for an input of whole numbers or truth values where an operation does not take them."""
-    if t.data.dtype.kind == "b" and getattr(op, "kinds", "f") != "f":
+    """Return the error for an input of a kind of dtype that an operation does not take."""
+    kinds = getattr(op, "kinds", "f")
+    if kinds == "b":
+        return DTypeError(f"{op.label}: expected truth values, got {t.dtype}; compare first, as in x != 0")
+    if t.data.dtype.kind == "b" and kinds != "f":
         return DTypeError(f"{op.label}: expected numbers, got truth values; convert them with .astype('int64')")
     return DTypeError(f"{op.label}: expected a floating tensor, got {t.dtype}; convert it with .astype('float32')")

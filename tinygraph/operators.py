@@ -54,12 +54,18 @@ class Operators:
     __matmul__, __rmatmul__ = _infix("matmul"), _reflected("matmul")
     __lt__, __gt__ = _infix("less"), _infix("greater")
     __le__, __ge__ = _infix("less_equal"), _infix("greater_equal")
+    __and__, __rand__ = _infix("logical_and"), _reflected("logical_and")
+    __or__, __ror__ = _infix("logical_or"), _reflected("logical_or")
+    __xor__, __rxor__ = _infix("logical_xor"), _reflected("logical_xor")
 
     def __neg__(self) -> Self:
         return functions["negative"](self)
 
     def __pos__(self) -> Self:
         return self
+
+    def __invert__(self) -> Self:
+        return functions["logical_not"](self)
 
     def __abs__(self) -> Self:
         return functions["abs"](self)

@@ -244,6 +244,93 @@ def test_shapes_as_numpy(rng):
     np.testing.assert_array_equal(tg.argmax(t, 1).numpy(), x.argmax(1))
 
 
+def test_axes_exchanged_joined_added_and_dropped_as_numpy(rng):
+    x = rng.normal(size=(2, 1, 3, 1))
+    t = tg.tensor(x)
+    for i in range(-4, 4):
+        for j in range(-4, 4):
+            np.testing.assert_array_equal(tg.swapaxes(t, i, j).numpy(), np.swapaxes(x, i, j))
+    for axis in (None, 1, -1, (1, 3), (-1, 1), ()):
+        np.testing.assert_array_equal(tg.squeeze(t, axis).numpy(), np.squeeze(x, axis))
+    for axis in (0, -1, 4, (0, 2), (-1, 0), [1, 2], ()):
+        np.testing.assert_array_equal(
+            tg.expand_dims(t, axis).numpy(), np.expand_dims(x, tuple(np.atleast_1d(axis).astype(int)))
+        )
+    for axes, shape in {(): (6,), (1,): (2, 3), (1, 2): (2, 3, 1), (-3, -2): (2, 3, 1), (0, 0): (2, 1, 3, 1)}.items():
+        np.testing.assert_array_equal(tg.flatten(t, *axes).numpy(), x.reshape(shape))
+    assert tg.flatten(2.0).shape == (1,)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8", "uint8", "int64", "bool"])
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (4, 1), (2, 3, 4), (0, 3)])
+def test_triangles_as_numpy(shape, dtype, rng):
+    x = (rng.normal(size=shape) * 3).astype(dtype)
+    for k in (-2, 0, 1, 7):
+        for f, g in ((tg.tril, np.tril), (tg.triu, np.triu)):
+            compiled = tg.compile(lambda t, f=f, k=k: f(t, k))(tg.tensor(x))
+            for y in (f(tg.tensor(x), k), compiled):
+                assert y.dtype == dtype
+                np.testing.assert_array_equal(y.numpy(), g(x, k))
+
+
+def test_a_triangle_keeps_nothing_of_what_it_leaves_out():
+    x = tg.tensor([[1.0, float("nan")], [2.0, float("inf")]], requires_grad=True)
+    np.testing.assert_array_equal(tg.tril(x)[:, 0].numpy(), [1, 2])
+    assert tg.tril(x)[0, 1].item() == 0
+    (dx,) = tg.grad(tg.sum(tg.tril(x, -1)), [x])
+    np.testing.assert_array_equal(dx.numpy(), [[0, 0], [1, 0]])
+
+
+TRUTH = np.array([[True, True], [False, False]]), np.array([True, False])
+
+
+@pytest.mark.parametrize("name", ["logical_and", "logical_or", "logical_xor"])
+def test_logic_as_numpy(name):
+    expected = getattr(np, name)(*TRUTH)
+    a, b = map(tg.tensor, TRUTH)
+    operators = {"logical_and": lambda p, q: p & q, "logical_or": lambda p, q: p | q, "logical_xor": lambda p, q: p ^ q}
+    f = operators[name]
+    for y in (getattr(tg, name)(a, b), f(a, b), f(a, TRUTH[1]), f(TRUTH[0], b), tg.compile(f)(a, b)):
+        assert y.dtype == bool
+        np.testing.assert_array_equal(y.numpy(), expected)
+    np.testing.assert_array_equal(f(True, a).numpy(), getattr(np, name)(True, TRUTH[0]))
+    assert (
+        tg.grad(tg.sum(tg.where(f(a, b), c := tg.tensor(2.0, requires_grad=True), 0.0)), [c])[0].item()
+        == expected.sum()
+    )
+
+
+def test_the_opposite():
+    a = tg.tensor(TRUTH[0])
+    for y in (~a, tg.logical_not(a), tg.compile(lambda t: ~t)(a)):
+        np.testing.assert_array_equal(y.numpy(), ~TRUTH[0])
+
+
+@pytest.mark.parametrize("x", [[1, 0], [1.0, 0.0]])
+def test_logic_of_numbers_is_refused(x):
+    for f in (
+        lambda t: ~t,
+        lambda t: t & t,
+        lambda t: tg.tensor([True]) | t,
+        lambda t: t ^ True,
+        lambda t: 1 & (t > 0),
+    ):
+        with pytest.raises(tg.DTypeError, match=r"logical_\w+: expected truth values, got \w+; compare first"):
+            f(tg.tensor(x))
+
+
+def test_the_mean_of_truth_values_is_the_share_of_those_that_hold(rng):
+    x = rng.normal(size=(3, 5)) > 0.2
+    for axis in (None, 0, 1):
+        for y in (
+            tg.mean(tg.tensor(x), axis),
+            tg.tensor(x).mean(axis),
+            tg.compile(lambda t, a=axis: t.mean(a))(tg.tensor(x)),
+        ):
+            assert y.dtype == np.float32
+            np.testing.assert_allclose(y.numpy(), x.mean(axis), rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8, np.uint8, np.int64, bool])
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (3, 0), (2, 3, 2), (1,)])
 def test_products_running_sums_and_places_as_numpy(shape, dtype, rng):

@@ -167,6 +167,7 @@ OF_ONE = {
         tg.maximum(x > 0, x < -1),
         tg.abs(x > 0),
     ],
+    "logic": lambda x: [(x > 0) & (x < 1), (x > 0) | (x < -1), (x > 0) ^ (x < 1), ~(x > 0), tg.mean(x > 0, 1)],
     "choices": lambda x: tg.where(x > 0, x, -1.0),
     "whole numbers": lambda x: [tg.argmax(x), tg.argmin(x, 0), (x > 0).sum(0), (x > 0).astype(np.int32).sum(1)],
     "activations": lambda x: [f(x) for f in ACTIVATIONS.values()],
@@ -181,6 +182,20 @@ OF_ONE = {
     "variance": lambda x: tg.var(x, 1, ddof=1),
     "shapes": lambda x: [x.reshape(-1), x.reshape((-1, 2, 3)), x.T, x.reshape((len(x), 3, 2)).transpose((2, 0, 1))],
     "more shapes": lambda x: [tg.broadcast_to(x.reshape((-1, 1, 6)), (len(x), 3, 6)), x.reshape((len(x) * 2, 3))],
+    "axes": lambda x: [
+        tg.swapaxes(x.reshape((-1, 2, 3)), 0, -1),
+        tg.expand_dims(x, (1, -1)),
+        tg.squeeze(x.reshape((-1, 1, 6, 1)), (1, -1)),
+        tg.flatten(x.reshape((-1, 2, 3)), 1),
+    ],
+    "triangles": lambda x: [tg.tril(x), tg.tril(x, 1), tg.triu(x, -1), tg.triu(x.reshape((-1, 2, 3)))],
+    "contractions": lambda x: [
+        tg.einsum("bi,bj->bij", x, x),
+        tg.einsum("bi,i,bj->j", x, C, x),
+        tg.einsum("bij,bkj->bik", x.reshape((-1, 2, 3)), x.reshape((-1, 2, 3))),
+        tg.einsum("...i,ij->...j", x.reshape((-1, 2, 3)), np.eye(3, 2, dtype=np.float32)),
+        tg.einsum("bii->b", tg.einsum("bi,bj->bij", x, x)),
+    ],
     "lengths": lambda x: [tg.broadcast_to(C, x.shape), x.reshape((1, len(x), 2, 3)), x + np.zeros(x.shape, np.float32)],
     "joined": lambda x: [tg.concatenate([x, -x]), tg.stack([x, x], axis=1), *tg.split(x, 3, axis=1)],
     "padded": lambda x: [

@@ -137,6 +137,9 @@ tg.sin({0})
 tg.log1p(tg.abs({0}))
 tg.reshape(tg.cumsum({0}), {0}.shape)
 tg.reshape(tg.sort({0}, None), {0}.shape)
+tg.where(({0} > A) & ~({0} < 0.1) | ({0} > 1.0), {0}, A)
+tg.tril({0}) if {0}.ndim > 1 else {0}
+tg.einsum("...,...", {0}, {0})
 {0} * A
 {0} + A
 {0} / A

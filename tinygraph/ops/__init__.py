@@ -5,6 +5,7 @@ import typing
 
 from .activation import *
 from .attention import *
+from .contraction import *
 from .elementwise import *
 from .grid import *
 from .indexing import *

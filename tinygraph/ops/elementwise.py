@@ -24,7 +24,18 @@ from ..tensors import Tensor
 from .declare import ElementwiseOp, FloatingOp, NumberOp, applies, instance, operation
 
 __all__ = ["abs", "add", "astype", "clip", "cos", "divide", "divide_or_zero", "equal", "erf", "exp", "expm1", "gate"]
-__all__ += ["greater", "greater_equal", "less", "less_equal", "log", "log1p", "maximum", "minimum", "multiply"]
+__all__ += [
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+]
+__all__ += ["logical_xor", "maximum", "minimum", "multiply"]
 __all__ += ["negative", "not_equal", "power", "sign", "sin", "sqrt", "square", "subtract", "where"]
 
 # from where on 1 / x is finite
@@ -314,6 +325,37 @@ def equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
 def not_equal(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
     """Return whether ``a != b``, element by element (bool)."""
     return None, None
+
+
+class Logical(ElementwiseOp):
+    """An operation on truth values, which gives truth values; it carries no gradient."""
+
+    differentiable = False
+    kinds = "b"
+
+
+@operation("no gradient", Logical)
+def logical_and(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether `a` and `b` both hold, element by element: ``a & b`` of truth values."""
+    return None, None
+
+
+@operation("no gradient", Logical)
+def logical_or(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether `a` or `b` holds, or both, element by element: ``a | b`` of truth values."""
+    return None, None
+
+
+@operation("no gradient", Logical)
+def logical_xor(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
+    """Return whether just one of `a` and `b` holds, element by element: ``a ^ b`` of truth values."""
+    return None, None
+
+
+@operation("no gradient", Logical)
+def logical_not(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
+    """Return whether `x` does not hold, element by element: ``~x`` of truth values."""
+    return (None,)
 
 
 def _choice(xp: Any, condition: Array, a: Array, b: Array, out: Array | None = None) -> Array:

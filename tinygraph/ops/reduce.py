@@ -23,7 +23,7 @@ from ..operators import Axis, Operand, offers
 from ..tensors import Tensor
 from .axes import Shape, check_axis, normalize_axes, normalize_axis, plain_axes, plain_lengths
 from .declare import applies, instance
-from .elementwise import divide_or_zero, equal, exp, sqrt, square
+from .elementwise import astype, divide_or_zero, equal, exp, sqrt, square
 from .indexing import Index
 from .shape import concatenate, reshape, split, transpose
 
@@ -212,8 +212,9 @@ def prod(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @applies(Mean)
 def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the mean over `axis` (None: over all elements)."""
-    return _apply(Mean, x, axis, keepdims)
+    """Return the mean over `axis` (None: over all elements); of truth values, the share of those that hold, float32."""
+    x = as_tensor(x)
+    return _apply(Mean, astype(x, "float32") if x.dtype.kind == "b" else x, axis, keepdims)
 
 
 @applies(Max)

@@ -15,15 +15,16 @@ from ..backend import Array
 from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensor, as_tensors
 from ..op import Gradients, Op
-from ..operators import Operand
+from ..operators import Axis, Operand, offers
 from ..promotion import holding
 from ..tensors import Tensor
-from .axes import Shape, normalize_axis, plain_axes, plain_lengths
+from .axes import Shape, normalize_axes, normalize_axis, plain_axes, plain_lengths
 from .declare import applies, instance
 from .elementwise import astype
 from .indexing import Index
 
-__all__ = ["concatenate", "pad", "reshape", "split", "stack", "transpose"]
+__all__ = ["concatenate", "expand_dims", "flatten", "pad", "reshape", "split", "squeeze", "stack", "swapaxes"]
+__all__ += ["transpose", "tril", "triu"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,111 @@ def transpose(x: Operand, axes: Sequence[int] | None = None) -> Tensor:
     """Return `x` with its axes in the order `axes`, or reversed."""
     order = plain_axes("transpose", axes, x)
     return instance(Transpose, (order,) if isinstance(order, int) else order)(x)
+
+
+@offers
+def swapaxes(x: Operand, first: int, second: int) -> Tensor:
+    """Return `x` with two of its axes in each other's place: a transpose."""
+    x = as_tensor(x)
+    order = list(range(x.ndim))
+    i, j = (normalize_axis("swapaxes", axis, x.shape) for axis in (first, second))
+    order[i], order[j] = j, i
+    return transpose(x, order)
+
+
+@offers
+def squeeze(x: Operand, axis: Axis = None) -> Tensor:
+    """Return `x` without axes of length 1: those named, or all of them.
+
+    Raises
+    ------
+    ShapeError
+        If an axis that is named has another length.
+    """
+    x = as_tensor(x)
+    if axis is None:
+        return reshape(x, [n for n in x.shape if n != 1])
+    gone = normalize_axes("squeeze", plain_axes("squeeze", axis, x), x.shape)
+    for a in gone:
+        if x.shape[a] != 1:
+            raise ShapeError(f"squeeze: axis {a} of {x.shape} has {x.shape[a]} elements; only axes of length 1 go")
+    return reshape(x, [n for a, n in enumerate(x.shape) if a not in gone])
+
+
+@offers
+def expand_dims(x: Operand, axis: int | Sequence[int]) -> Tensor:
+    """Return `x` with further axes of length 1, at the places `axis` of the result."""
+    x = as_tensor(x)
+    places = [axis] if whole(axis) is not None or not isinstance(axis, Iterable) else list(axis)
+    new = [normalize_axis("expand_dims", a, x.shape, extra=len(places)) for a in places]
+    if len(set(new)) != len(new):
+        raise ShapeError(f"expand_dims: axis {axis} names a place twice")
+    lengths = iter(x.shape)
+    return reshape(x, [1 if a in new else next(lengths) for a in range(x.ndim + len(new))])
+
+
+@offers
+def flatten(x: Operand, first: int = 0, last: int = -1) -> Tensor:
+    """Return `x` with its axes from `first` to `last` joined into one: ``flatten(x, 1)`` keeps a batch's samples."""
+    x = as_tensor(x)
+    if not x.ndim:
+        return reshape(x, 1)
+    i, j = (normalize_axis("flatten", axis, x.shape) for axis in (first, last))
+    if i > j:
+        raise ShapeError(f"flatten: axis {first} of shape {x.shape} comes after axis {last}")
+    return reshape(x, (*x.shape[:i], math.prod(x.shape[i : j + 1]), *x.shape[j + 1 :]))
+
+
+@dataclass(frozen=True)
+class Tril(Op):
+    """The elements on and below a diagonal of the last two axes, 0 elsewhere."""
+
+    rule = "dx = dy on and below the diagonal, 0 elsewhere"
+    k: int = 0
+
+    def check(self, *inputs: Tensor) -> None:
+        if inputs[0].ndim < 2:
+            raise ShapeError(f"{self.name}: expected at least two axes, got shape {inputs[0].shape}")
+
+    def kept(self, xp: Any, rows: Array, columns: Array) -> Array:
+        """Return where elements are kept, given the numbers of rows and columns."""
+        return xp.greater_equal(rows + self.k, columns)
+
+    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+        rows, columns = x.shape[-2:]
+        kept = self.kept(xp, xp.reshape(xp.arange(rows), (rows, 1)), xp.arange(columns))
+        return xp.logical_and(x, kept) if x.dtype.kind == "b" else xp.where(kept, x, 0)
+
+    def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
+        return (self(dy),)
+
+
+class Triu(Tril):
+    """The elements on and above a diagonal of the last two axes, 0 elsewhere."""
+
+    rule = "dx = dy on and above the diagonal, 0 elsewhere"
+
+    def kept(self, xp: Any, rows: Array, columns: Array) -> Array:
+        return xp.less_equal(rows + self.k, columns)
+
+
+@applies(Tril)
+def tril(x: Operand, k: int = 0) -> Tensor:
+    """Return `x` with zeros above a diagonal of its last two axes: that `k` places above the main one."""
+    return instance(Tril, _diagonal("tril", k))(x)
+
+
+@applies(Triu)
+def triu(x: Operand, k: int = 0) -> Tensor:
+    """Return `x` with zeros below a diagonal of its last two axes: that `k` places above the main one."""
+    return instance(Triu, _diagonal("triu", k))(x)
+
+
+def _diagonal(caller: str, k: Any) -> int:
+    n = whole(k)
+    if n is None:
+        raise ArgumentError(f"{caller}: the diagonal k is a whole number, 0 the main one; got {k!r}")
+    return n
 
 
 @dataclass(frozen=True)

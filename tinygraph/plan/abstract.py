@@ -217,6 +217,15 @@ for _name in ("negative", "abs"):
     setattr(
         AbstractArray, f"__{_name[:3]}__", partialmethod(lambda a, name: getattr(Namespace(a.build), name)(a), _name)
     )
+for _sign, _name in {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}.items():
+
+    def _of_truth_values(a: Any, b: Any, name: str = _name) -> object:
+        if a.dtype.kind != "b" or not (type(b) is bool or (isinstance(b, AbstractArray) and b.dtype.kind == "b")):
+            raise TypeError("of numbers these are other operations")
+        return getattr(Namespace(a.build), name)(a, b)
+
+    for _prefix in ("", "r"):  # they are symmetric
+        setattr(AbstractArray, f"__{_prefix}{_sign}__", _of_truth_values)
 
 
 class Namespace:

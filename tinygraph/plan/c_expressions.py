@@ -54,7 +54,7 @@ def c_expression(i: Instruction, *operands: str) -> str:
         return primitive.c.format(*operands)
     if primitive.of == "any":
         wanted = list(dtypes_of(i.kind, tuple(dtypes))[:-1])
-        if primitive.compares and wanted[0] != wanted[1]:
+        if primitive.compares and wanted[0] != wanted[-1]:
             return _compared_by_sign(primitive.c, wanted[0].kind == "i", *operands)
     else:
         wanted = [out] * len(dtypes)

@@ -27,7 +27,7 @@ class Primitive:
     ufunc : bool
         Whether NumPy has it under the same name as a ufunc, which takes ``out``.
     compares : bool
-        Whether its result is a truth value.
+        Whether its result is a truth value, of operands that meet in a dtype of their own.
     """
 
     c: str
@@ -69,6 +69,10 @@ PRIMITIVES: dict[str, Primitive] = {
     "greater_equal": _comparison(">="),
     "equal": _comparison("=="),
     "not_equal": _comparison("!="),
+    "logical_and": Primitive("{0} && {1}", "any", compares=True),
+    "logical_or": Primitive("{0} || {1}", "any", compares=True),
+    "logical_xor": Primitive("!{0} != !{1}", "any", compares=True),
+    "logical_not": Primitive("!{0}", "any", compares=True),
     "where": Primitive("{0} ? {1} : {2}", "any", ufunc=False),
     "cast": Primitive("{0}", "any", ufunc=False),
     "copy": Primitive("{0}", "any", ufunc=False),

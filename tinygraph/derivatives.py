@@ -6,7 +6,7 @@ All are built on `grad`, whose results can be differentiated again, so all of th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -14,17 +14,19 @@ from .arguments import check_name
 from .autodiff import depending_on, grad
 from .errors import ArgumentError, DTypeError
 from .leaves import as_tensor, filled_like, matching
+from .mapping import vmap
 from .mode import enable_grad
 from .mode import mode as state
 from .operators import Operand
 from .ops.activation import identity
 from .ops.elementwise import add
 from .ops.reduce import sum as total
-from .ops.shape import reshape, stack
+from .ops.shape import concatenate, reshape, transpose
 from .tensors import Tensor, describe
 
 __all__ = ["hessian_diagonal", "hvp", "jacobian", "jvp", "vjp"]
 
+AT_ONCE = 64  # passes made together: enough to take little time each, and few enough to bound their memory
 MANY_ELEMENTS = 10_000  # above this many, `hessian_diagonal` warns that it takes a pass for each
 
 
@@ -38,8 +40,8 @@ def jacobian(y: Tensor, x: Tensor, mode: str = "reverse") -> Tensor:
     x : floating tensor
         A leaf or an inner tensor of the graph of `y`.
     mode : {"reverse", "forward"}
-        "reverse" takes a backward pass for each element of `y`, "forward" a forward pass for each element of `x`.
-        The result is the same and can be differentiated again, unless this runs in `no_grad`.
+        "reverse" takes a backward pass for each element of `y`, "forward" a forward pass for each element of `x`; 64
+        of them are made at once. The result is the same and can be differentiated again, unless this runs in `no_grad`.
 
     Returns
     -------
@@ -65,14 +67,14 @@ def jacobian(y: Tensor, x: Tensor, mode: str = "reverse") -> Tensor:
     if mode == "reverse":
         if not y.size:
             return Tensor(y.backend.xp.zeros(shape, x.dtype), y.backend)
-        return reshape(stack([grad(y, [x], dy)[0] for dy in _basis(y)]), shape)
+        return reshape(_along_each(y, lambda dy: grad(y, [x], dy)[0]), shape)
     if not x.size:
         return Tensor(y.backend.xp.zeros(shape, y.dtype), y.backend)
     u = filled_like(y, 0)  # its value does not matter
     with enable_grad():
         (pulled,) = grad(y, [x], u)
-    columns = [grad_or_zero(pulled, [u], dx)[0] for dx in _basis(x)]
-    return reshape(stack(columns, axis=-1), shape)
+    columns = _along_each(x, lambda dx: grad_or_zero(pulled, [u], dx)[0])
+    return reshape(transpose(reshape(columns, (x.size, y.size))), shape)
 
 
 def jvp(fn: Callable[..., Tensor], x: Any, v: Any) -> tuple[Tensor, Tensor]:
@@ -241,8 +243,7 @@ def hessian_diagonal(loss: Tensor, x: Tensor) -> Tensor:
         (gradient,) = grad(loss, [x])
     if not x.size or x not in depending_on([x], gradient):
         return filled_like(x, 0)
-    elements = [total(grad(gradient, [x], dx)[0] * dx) for dx in _basis(x)]
-    return reshape(stack(elements), x.shape)
+    return reshape(_along_each(x, lambda dx: total(grad(gradient, [x], dx)[0] * dx)), x.shape)
 
 
 def grad_or_zero(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) -> list[Tensor]:
@@ -259,12 +260,16 @@ def _at_points(fn: Callable[..., Any], xs: Sequence[Tensor]) -> tuple[list[Tenso
     return points, fn(*points)
 
 
-def _basis(t: Tensor) -> Iterator[Tensor]:
-    """Yield the tensors like `t` that hold a single 1, one at a time."""
+def _along_each(t: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what a function gives for each tensor like `t` that holds a single 1, along a new first axis."""
     if t.dtype.kind != "f":
         raise DTypeError(f"jacobian: only floating tensors have derivatives, {describe(t)} is {t.dtype}")
-    places = t.backend.xp.arange(t.size).reshape(t.shape)
-    return (Tensor((places == i).astype(t.dtype), t.backend) for i in range(t.size))
+    places = t.backend.xp.arange(t.size)
+    parts = []
+    for start in range(0, t.size, AT_ONCE):
+        ones = places == places[start : start + AT_ONCE].reshape((-1, 1))
+        parts.append(vmap(function)(Tensor(ones.astype(t.dtype).reshape((-1, *t.shape)), t.backend)))
+    return concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _inner(gradients: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:

@@ -58,6 +58,16 @@ def test_jacobians_and_hessians_are_made_of_products(name, rng):
     np.testing.assert_allclose(tg.hessian_diagonal(value, x).numpy().ravel(), np.diag(H), rtol=1e-9, atol=1e-10)
 
 
+def test_many_elements_are_taken_some_at_a_time(rng):
+    x = tg.tensor(rng.normal(size=(5, 27)))
+    y = tg.sin(x).reshape(27, 5) * 2.0
+    expected = np.diag(2 * np.cos(x.numpy().ravel())).reshape(27, 5, 5, 27)
+    for mode in ("reverse", "forward"):
+        np.testing.assert_allclose(tg.jacobian(y, x, mode).numpy(), expected, rtol=1e-12, atol=1e-15)
+    diagonal = tg.hessian_diagonal(tg.sum(y), x).numpy()
+    np.testing.assert_allclose(diagonal, -2 * np.sin(x.numpy()), rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_vjp_is_the_gradient_along_any_cotangent_of_every_order(name, rng):
     f, x = SMOOTH[name], tg.tensor(rng.normal(size=(3, 3)))

@@ -244,6 +244,10 @@ def test_a_run_with_groups_is_continued_to_the_bit_and_refused_where_they_differ
         run(stopped, 7, other)
     with pytest.raises(DataError, match=r"optimizer.groups.0.params was 2 and is absent"):
         run(stopped, 7, lambda net: optim.Adam(net.parameters(), 1e-2))
+    with pytest.raises(
+        DataError, match=r"optimizer.groups.0.params was 2 and is 4; optimizer.groups.0.lr was 0.0001 and"
+    ):
+        run(stopped, 7, lambda net: optim.Adam([{"params": net.parameters(), "lr": 0.5}], 1e-2))
 
 
 def test_checkpoints_of_0_1_0_are_continued_though_they_say_less():

@@ -83,15 +83,19 @@ class Optimizer(Displayed):
         apart = "params", "groups", "weight_decay"
         settings = {name: value for name, value in vars(self).items() if name[0] != "_" and name not in apart}
         decay = {"weight_decay": self.weight_decay} if self.weight_decay else {}
-        groups = {"groups": len(self.groups)} if len(self.groups) > 1 else {}
+        groups = {"groups": len(self.groups)} if self.has_groups() else {}
         return {"lr": self.lr} | settings | decay | groups
+
+    def has_groups(self) -> bool:
+        """Whether there are several groups, or one with settings of its own."""
+        return len(self.groups) > 1 or bool(self.groups[0].settings)
 
     def _display(self) -> dict[str, str]:
         numbers = sum(p.size for p in self.params)
         rows = [
             ("setting", "value"),
             *((name, repr(value)) for name, value in self._facts().items()),
-            *((f"group {k}", repr(group)) for k, group in enumerate(self.groups) if len(self.groups) > 1),
+            *((f"group {k}", repr(group)) for k, group in enumerate(self.groups) if self.has_groups()),
             ("epoch", str(self.epoch)),
             ("parameters", f"{len(self.params)} tensors, {numbers:,} numbers"),
             ("state", ", ".join(self.state()) or "none"),

@@ -120,10 +120,10 @@ def _plain(x: object) -> dict[str, object]:
 
 
 def _group_settings(optimizer: Optimizer) -> dict[str, object]:
-    """Return how many parameters every group of an optimiser has, and what is set for it; of a single one nothing."""
+    """Return how many parameters every group of an optimiser has, and what is set for it, where there are any."""
     settings: dict[str, object] = {}
     first = 0
-    for k, group in enumerate(optimizer.groups if len(optimizer.groups) > 1 else ()):
+    for k, group in enumerate(optimizer.groups if optimizer.has_groups() else ()):
         facts = {"params": len(group.params), **group.settings, "lr": optimizer.lr_of(first)}
         for name, value in facts.items():
             settings[f"optimizer.groups.{k}.{name}"] = list(value) if isinstance(value, tuple) else value

@@ -98,6 +98,10 @@ class Operators:
         """Return the sum over `axis`; see `tinygraph.sum`."""
         return _without("sum", options)(self, axis, keepdims)
 
+    def prod(self, axis: Axis = None, keepdims: bool = False, **options: object) -> Self:
+        """Return the product over `axis`; see `tinygraph.prod`."""
+        return _without("prod", options)(self, axis, keepdims)
+
     def mean(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
         """Return the mean over `axis`; see `tinygraph.mean`."""
         return _without("mean", options)(self, axis, keepdims)
@@ -121,6 +125,26 @@ class Operators:
     def argmax(self, axis: int | None = -1, **options: Any) -> Self:
         """Return the positions of the largest elements along `axis`; see `tinygraph.argmax`."""
         return _without("argmax", options)(self, axis)
+
+    def argmin(self, axis: int | None = -1, **options: object) -> Self:
+        """Return the positions of the smallest elements along `axis`; see `tinygraph.argmin`."""
+        return _without("argmin", options)(self, axis)
+
+    def cumsum(self, axis: int | None = None, **options: object) -> Self:
+        """Return the running sums along `axis`; see `tinygraph.cumsum`."""
+        return _without("cumsum", options)(self, axis)
+
+    def sort(self, axis: int | None = -1, descending: bool = False) -> Self:
+        """Return the elements in rising order along `axis`; see `tinygraph.sort`."""
+        return functions["sort"](self, axis, descending)
+
+    def argsort(self, axis: int | None = -1, descending: bool = False, **options: object) -> Self:
+        """Return the indices that sort the elements along `axis`; see `tinygraph.argsort`."""
+        return _without("argsort", options, kind="stable")(self, axis, descending)
+
+    def topk(self, k: int, axis: int = -1, largest: bool = True) -> tuple[Self, Self]:
+        """Return the `k` largest elements along `axis` and their indices; see `tinygraph.topk`."""
+        return functions["topk"](self, k, axis, largest)
 
     def astype(self, dtype: Any) -> Self:
         """Return the tensor converted to `dtype`; a gradient is converted back."""

@@ -591,18 +591,18 @@ def test_a_mask_of_another_shape_is_refused():
 # -- what NumPy's functions and Python's own ask of a tensor ------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "var", "argmax"])
+@pytest.mark.parametrize("name", ["sum", "prod", "mean", "max", "min", "var", "argmax", "argmin"])
 def test_reductions_of_numpy_take_a_tensor(name):
     t, f = tg.tensor(x23, requires_grad=True), getattr(np, name)
     for options in ({}, {"axis": 0}, {"axis": 1}):
         y = f(t, **options)
         assert isinstance(y, tg.Tensor)
         np.testing.assert_allclose(y.numpy(), f(x23, **options), rtol=1e-6)
-    if name != "argmax":
+    if name not in ("argmax", "argmin"):
         assert f(t, axis=(0, 1), keepdims=True).shape == (1, 1)
         f(t).backward()
         assert t.grad.shape == (2, 3)
-    if name in ("sum", "mean", "var"):
+    if name in ("sum", "prod", "mean", "var"):
         with pytest.raises(tg.ArgumentError, match=f"{name} takes no dtype=; convert with .astype"):
             f(t, dtype=np.float64)
     with pytest.raises(tg.ArgumentError, match=f"{name} takes no out="):

@@ -90,6 +90,22 @@ def test_gradients_go_where_elements_were_taken_from(function):
     np.testing.assert_allclose(compiled(t).numpy(), tg.grad(tg.sum(function(t)), [t])[0].numpy(), rtol=1e-12)
 
 
+def test_methods_are_the_functions():
+    x = numbers((3, 4), np.float32)
+    t = tg.tensor(x)
+    pairs = [
+        *[(t.sort(0), tg.sort(t, 0)), (t.sort(descending=True), tg.sort(t, -1, True))],
+        *[(t.argsort(0, descending=True), tg.argsort(t, 0, True)), (np.argsort(t, kind="stable"), tg.argsort(t))],
+        *[(t.cumsum(), tg.cumsum(t)), (np.cumsum(t, 1), tg.cumsum(t, 1))],
+        *zip(t.topk(2, 0, largest=False), tg.topk(t, 2, 0, False), strict=True),
+    ]
+    for method, function in pairs:
+        assert isinstance(method, tg.Tensor)
+        np.testing.assert_array_equal(method.numpy(), function.numpy())
+    with pytest.raises(ArgumentError, match="argsort takes no kind="):
+        np.argsort(t, kind="quicksort")
+
+
 def test_of_equals_the_first_gets_the_gradient():
     x = tg.tensor([2.0, 5.0, 5.0, 1.0], requires_grad=True)
     values, indices = tg.topk(x, 1)

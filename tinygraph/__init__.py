@@ -23,6 +23,7 @@ from .backend import use as use
 from .backend import using as using
 from .checkpoint import *
 from .counterparts import no_attribute
+from .creation import *
 from .derivatives import *
 from .errors import *
 from .gradient_check import *

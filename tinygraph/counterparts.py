@@ -8,7 +8,6 @@ _ACTIVATION = 'a function here, and an option: nn.Dense(3, 4, activation="{0}") 
 
 COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
     "tinygraph": {
-        "arange": "tg.tensor(np.arange(...))",
         "amax": "tg.max",
         "amin": "tg.min",
         "array": "tg.tensor",
@@ -21,7 +20,6 @@ COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
         "div": "tg.divide",
         "dot": "tg.matmul",
         "eq": "tg.equal",
-        "eye": "tg.tensor(np.eye(...))",
         "from_numpy": "tg.tensor",
         "gather": "tg.take_along_axis, for indices of the same shape but for one axis",
         "ge": "tg.greater_equal",
@@ -39,7 +37,6 @@ COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
         "mul": "tg.multiply",
         "neg": "tg.negative",
         "normalize": "x / tg.norm(x, axis, keepdims=True)",
-        "ones": "tg.tensor(np.ones(...))",
         "permute": "tg.transpose",
         "pow": "tg.power",
         "rand": "tg.uniform((2, 3))",
@@ -54,7 +51,6 @@ COUNTERPARTS: dict[str, dict[str, str]] = {  # by module: what to use for a name
         "value_and_grad": "tg.grad, which takes the value that was computed",
         "view": "tg.reshape",
         "vstack": "tg.concatenate with axis=0",
-        "zeros": "tg.tensor(np.zeros(...))",
     },
     "tinygraph.nn": {
         "AvgPool2d": "nn.MeanPool, of images (B, rows, columns, channels)",

@@ -45,6 +45,9 @@ class Watcher:
     def copies(self) -> None:
         """Called when `tensor` or `parameter` is to make a leaf of a copy of numbers."""
 
+    def creates(self, leaf: Tensor) -> None:
+        """Called with a leaf that `zeros` or another function of a shape has made."""
+
     def shares(self, source: Tensor | Array, leaf: Tensor) -> bool:
         """Called with a leaf that shares the memory of a tensor it was detached from, or of an array given for it.
 

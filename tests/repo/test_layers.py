@@ -26,7 +26,7 @@ LAYERS = [
         "tinygraph.tensors",
         "tinygraph.watchers",
     },
-    {"tinygraph.ops", "tinygraph.data"},
+    {"tinygraph.ops", "tinygraph.data", "tinygraph.creation"},
     {
         "tinygraph.anomaly",
         "tinygraph.autodiff",

@@ -6,10 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from types import SimpleNamespace
 
 from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensors
+from ..op import Op
 from ..operators import Operand
 from ..tensors import Tensor
 from .axes import Shape
@@ -21,7 +21,13 @@ from .shape import reshape, transpose
 __all__ = ["einsum"]
 
 Axes = tuple[str | int, ...]  # a name for each: its letter, or below 0 for one of an ellipsis, counted from the end
-_MEETING = SimpleNamespace(name="einsum", label="einsum", promotes_from=0, compares=False)
+
+
+class _Einsum(Op):
+    """Named where operands do not meet in a dtype; it is composed of others, and never applied itself."""
+
+    name = "einsum"
+    promotes_from = 0
 
 
 def einsum(equation: str, *operands: Operand) -> Tensor:
@@ -51,7 +57,7 @@ def einsum(equation: str, *operands: Operand) -> Tensor:
         raise ArgumentError(f'einsum: the equation comes first, such as "ij,jk->ik"; got {type(equation).__name__}')
     if not operands:
         raise ArgumentError("einsum: expected at least one operand, got none")
-    tensors = as_tensors(_MEETING, operands)
+    tensors = as_tensors(_Einsum(), operands)
     kind = tensors[0].dtype.kind
     if kind in "iub":
         tensors = tuple([astype(t, "uint64" if kind == "u" else "int64") for t in tensors])

@@ -409,6 +409,15 @@ class Trace(Watcher):
             "make it outside, or pass it as an argument"
         )
 
+    def creates(self, leaf: Tensor) -> None:
+        """Take a leaf made of a shape as a constant, which is nothing to be learned or assigned."""
+        if leaf.requires_grad:
+            raise CompileError(
+                "compile: a leaf that requires a gradient would be the same in every call of the compiled function; "
+                "make it outside, or pass it as an argument"
+            )
+        leaf.modified = CONSTANT
+
     def shares(self, source: Any, leaf: Tensor) -> bool:
         """Note memory that got a leaf more: that of a tensor, or of a host array, which somebody must keep."""
         if isinstance(source, Tensor):

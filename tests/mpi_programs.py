@@ -12,7 +12,8 @@ import numpy as np
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.models import fully_connected
-from tinygraph.parallel import processes_of
+from tinygraph.parallel import LocalNeighborhoods, Partition, processes_of
+from tinygraph.parallel.layers import PartitionedDense, PartitionedNeighborhoodDense, whole_state
 
 ITERATIONS = 100
 KINDS = ("sgd", "adam", "clipped", "batch-norm", "dropout", "own-masks")
@@ -169,6 +170,51 @@ def stopped():
     _, history = trained("sgd", "mpi", 13, callbacks=[Stop()] * (rank == 1))
     if rank == 0:
         print(history.iterations, history.stop_reason)
+
+
+def partitioned(parts):
+    """Print how a network over a graph that is shared out differs from that of one process."""
+    processes = processes_of("mpi")
+    rng, n, m = np.random.default_rng(0), 60, 40
+    dense, first = rng.random((n, n)) < 0.08, rng.random((m, n)) < 0.1
+    before = tg.Neighborhoods.from_dense(first.astype(float))
+    among = tg.Neighborhoods.from_dense(dense.astype(float))
+    nodes, inputs = Partition.even(n, processes.size), Partition.even(m, processes.size)
+    if parts == "uneven":
+        nodes = Partition([0, *range(50, 50 + processes.size - 1), n])
+    X, Y = rng.standard_normal((40, m)), rng.integers(0, 3, 40)
+    own = X[:, inputs.own(processes.rank)]
+    options = {"activation": "tanh", "init_bias": "normal", "dtype": np.float64}
+    locals_ = (LocalNeighborhoods.of(g, p, nodes, processes.rank) for g, p in ((before, inputs), (among, nodes)))
+    hidden = [PartitionedNeighborhoodDense(x, processes, seed=k, **options) for k, x in enumerate(locals_)]
+    last = PartitionedDense(nodes, 3, processes, seed=2, dtype=np.float64)
+    shared = nn.Sequential(*hidden, last, output="softmax")
+    whole = [nn.NeighborhoodDense(g, seed=k, **options) for k, g in enumerate((before, among))]
+    alone = nn.Sequential(*whole, nn.Dense(n, 3, seed=2, dtype=np.float64), output="softmax")
+
+    def differ():
+        state = whole_state(shared, processes)
+        return max(abs(state[name] - t.numpy()).max() for name, t in alone.state_dict().items())
+
+    for compiled in (True, False):
+        initial = differ()
+        losses = []
+        for net, x in ((alone, X), (shared, own)):
+            settings = {"batch_size": 7, "compiled": compiled, "progress": False}
+            optimizer = tg.optim.Adam(net.parameters(), 1e-2)
+            losses.append(np.array(tg.fit(net, tg.losses.cross_entropy, (x, Y), optimizer, 5, **settings).losses))
+        trained = differ()
+        slopes = []
+        for net, x in ((alone, X), (shared, own)):  # of a gradient, too
+            inputs_ = tg.tensor(x, requires_grad=True)
+            (dx,) = tg.grad(tg.losses.cross_entropy(net(inputs_), Y), [inputs_])
+            (second,) = tg.grad((net(inputs_ * 2.0) ** 2).sum(), [inputs_])
+            slopes.append(np.concatenate([dx.numpy(), second.numpy()]))
+        mine = slopes[0][:, inputs.own(processes.rank)]
+        found = [initial if compiled else 0.0, trained, abs(losses[0] - losses[1]).max(), abs(mine - slopes[1]).max()]
+        found = np.max(processes.gather(found), axis=0).tolist()
+        if processes.rank == 0:
+            print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ class PartitionedNeighborhoodDense(Layer):
             start = sum(n for _, n, _ in counts[: processes.rank])
             name = "standard_normal" if init_bias == "normal" else init_bias
             mine = slice(start, start + local.graph.n_out)
-            self.theta.assign_(_part(name, seed, "theta", (nodes,), mine, (fan_in, nodes), dtype))
+            drawn = _part(name, seed, "theta", (nodes,), mine, (fan_in, nodes), dtype)
+            self.theta.assign_(drawn.astype(self.theta.dtype))
 
     def forward(self, y: Operand) -> Tensor:
         """Return ``f(z - theta)`` (B, own nodes) for the signals `y` of own nodes of the layer before."""

@@ -183,8 +183,8 @@ def metis(graph: Neighborhoods, processes: int) -> tuple[np.ndarray, Partition]:
     starts = np.searchsorted(both[:, 0], np.arange(n + 1))
     parts = np.zeros(n, np.int64)
     if processes > 1:
-        cut = pymetis.part_graph(processes, xadj=starts.tolist(), adjncy=both[:, 1].tolist())
-        parts = np.asarray(cut[1])
+        _, found = pymetis.part_graph(processes, pymetis.CSRAdjacency(starts.tolist(), both[:, 1].tolist()))
+        parts = np.asarray(found)
     sizes = np.bincount(parts, minlength=processes)
     if not sizes.all():
         raise ArgumentError(f"metis: process {int(sizes.argmin())} gets no node of {n}: use fewer than {processes}")

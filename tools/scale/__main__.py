@@ -40,26 +40,28 @@ def measurements(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def fitted(one: dict[str, Any], two: dict[str, Any]) -> tuple[Processor, Link, Work]:
-    """Return the model's numbers for what was measured."""
+def fitted(one: dict[str, Any], two: dict[str, Any]) -> tuple[Processor, Processor, Link, Work]:
+    """Return the model's numbers: a process alone, one of two at work, their link, the network."""
     batches, flops, nbytes, seconds = (
         [row[name] for row in one["steps"]] for name in ("batch", "flops", "bytes", "seconds")
     )
-    processor = fit_processor(flops, nbytes, seconds)
+    processor = fit_processor(flops, nbytes, seconds, one["memory"])
+    together = fit_processor(flops, nbytes, [row["seconds"] for row in two["steps"]], two["memory"])
     sizes = [4 * row["numbers"] for row in two["sums"]]
-    link = fit_link(sizes, [row["seconds"] for row in two["sums"]], processor.bandwidth)
-    return processor, link, Work.of(batches, flops, nbytes, one["parameters"])
+    link = fit_link(sizes, [row["seconds"] for row in two["sums"]], together.memory)
+    return processor, together, link, Work.of(batches, flops, nbytes, one["parameters"])
 
 
 def main() -> None:
     """Print the tables."""
     one, two = measurements(Path(sys.argv[1] if len(sys.argv) > 1 else "scale"))
-    processor, link, work = fitted(one, two)
-    print(
-        f"one process: {processor.seconds_a_step * 1e6:.0f} us a step, {processor.flops / 1e9:.0f} GFLOP/s, "
-        f"{processor.bandwidth / 1e9:.0f} GB/s; between two: {link.latency * 1e6:.1f} us, "
-        f"{link.bandwidth / 1e9:.1f} GB/s"
-    )
+    processor, together, link, work = fitted(one, two)
+    for name, p in (("alone", processor), ("one of two", together)):
+        print(
+            f"{name}: {p.seconds_a_step * 1e6:.0f} us a step, {p.flops / 1e9:.0f} GFLOP/s, "
+            f"{p.bandwidth / 1e9:.0f} GB/s, memory {p.memory / 1e9:.0f} GB/s"
+        )
+    print(f"between two: {link.latency * 1e6:.1f} us, {link.bandwidth / 1e9:.1f} GB/s")
     print("samples of one process: measured, model, error")
     for row in one["steps"]:
         told = processor.step(row["flops"], row["bytes"])
@@ -68,13 +70,13 @@ def main() -> None:
         )
     print("float32 numbers added up by two processes: measured, model, error")
     for row in two["sums"]:
-        told = allreduce_seconds(2, row["numbers"], link, processor.bandwidth)
+        told = allreduce_seconds(2, row["numbers"], link, together.memory)
         print(
             f"{row['numbers']:9d} {row['seconds'] * 1e6:9.1f} us {told * 1e6:9.1f} us {told / row['seconds'] - 1:+7.0%}"
         )
     print("mini-batch of two processes: measured, model, error; of it communication")
     for row in two["shared"]:
-        p = work.predicted(2, row["batch"], processor, link)
+        p = work.predicted(2, row["batch"], together, link)
         share = p.communicating / p.seconds
         print(
             f"{row['batch']:6d} {row['seconds'] * 1e3:8.3f} ms {p.seconds * 1e3:8.3f} ms "

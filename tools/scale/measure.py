@@ -1,7 +1,8 @@
 """What steps and sums over processes take here: run by ``mpiexec``, one thread in each process.
 
-``python -m tinygraph.tools.scale.measure FILE`` on one process times steps of several mini-batches, on several also
-sums of several sizes and steps that are shared out; process 0 writes what it found to FILE as JSON.
+``python -m tinygraph.tools.scale.measure FILE`` times steps of several mini-batches, of all processes at the same time,
+each for itself; on several also sums of several sizes and steps that are shared out. Process 0 writes what it found to
+FILE as JSON.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SIZES = (784, 512, 512, 10)
 SHARES = (4, 8, 16, 32, 64, 128, 256, 512)  # samples of one process
 SHARED = (32, 128, 512, 1024)  # of all together
 LENGTHS = tuple(2**k for k in range(8, 23, 2))  # float32 numbers that are added up
+COPIED = 1 << 26  # bytes, more than a cache holds
 SECONDS = 0.4  # of each measurement
 
 
@@ -70,14 +72,15 @@ def _seconds(run: Callable[[], object], processes: Communicator | None) -> float
 def measured() -> dict[str, Any]:
     """Return the seconds of steps, and of several processes those of sums and of steps that are shared out."""
     processes = processes_of("mpi")
-    found: dict[str, Any] = {"processes": 1 if processes is None else processes.size}
+    found: dict[str, Any] = {"processes": 1 if processes is None else processes.size, "steps": []}
+    for b in SHARES:
+        run, plan = _step(b, None)
+        row = {"batch": b, "flops": plan.flops, "bytes": sum(map(traffic, plan.program.instructions))}
+        found["steps"].append(row | {"seconds": _seconds(run, processes)})
+    found["parameters"] = sum(p.size for p in tg.models.fully_connected(SIZES, seed=0).parameters())
+    copy = np.zeros((2, COPIED // 4), np.float32)
+    found["memory"] = 2 * COPIED / _seconds(lambda: np.copyto(copy[1], copy[0]), processes)
     if processes is None:
-        found["steps"] = []
-        for b in SHARES:
-            run, plan = _step(b, None)
-            row = {"batch": b, "flops": plan.flops, "bytes": sum(map(traffic, plan.program.instructions))}
-            found["steps"].append(row | {"seconds": _seconds(run, None)})
-        found["parameters"] = sum(p.size for p in tg.models.fully_connected(SIZES, seed=0).parameters())
         return found
     sums = ((n, np.ones(n, np.float32), np.empty(n, np.float32)) for n in LENGTHS)
     found["sums"] = [

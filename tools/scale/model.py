@@ -1,7 +1,8 @@
 """What a step takes on many processes: arithmetic, memory, the calls between, and one Allreduce of the gradients.
 
 A process computes a share of b samples in ``c + F(b) / f + M(b) / w`` seconds, with F(b) the floating-point operations
-and M(b) the bytes of its plan. The Allreduce of n numbers takes, by the algorithm that is faster for n,
+and M(b) the bytes of its plan; where gradients are added up they go through memory besides. The Allreduce of n numbers
+takes, by the algorithm that is faster for n,
 
 - recursive doubling: ``log2 P`` rounds, in each n numbers are sent and added,
 - Rabenseifner's: ``2 log2 P`` rounds, in all ``2 n (P - 1) / P`` numbers sent and half as many added,
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ITEMSIZE = 4  # bytes of a number
 ADDED = 3  # numbers that move through memory when one is added to another
+PASSES = 5  # a gradient into one array, out of it, a weight out and in; one process adds products to weights at once
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,15 @@ class Processor:
     flops : float
         Floating-point operations a second.
     bandwidth : float
-        Bytes of memory a second.
+        Bytes a second that the plan's instructions read and write; infinite where these take no time beside the rest.
+    memory : float
+        Bytes a second that a large array is copied with.
     """
 
     seconds_a_step: float
     flops: float
     bandwidth: float
+    memory: float
 
     def step(self, flops: float, nbytes: float) -> float:
         """Return the seconds of a step with so many operations and bytes."""
@@ -83,11 +89,11 @@ class Prediction:
         return self.computing + self.communicating
 
 
-def allreduce_seconds(processes: int, numbers: int, link: Link, memory_bandwidth: float, itemsize: int = 4) -> float:
+def allreduce_seconds(processes: int, numbers: int, link: Link, memory: float, itemsize: int = ITEMSIZE) -> float:
     """Return the seconds in which `processes` add up vectors of so many numbers, each having the sum afterwards."""
     if processes == 1:
         return 0.0
-    send, add = itemsize / link.bandwidth, ADDED * itemsize / memory_bandwidth
+    send, add = itemsize / link.bandwidth, ADDED * itemsize / memory
     doublings = math.floor(math.log2(processes))
     beyond = processes > 1 << doublings
     share = 1 - 1 / (1 << doublings)
@@ -97,7 +103,9 @@ def allreduce_seconds(processes: int, numbers: int, link: Link, memory_bandwidth
     return first_and_last + min(in_whole, in_parts)
 
 
-def fit_processor(flops: Sequence[float], nbytes: Sequence[float], seconds: Sequence[float]) -> Processor:
+def fit_processor(
+    flops: Sequence[float], nbytes: Sequence[float], seconds: Sequence[float], memory: float
+) -> Processor:
     """Return the processor that explains measured steps best, by non-negative least squares of relative errors."""
     from scipy.optimize import nnls
 
@@ -105,10 +113,10 @@ def fit_processor(flops: Sequence[float], nbytes: Sequence[float], seconds: Sequ
     features = np.stack([np.ones_like(measured), np.asarray(flops, float), np.asarray(nbytes, float)], axis=1)
     scale = features.max(axis=0)
     (c, per_flop, per_byte), _ = nnls(features / scale / measured[:, None], np.ones(len(measured)))
-    return Processor(c / scale[0], _rate(per_flop / scale[1]), _rate(per_byte / scale[2]))
+    return Processor(c / scale[0], _rate(per_flop / scale[1]), _rate(per_byte / scale[2]), memory)
 
 
-def fit_link(sizes: Sequence[int], seconds: Sequence[float], memory_bandwidth: float) -> Link:
+def fit_link(sizes: Sequence[int], seconds: Sequence[float], memory: float) -> Link:
     """Return the link that explains best what an Allreduce of so many bytes took on two processes, float32.
 
     Of two processes, either algorithm has its own latency and bandwidth; the fit takes one round of whole vectors where
@@ -119,7 +127,7 @@ def fit_link(sizes: Sequence[int], seconds: Sequence[float], memory_bandwidth: f
     measured, n = np.asarray(seconds, float), np.asarray(sizes, float)
     candidates = []
     for rounds, sent, added in ((1, 1.0, 1.0), (2, 1.0, 0.5)):
-        known = ADDED * added * n / memory_bandwidth
+        known = ADDED * added * n / memory
         features = np.stack([np.full_like(n, rounds), sent * n], axis=1) / measured[:, None]
         scale = features.max(axis=0)
         (latency, per_byte), left = nnls(features / scale, np.maximum(0.0, 1 - known / measured))
@@ -151,11 +159,13 @@ class Work:
         """Return what a step takes; the slowest process has ``ceil(batch / processes)`` samples."""
         b = math.ceil(batch / processes)
         computing = processor.step(self.flops + b * self.flops_a_sample, self.nbytes + b * self.nbytes_a_sample)
+        if processes > 1:
+            computing += PASSES * ITEMSIZE * self.parameters / processor.memory
         return Prediction(
             processes,
             batch,
             computing,
-            allreduce_seconds(processes, self.parameters, link, processor.bandwidth),
+            allreduce_seconds(processes, self.parameters, link, processor.memory),
         )
 
 

@@ -56,10 +56,10 @@ def main() -> None:
     """Print the tables."""
     one, two = measurements(Path(sys.argv[1] if len(sys.argv) > 1 else "scale"))
     processor, together, link, work = fitted(one, two)
-    for name, p in (("alone", processor), ("one of two", together)):
+    for name, one_of in (("alone", processor), ("one of two", together)):
         print(
-            f"{name}: {p.seconds_a_step * 1e6:.0f} us a step, {p.flops / 1e9:.0f} GFLOP/s, "
-            f"{p.bandwidth / 1e9:.0f} GB/s, memory {p.memory / 1e9:.0f} GB/s"
+            f"{name}: {one_of.seconds_a_step * 1e6:.0f} us a step, {one_of.flops / 1e9:.0f} GFLOP/s, "
+            f"{one_of.bandwidth / 1e9:.0f} GB/s, memory {one_of.memory / 1e9:.0f} GB/s"
         )
     print(f"between two: {link.latency * 1e6:.1f} us, {link.bandwidth / 1e9:.1f} GB/s")
     print("samples of one process: measured, model, error")

@@ -99,14 +99,14 @@ def fraction(name: str, value: object) -> float:
     return float(scalar)
 
 
-def pair_of_fractions(name: str, pair: Any) -> tuple[float, float]:
+def pair_of_fractions(name: str, pair: object) -> tuple[float, float]:
     """Return two numbers of at least 0 and below 1 as floats, or raise an `ArgumentError` that says so."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ArgumentError(f"{name} must be a pair of numbers, got {pair!r}")
     return fraction(f"{name}[0]", pair[0]), fraction(f"{name}[1]", pair[1])
 
 
-def truth_value(name: str, value: Any) -> bool:
+def truth_value(name: str, value: object) -> bool:
     """Return a truth value, 0 or 1 as a bool, or raise an `ArgumentError` that says so."""
     if not isinstance(value, bool | np.bool_) and whole(value) not in (0, 1):
         raise ArgumentError(f"{name} must be True or False, got {value!r}")

@@ -32,6 +32,7 @@ from ..backend import generator
 from ..backend.conversion import find_dtype, host_array
 from ..errors import ArgumentError, ShapeError
 from ..operators import Operand
+from ..typing import DTypeLike
 
 Initializer = str | Callable[[tuple[int, ...], np.random.Generator, np.dtype[Any]], Operand]
 
@@ -43,7 +44,7 @@ def initial(
     shape: tuple[int, ...],
     n_in: int,
     n_out: int,
-    dtype: Any,
+    dtype: DTypeLike | None,
 ) -> np.ndarray:
     """Return the first values of a parameter.
 

@@ -62,16 +62,17 @@ def grouped(optimizer: str, params: object, checks: Mapping[str, Check]) -> list
     return groups
 
 
-def _listed(x: object) -> list[Any]:
+def _listed(x: object) -> list[object]:
     return list(x) if isinstance(x, Iterable) and not isinstance(x, Tensor) else [x]
 
 
 def _leaves(name: str, params: object) -> list[Tensor]:
     """Return `params`, a parameter or some, each once, or raise an error that begins with `name`."""
-    leaves = _listed(params)
-    if not leaves:
-        raise ArgumentError(f"{name}: expected parameters, got none")
-    for p in leaves:
+    leaves: dict[Tensor, None] = {}
+    for p in _listed(params):
         if not isinstance(p, Tensor) or p.op is not None or p.dtype.kind != "f":
             raise ArgumentError(f"{name}: expected floating leaves, got {p!r:.80}")
-    return list(dict.fromkeys(leaves))
+        leaves[p] = None
+    if not leaves:
+        raise ArgumentError(f"{name}: expected parameters, got none")
+    return list(leaves)

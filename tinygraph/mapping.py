@@ -1,9 +1,9 @@
 """`vmap`: a function of one sample, applied to all samples of a batch at once.
 
 The function runs once, on the first sample, and every operation that depends on a sample is applied to all of them
-at the same time, by a rule (`batching`). So what it does is seen where it does it, as operations are: gradients that
-it takes inside, modules that it calls and other uses of `vmap` need nothing of their own, and what comes out is an
-ordinary graph, of operations on whole batches.
+at the same time, by a rule (`batching`). Gradients that it takes, modules that it calls and further uses of `vmap`
+are operations as well, so they need nothing of their own; and what comes out is an ordinary graph, of operations on
+whole batches.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def vmap(
     >>> tg.vmap(slope)(X).numpy().tolist()
     [[3.0, 12.0], [27.0, 48.0]]
     """
+    if not callable(fn):
+        raise ArgumentError(f"vmap: expected a function of one sample, got {type(fn).__name__}")
     check_name("vmap: randomness", randomness, ("different", "same"))
 
     @wraps(fn, updated=())

@@ -424,6 +424,7 @@ def test_what_is_refused_is_said_in_one_line(rng):
             ArgumentError,
             "argument 0 is a BatchNorm, which has no axis",
         ),
+        (lambda: tg.vmap(3), ArgumentError, "vmap: expected a function of one sample, got int"),
         (lambda: tg.vmap(tg.exp, None)(X), ArgumentError, "vmap: nothing to map over"),
         (lambda: tg.vmap(tg.exp, (0, 0))(X), ArgumentError, "in_axes has 2 entries for 1 arguments"),
         (lambda: tg.vmap(tg.exp, out_axes=None)(X), ArgumentError, "out_axes is None for a result that differs"),

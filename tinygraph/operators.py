@@ -9,7 +9,8 @@ So `+` and `sum` stand on the tensor, the operations behind them import `Tensor`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self, TypeVar
+from types import MethodType
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 
@@ -37,6 +38,20 @@ def _infix(name: str) -> Callable[[T, Operand], T]:
 def _reflected(name: str) -> Callable[[T, Operand], T]:
     """Return the method of an operator for a tensor on its right."""
     return lambda a, b: functions[name](b, a)
+
+
+class _Method:
+    """A function of one tensor as its method of the same name, with the same further arguments."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, t: None, owner: type[T]) -> Callable[..., T]: ...
+    @overload
+    def __get__(self, t: T, owner: type[T]) -> Callable[..., T]: ...
+    def __get__(self, t: Any, owner: Any) -> Any:
+        return functions[self.name] if t is None else MethodType(functions[self.name], t)
 
 
 class Operators:
@@ -94,6 +109,8 @@ class Operators:
         """Return the same elements in another shape, given as ``reshape(2, 3)`` or ``reshape((2, 3))``."""
         return _without("reshape", options, order="C")(self, shape[0] if len(shape) == 1 else shape)
 
+    view = reshape
+
     def sum(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
         """Return the sum over `axis`; see `tinygraph.sum`."""
         return _without("sum", options)(self, axis, keepdims)
@@ -145,6 +162,17 @@ class Operators:
     def topk(self, k: int, axis: int = -1, largest: bool = True) -> tuple[Self, Self]:
         """Return the `k` largest elements along `axis` and their indices; see `tinygraph.topk`."""
         return functions["topk"](self, k, axis, largest)
+
+    def clip(self, low: Operand | None = None, high: Operand | None = None, **options: object) -> Self:
+        """Return the elements limited to an interval; see `tinygraph.clip`."""
+        return _without("clip", options)(self, low, high)
+
+    abs, cos, elu, erf, exp = _Method(), _Method(), _Method(), _Method(), _Method()
+    expand_dims, expm1, flatten, gelu, leaky_relu = _Method(), _Method(), _Method(), _Method(), _Method()
+    log, log1p, log_softmax, logsumexp, matmul = _Method(), _Method(), _Method(), _Method(), _Method()
+    norm, relu, sigmoid, sign, silu = _Method(), _Method(), _Method(), _Method(), _Method()
+    sin, softmax, softplus, sqrt, square = _Method(), _Method(), _Method(), _Method(), _Method()
+    squeeze, swapaxes, tanh, tril, triu = _Method(), _Method(), _Method(), _Method(), _Method()
 
     def astype(self, dtype: Any) -> Self:
         """Return the tensor converted to `dtype`; a gradient is converted back."""

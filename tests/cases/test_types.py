@@ -8,6 +8,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import losses, nn, optim
+from tinygraph.operators import Operators
 
 WHOLE = ["bool", "uint8", "int8", "int32", "int64", "uint64"]
 DTYPES = [*WHOLE, "float16", "float32", "float64"]
@@ -607,6 +608,34 @@ def test_reductions_of_numpy_take_a_tensor(name):
             f(t, dtype=np.float64)
     with pytest.raises(tg.ArgumentError, match=f"{name} takes no out="):
         f(t, out=np.zeros(()))
+
+
+METHODS = [name for name, method in vars(Operators).items() if method.__class__.__name__ == "_Method"]
+ARGUMENTS = {"expand_dims": (1,), "swapaxes": (0, 1), "flatten": (0, 1)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_functions_of_one_tensor_are_methods(name):
+    t = tg.tensor(abs(x23) + 0.5)
+    arguments = (tg.tensor(x23.T),) if name == "matmul" else ARGUMENTS.get(name, ())
+    y, expected = getattr(t, name)(*arguments), getattr(tg, name)(t, *arguments)
+    assert y.op == expected.op
+    np.testing.assert_array_equal(y.numpy(), expected.numpy())
+    compiled = tg.compile(lambda t: getattr(t, name)(*arguments))
+    np.testing.assert_allclose(compiled(t).numpy(), expected.numpy(), rtol=1e-6)
+    assert getattr(tg.Tensor, name) is getattr(tg, name)
+
+
+def test_methods_in_a_row():
+    t = tg.tensor(x23, requires_grad=True)
+    y = tg.compile(lambda t: t.exp().log1p().softmax(0).view(-1).tanh().squeeze())(t)
+    np.testing.assert_allclose(y.numpy(), np.tanh(tg.softmax(tg.log1p(tg.exp(t)), 0).numpy().reshape(-1)), rtol=1e-6)
+    assert t.view(3, -1).shape == t.view((3, 2)).shape == (3, 2)
+    np.testing.assert_array_equal(np.clip(t, 0.0, 1.0).numpy(), np.clip(x23, 0.0, 1.0))
+    np.testing.assert_array_equal(np.swapaxes(t, 0, 1).numpy(), x23.T)
+    assert np.squeeze(t[:, :1], axis=1).shape == (2,)
+    with pytest.raises(tg.ArgumentError, match="clip takes no out="):
+        np.clip(t, 0.0, 1.0, out=x23)
 
 
 def test_other_options_of_numpy_are_refused_in_words():

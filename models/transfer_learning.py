@@ -14,7 +14,6 @@ from tinygraph.mode import no_grad
 from tinygraph.nn import Dense, Module, NeighborhoodDense, Sequential
 from tinygraph.nn.init import Initializer
 from tinygraph.nn.layers import Activation
-from tinygraph.operators import Operand
 from tinygraph.tensors import Tensor
 
 from .fully_connected_networks import FullyConnected
@@ -52,7 +51,7 @@ class Transfer(Module):
         z: Tensor = self.head(y)
         return z
 
-    def features(self, X: Operand, batch_size: int = 1024) -> np.ndarray:
+    def features(self, X: np.ndarray | Tensor, batch_size: int = 1024) -> np.ndarray:
         """Return the trunk's output for the rows of `X`, computed once, in evaluation mode, without a graph.
 
         Training `head` on it is training this network with its trunk frozen, without the trunk's work::

@@ -3,6 +3,9 @@
 Nothing here recurses: the order of evaluation is the order of creation, which every tensor carries.
 """
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportFunctionMemberAccess=false
+# `x.__class__ is` tells types apart where every call counts; Pyright does not follow it
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -113,7 +116,7 @@ def depending_on(targets: Iterable[Tensor], y: Tensor) -> set[Tensor]:
     return reached
 
 
-def _seed(y: Tensor, dy: Operand, caller: str) -> Tensor:
+def _seed(y: Tensor, dy: Operand | None, caller: str) -> Tensor:
     """Return the gradient that starts at `y`, checked: `dy`, or 1 for a tensor with one element."""
     if y.data.dtype.kind != "f":
         raise DTypeError(f"{caller}: only floating tensors have gradients, got {y.dtype}")
@@ -125,7 +128,7 @@ def _seed(y: Tensor, dy: Operand, caller: str) -> Tensor:
 
 
 @offers
-def backward(y: Tensor, dy: Operand = None) -> None:
+def backward(y: Tensor, dy: Operand | None = None) -> None:
     """Add the gradient of `y` to `grad` of every leaf that requires one; see `Tensor.backward`.
 
     Parameters
@@ -155,7 +158,7 @@ def backward(y: Tensor, dy: Operand = None) -> None:
         write_grads(gradients, sums)
 
 
-def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand = None) -> list[Tensor]:
+def grad(y: Tensor, inputs: Sequence[Tensor] | Tensor, dy: Operand | None = None) -> list[Tensor]:
     """Return the gradients of `y` with respect to `inputs`, as tensors that can be differentiated again.
 
     Parameters

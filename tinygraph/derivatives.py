@@ -23,6 +23,7 @@ from .ops.elementwise import add
 from .ops.reduce import sum as total
 from .ops.shape import concatenate, reshape, transpose
 from .tensors import Tensor, describe
+from .typing import ArrayLike
 
 __all__ = ["hessian_diagonal", "hvp", "jacobian", "jvp", "vjp"]
 
@@ -77,7 +78,7 @@ def jacobian(y: Tensor, x: Tensor, mode: str = "reverse") -> Tensor:
     return reshape(transpose(reshape(columns, (x.size, y.size))), shape)
 
 
-def jvp(fn: Callable[..., Tensor], x: Any, v: Any) -> tuple[Tensor, Tensor]:
+def jvp(fn: Callable[..., Tensor], x: ArrayLike, v: ArrayLike) -> tuple[Tensor, Tensor]:
     """Return ``fn(x)`` and the Jacobian of `fn` at `x` times `v`, without building the Jacobian.
 
     Exact. A backward pass is linear in the gradient u it starts from, ``g(u) = J' u``, so the gradient of
@@ -118,7 +119,7 @@ def jvp(fn: Callable[..., Tensor], x: Any, v: Any) -> tuple[Tensor, Tensor]:
     return (y, Jv) if state.recording else (y.detach(), Jv)
 
 
-def vjp(fn: Callable[..., Any], *x: Operand) -> tuple[Any, Callable[..., tuple[Tensor, ...]]]:
+def vjp(fn: Callable[..., object], *x: Operand) -> tuple[Any, Callable[..., tuple[Tensor, ...]]]:
     """Return ``fn(*x)`` and a function from the gradient of the result to those of `x`: a vector-Jacobian product.
 
     The forward pass is made once, a backward pass at each call of that function::
@@ -254,7 +255,7 @@ def grad_or_zero(y: Tensor, inputs: Sequence[Tensor], dy: Tensor | None = None) 
     return [gradients[x] if x in gradients else filled_like(x, 0) for x in inputs]
 
 
-def _at_points(fn: Callable[..., Any], xs: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
+def _at_points(fn: Callable[..., object], xs: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
     """Return nodes with the values of `xs`, each of its own so that a tensor may be given twice, and `fn` of them."""
     points = [identity(t) for t in xs]
     return points, fn(*points)

@@ -21,7 +21,7 @@ from .ops.reduce import sum as total
 from .ops.state import preserved
 from .structure import Stateful
 from .tensors import Tensor
-from .typing import Array
+from .typing import Array, ArrayLike
 from .watchers import Watcher, watching
 
 __all__ = ["gradcheck"]
@@ -73,8 +73,8 @@ def gradcheck(
     """
     net, compute = None, fn
     if isinstance(fn, Stateful) and len(tensors) == 3 and callable(tensors[2]):
-        *tensors, loss_fn = tensors
-        net, compute = fn, lambda x, target: loss_fn(fn(x), target)
+        *tensors, loss_fn = tensors  # pyright: ignore[reportAssignmentType]
+        net, compute = fn, lambda x, target: loss_fn(fn(x), target)  # pyright: ignore[reportCallIssue]
     with enable_grad(), _widened([*_tensors_of(fn).values(), *_reached(compute, tensors)]), watching(_InFloat64()):
         points = [_float64(t) for t in tensors]
         if net is None:
@@ -174,7 +174,7 @@ def _blame(y: Tensor, rtol: float, atol: float) -> str:
     return ""
 
 
-def _float64(value: Any) -> Tensor:
+def _float64(value: object) -> Tensor:
     """Return a leaf with a copy of `value`, in float64 and requiring a gradient if it is floating."""
     host = value.numpy() if isinstance(value, Tensor) else np.array(value)
     backend = value.backend if isinstance(value, Tensor) else current()
@@ -184,14 +184,14 @@ def _float64(value: Any) -> Tensor:
     return Tensor(data, backend, requires_grad=floating, name=name)
 
 
-def _result(y: Any) -> Tensor:
+def _result(y: ArrayLike) -> Tensor:
     """Return what a function gave, if it is a tensor."""
     if not isinstance(y, Tensor):
         raise ArgumentError(f"gradcheck: fn must return one tensor, got {type(y).__name__}")
     return y
 
 
-def _tensors_of(fn: Any) -> Leaves:
+def _tensors_of(fn: object) -> Leaves:
     """Return what a module holds by path, parameters and other state; nothing of another function."""
     return dict(fn.named_tensors()) if isinstance(fn, Stateful) else {}
 

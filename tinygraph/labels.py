@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -119,14 +120,15 @@ class ClassLabels(Labels):
 
     def aligned(self, target: Operand, output: Tensor) -> Tensor:
         """Return class indices as basis vectors, rows of probabilities as they are."""
+        given: Any = target
         host = None if isinstance(target, Tensor) else np.asarray(target)
-        kind, ndim = (target.dtype.kind, target.ndim) if host is None else (host.dtype.kind, host.ndim)
+        kind, ndim = (given.dtype.kind, given.ndim) if host is None else (host.dtype.kind, host.ndim)
         if kind not in "iu" or ndim == 2:
             return super().aligned(target, output)
         classes = output.shape[-1]
         check = partial(self.check_indices, classes=classes, name="cross_entropy")
-        if host is None and type(target.data) is np.ndarray:
-            host = target.data
+        if host is None and type(given.data) is np.ndarray:
+            host = given.data
         if host is not None:
             check(host)
         if isinstance(target, Tensor):

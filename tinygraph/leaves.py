@@ -50,12 +50,13 @@ def tensor(
     wanted = None if dtype is None else find_dtype(dtype, "tensor")
     if isinstance(array_like, Tensor):
         array_like = array_like.to(backend).data
-    data: Any
-    if _is_device_array(array_like, backend):
-        find_dtype(array_like.dtype, "tensor")
-        data = array_like.copy() if wanted is None else array_like.astype(wanted)
+    given: Any = array_like
+    data: Array
+    if _is_device_array(given, backend):
+        find_dtype(given.dtype, "tensor")
+        data = given.copy() if wanted is None else given.astype(wanted)
     else:
-        host = host_array(array_like)
+        host = host_array(given)
         data = backend.asarray(np.array(host, host.dtype if wanted is None else wanted, order="C"))
     if requires_grad and data.dtype.kind != "f":
         raise DTypeError(f"tensor: only floating tensors have gradients, got {data.dtype}; pass dtype='float32'")
@@ -102,12 +103,13 @@ def as_tensor(value: Operand, like: Tensor | None = None) -> Tensor:
     if isinstance(value, Tensor):
         return value
     backend, beside = (current(), None) if like is None else (like.backend, like.data.dtype)
-    kind: Any = type(value)
-    if kind is backend.array_type and value.dtype in NATIVE and (value.ndim or beside is None):
-        return made_of(value, value, backend)
-    if _is_device_array(value, backend):
-        find_dtype(value.dtype, "tensor")
-        return made_of(value, value, backend)
+    given: Any = value
+    kind: Any = type(given)
+    if kind is backend.array_type and given.dtype in NATIVE and (given.ndim or beside is None):
+        return made_of(given, given, backend)
+    if _is_device_array(given, backend):
+        find_dtype(given.dtype, "tensor")
+        return made_of(given, given, backend)
     if beside is not None and is_number(value):
         return _of_number(value, beside, backend)
     floating = np.float32 if beside is None or beside.kind != "f" else beside
@@ -156,7 +158,7 @@ def made_of(source: object, data: Array, backend: Backend) -> Tensor:
     return leaf
 
 
-def as_operands(op: Op, operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+def as_operands(op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the operands of an operation with arrays as tensors; if there are none, with numbers as tensors.
 
     Numbers adapt to the tensors from `op.promotes_from` on, which are to meet in one dtype; where that is None, to the
@@ -185,7 +187,7 @@ def as_operands(op: Op, operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
     return tuple(inputs)
 
 
-def _arrays_as_tensors(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+def _arrays_as_tensors(operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the operands with arrays as tensors, and with lists where there are no arrays: they adapt to these."""
     tensors = [x for x in operands if x.__class__ is Tensor]
     like = next((t for t in tensors if t.data.dtype.kind == "f"), tensors[0] if tensors else None)
@@ -212,7 +214,7 @@ def in_common_dtype(op: Op, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (*inputs[:start], *[t if t.data.dtype == dtype else functions["astype"](t, dtype) for t in meeting])
 
 
-def as_tensors(op: Op, operands: tuple[Operand, ...]) -> tuple[Tensor, ...]:
+def as_tensors(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """Return the operands as the tensors that an operation is applied to, by `as_operands` and `in_common_dtype`."""
     while not all(isinstance(x, Tensor) for x in operands):
         operands = as_operands(op, operands)

@@ -21,6 +21,7 @@ class SharedBatch(Protocol):
     @property
     def whole(self) -> int:
         """The rows of the batch."""
+        ...
 
     def first_row(self, x: Any) -> Any:
         """Return the first row of the batch, shape (1, n), without gradient."""

@@ -14,8 +14,8 @@ from .errors import TinygraphError
 from .leaves import as_operands, in_common_dtype, mixed_backends
 from .mode import mode
 from .operand_checks import check_dtypes, check_result
-from .operators import Operand
 from .tensors import RESULT, VIEW, Tensor, next_index
+from .typing import Namespace
 
 __all__ = ["Op"]
 
@@ -76,7 +76,7 @@ class Op:
         """Raise an error if the inputs do not fit, before anything is computed."""
         check_dtypes(self, inputs)
 
-    def forward(self, xp: Any, /, *arrays: Any, **options: Any) -> Array:
+    def forward(self, xp: Namespace, /, *arrays: Any, **options: Any) -> Array:
         """Return the output for `arrays`, through the backend's namespace `xp` only.
 
         A subclass names its arrays and takes ``out=None``, a buffer of the output's shape and dtype to write
@@ -94,7 +94,7 @@ class Op:
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def __call__(self, *operands: Operand) -> Tensor:
+    def __call__(self, *operands: Any) -> Tensor:
         """Apply the operation to tensors, arrays or numbers; return its output as a tensor."""
         backend: Any = None
         dtype: Any = None

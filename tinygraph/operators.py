@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from .errors import ArgumentError
-from .typing import Axis as Axis
+from .typing import ArrayLike, Axis, DTypeLike, Key
 
-Operand = Any  # a Tensor, a NumPy array, a number, or nested lists of numbers
+Operand: TypeAlias = "Operators | ArrayLike"  # a Tensor, a NumPy array, a number, or nested lists of numbers
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -86,14 +86,14 @@ class Operators:
         return functions["abs"](self)
 
     def __eq__(self, other: object) -> Self:  # type: ignore[override]
-        return functions["equal"](self, other) if _is_operand(other) else NotImplemented
+        return functions["equal"](self, other) if _is_operand(other) else NotImplemented  # pyright: ignore[reportReturnType]
 
     def __ne__(self, other: object) -> Self:  # type: ignore[override]
-        return functions["not_equal"](self, other) if _is_operand(other) else NotImplemented
+        return functions["not_equal"](self, other) if _is_operand(other) else NotImplemented  # pyright: ignore[reportReturnType]
 
     __hash__ = object.__hash__  # a tensor is a node of a graph: as a key it is itself, whatever its value
 
-    def __getitem__(self, key: Any) -> Self:
+    def __getitem__(self, key: Key | Operators) -> Self:
         return functions["getitem"](self, key)
 
     @property
@@ -105,13 +105,13 @@ class Operators:
         """Return the tensor with its axes in the order `axes`, numbers or one tuple of them (none: reversed)."""
         return functions["transpose"](self, axes[0] if len(axes) == 1 else axes or None)
 
-    def reshape(self, *shape: int | Sequence[int], **options: Any) -> Self:
+    def reshape(self, *shape: int | Sequence[int], **options: object) -> Self:
         """Return the same elements in another shape, given as ``reshape(2, 3)`` or ``reshape((2, 3))``."""
         return _without("reshape", options, order="C")(self, shape[0] if len(shape) == 1 else shape)
 
     view = reshape
 
-    def sum(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
+    def sum(self, axis: Axis = None, keepdims: bool = False, **options: object) -> Self:
         """Return the sum over `axis`; see `tinygraph.sum`."""
         return _without("sum", options)(self, axis, keepdims)
 
@@ -119,27 +119,27 @@ class Operators:
         """Return the product over `axis`; see `tinygraph.prod`."""
         return _without("prod", options)(self, axis, keepdims)
 
-    def mean(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
+    def mean(self, axis: Axis = None, keepdims: bool = False, **options: object) -> Self:
         """Return the mean over `axis`; see `tinygraph.mean`."""
         return _without("mean", options)(self, axis, keepdims)
 
-    def max(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
+    def max(self, axis: Axis = None, keepdims: bool = False, **options: object) -> Self:
         """Return the maximum over `axis`; see `tinygraph.max`."""
         return _without("max", options)(self, axis, keepdims)
 
-    def min(self, axis: Axis = None, keepdims: bool = False, **options: Any) -> Self:
+    def min(self, axis: Axis = None, keepdims: bool = False, **options: object) -> Self:
         """Return the minimum over `axis`; see `tinygraph.min`."""
         return _without("min", options)(self, axis, keepdims)
 
-    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **options: Any) -> Self:
+    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **options: object) -> Self:
         """Return the variance over `axis`; see `tinygraph.var`."""
         return _without("var", options)(self, axis, keepdims, ddof)
 
-    def std(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **options: Any) -> Self:
+    def std(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **options: object) -> Self:
         """Return the standard deviation over `axis`; see `tinygraph.std`."""
         return _without("std", options)(self, axis, keepdims, ddof)
 
-    def argmax(self, axis: int | None = -1, **options: Any) -> Self:
+    def argmax(self, axis: int | None = -1, **options: object) -> Self:
         """Return the positions of the largest elements along `axis`; see `tinygraph.argmax`."""
         return _without("argmax", options)(self, axis)
 
@@ -174,7 +174,7 @@ class Operators:
     sin, softmax, softplus, sqrt, square = _Method(), _Method(), _Method(), _Method(), _Method()
     squeeze, swapaxes, tanh, tril, triu = _Method(), _Method(), _Method(), _Method(), _Method()
 
-    def astype(self, dtype: Any) -> Self:
+    def astype(self, dtype: DTypeLike) -> Self:
         """Return the tensor converted to `dtype`; a gradient is converted back."""
         return functions["astype"](self, dtype)
 
@@ -197,7 +197,7 @@ class Operators:
         """
         return functions["assign_"](self, value)
 
-    def backward(self, dy: Operand = None) -> None:
+    def backward(self, dy: Operand | None = None) -> None:
         """Add the gradient of this tensor to `grad` of every leaf that requires one.
 
         Parameters
@@ -208,7 +208,7 @@ class Operators:
         functions["backward"](self, dy)
 
 
-def _without(name: str, options: dict[str, Any], **defaults: Any) -> Callable[..., Any]:
+def _without(name: str, options: dict[str, object], **defaults: str) -> Callable[..., Any]:
     """Return a function by its name; `options` are what NumPy's passes on, such as ``np.sum(tensor)`` an ``out``.
 
     Raises

@@ -20,12 +20,12 @@ from weakref import ref
 
 import numpy as np
 
-from .backend import Array, Backend, get_backend
+from .backend import Backend, get_backend
 from .errors import GraphError, ShapeError
 from .mode import mode
 from .operators import Operators
 from .structure import Scope
-from .typing import DType
+from .typing import Array, DType, DTypeLike
 
 if TYPE_CHECKING:  # a tensor and an operation are defined by each other
     from .op import Op
@@ -217,7 +217,7 @@ class Tensor(Operators):
             )
         return bool(self.item())
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
         return array if dtype is None else array.astype(dtype, copy=False)
 
@@ -274,7 +274,7 @@ class Tensor(Operators):
             setattr(copy, name, getattr(self, name))
         return copy
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+    def __deepcopy__(self, memo: dict[int, object]) -> Tensor:
         """Return a leaf of its own with a copy of the data, for ``copy.deepcopy`` of a network."""
         if self.op is not None:
             raise GraphError(f"deepcopy: only leaves can be copied; this tensor was made by {self.op.label}; detach it")
@@ -284,7 +284,7 @@ class Tensor(Operators):
         memo[id(self)] = copy
         return copy
 
-    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+    def __setstate__(self, state: tuple[None, dict[str, object]]) -> None:
         """Take what was pickled, at a place of its own in this process's order of creation."""
         for name, value in state[1].items():
             setattr(self, name, value)

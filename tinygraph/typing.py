@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Array", "ArrayLike", "Axis", "DType", "DTypeLike", "Key", "Namespace", "Number", "Shape"]
 
-Array: TypeAlias = Any
-Number: TypeAlias = Any
+Array: TypeAlias = np.ndarray | Any  # the latter: what other packages do not tell of theirs
+Number: TypeAlias = "float | np.number | Array"
 DType: TypeAlias = np.dtype[Any]
 Shape: TypeAlias = tuple[int, ...]
 Axis: TypeAlias = int | tuple[int, ...] | None

@@ -68,6 +68,7 @@ class Cublas:
         sizes = [ctypes.c_int(x) for x in (flip_left, flip_right, m, n, k)]
         steps = apart[1], apart[0], apart[2]
         matrices: list[list[Any]] = []
+        x: Any
         for x, lead, step in zip((left, right, out), (lead_left, lead_right, m), steps, strict=True):
             matrices.append([ctypes.c_void_p(x.data.ptr), ctypes.c_int(lead)])
             if count > 1:
@@ -88,7 +89,9 @@ class Cublas:
             self._ask("cublasSetPointerMode_v2", self.handle, int(on_device))
             self.on_device = on_device
         if on_device:
-            arrays = [x if isinstance(x, self.cupy.ndarray) else self._number(float(x), dtype) for x in numbers]
+            arrays: list[Any] = [
+                x if isinstance(x, self.cupy.ndarray) else self._number(float(x), dtype) for x in numbers
+            ]
             return [ctypes.c_void_p(x.data.ptr) for x in arrays], arrays
         host = np.array([float(x) for x in numbers], dtype)
         return [ctypes.c_void_p(host.ctypes.data + k * host.itemsize) for k in (0, 1)], host

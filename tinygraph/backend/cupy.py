@@ -109,7 +109,8 @@ class CupyBackend(Backend):
         return self.cupy.zeros(max(size, 1), np.uint8)
 
     def array_at(self, arena: Array, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        return self.cupy.ndarray(shape, dtype, arena.data + offset)
+        memory: Any = arena.data
+        return self.cupy.ndarray(shape, dtype, memory + offset)
 
     def free_memory(self) -> int:
         pool = self.cupy.get_default_memory_pool()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..typing import Array, Axis, DTypeLike
+from ..typing import Array, Axis, DTypeLike, Number
 from .base import Backend, EdgeList, make_namespace
 from .random import mask_bits
 
@@ -28,7 +28,7 @@ def _load_blas() -> None:
 
 
 def gemm(
-    a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, alpha: float = 1.0, beta: float = 0.0
+    a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, alpha: Number = 1.0, beta: Number = 0.0
 ) -> np.ndarray:
     """Return ``alpha * a @ b + beta * out`` for two matrices of one dtype; see `Backend.gemm`."""
     if not _gemm_of:
@@ -55,7 +55,7 @@ def gemm(
     return out
 
 
-def _gemm_without_blas(a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alpha: float, beta: float) -> np.ndarray:
+def _gemm_without_blas(a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alpha: Number, beta: Number) -> np.ndarray:
     """Compute the products BLAS has no routine for: integers, half precision, empty matrices."""
     product: np.ndarray = np.matmul(a, b)
     if alpha != 1.0:
@@ -200,7 +200,7 @@ class NumpyBackend(Backend):
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array)
 
-    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
+    def gemm(self, a: Array, b: Array, out: Array | None = None, alpha: Number = 1.0, beta: Number = 0.0) -> Array:
         return gemm(a, b, out, alpha, beta)
 
     def arena(self, size: int) -> np.ndarray:

@@ -140,7 +140,7 @@ class StrictBackend(Backend):
             return value if dtype is None or value.dtype == dtype else value.astype(dtype)
         return StrictArray(np.array(value, dtype))
 
-    def to_host(self, array: Array) -> np.ndarray:
+    def to_host(self, array: Any) -> np.ndarray:
         host_array: np.ndarray = array._host
         return host_array.copy()
 

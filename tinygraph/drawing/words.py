@@ -11,7 +11,7 @@ from ..record import Node
 
 COMPARED = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 LOGICAL = ("logical_and", "logical_or", "logical_xor")
-SIGNS = dict(zip(("add", "subtract", "multiply", "divide", "power"), "+−×÷^", strict=True))  # noqa: RUF001
+SIGNS: dict[str, str] = dict(zip(("add", "subtract", "multiply", "divide", "power"), "+−×÷^", strict=True))  # noqa: RUF001
 SIGNS |= dict(zip((*COMPARED, *LOGICAL), "<≤>≥=≠&|^", strict=True))
 COMMUTATIVE = {"add", "multiply", "equal", "not_equal", *LOGICAL}
 RULE_WIDTH, RULE_LINES = 34, 4  # characters of a line of a rule, and lines

@@ -32,9 +32,9 @@ from ..backend import generator
 from ..backend.conversion import find_dtype, host_array
 from ..errors import ArgumentError, ShapeError
 from ..operators import Operand
-from ..typing import DTypeLike
+from ..typing import DType, DTypeLike
 
-Initializer = str | Callable[[tuple[int, ...], np.random.Generator, np.dtype[Any]], Operand]
+Initializer = str | Callable[[tuple[int, ...], np.random.Generator, DType], Operand]
 
 
 def initial(
@@ -75,8 +75,7 @@ def initial(
     if not callable(given):
         return choose(argument, given, INITIALIZERS)(rng, shape, n_in, n_out)
     if given in INITIALIZERS.values():
-        values: np.ndarray = given(rng, shape, n_in, n_out)
-        return values
+        return given(rng, shape, n_in, n_out)  # type: ignore[no-any-return]
     own = f"{argument}: {getattr(given, '__name__', type(given).__name__)}(shape, rng, dtype)"
     kind = find_dtype(np.float64 if dtype is None else dtype, argument)
     result = given(shape, rng, kind)

@@ -19,6 +19,7 @@ from ..ops.products import bias as subtract_bias
 from ..ops.products import matmul
 from ..ops.shape import concatenate
 from ..tensors import Tensor
+from ..typing import DTypeLike
 from .init import Initializer, initial
 from .module import Module
 from .paths import place_in
@@ -133,7 +134,7 @@ class Layer(Module):
         *,
         init_bias: Initializer,
         seed: int | None,
-        dtype: Any,
+        dtype: DTypeLike,
     ) -> None:
         if isinstance(activation, list | tuple) and len(activation) != n_out:
             raise ArgumentError(
@@ -201,7 +202,7 @@ class Dense(Layer):
         *,
         init_bias: Initializer = "zeros",
         seed: int | None = None,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         n_in, n_out = whole_number("Dense: n_in", n_in, 1), whole_number("Dense: n_out", n_out, 1)
         weights = initial("init", init, generator(seed, "W"), (n_in, n_out), n_in, n_out, dtype)
@@ -218,7 +219,7 @@ class Dense(Layer):
         return f"{n_in}, {n_out}{self._options()}"
 
 
-def initial_bias(n_in: int, n_out: int, init_bias: Initializer, seed: int | None, dtype: Any) -> Tensor:
+def initial_bias(n_in: int, n_out: int, init_bias: Initializer, seed: int | None, dtype: DTypeLike) -> Tensor:
     """Return the `theta` of a layer of `n_out` nodes, drawn as `init_bias` says; see `Dense`."""
     init = "standard_normal" if init_bias == "normal" else init_bias
     values = initial("init_bias", init, generator(seed, "theta"), (n_out,), n_in, n_out, dtype)
@@ -257,7 +258,7 @@ class NeighborhoodDense(Layer):
         *,
         init_bias: Initializer = "zeros",
         seed: int | None = None,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         if not isinstance(neighborhoods, Neighborhoods):
             raise ArgumentError(f"NeighborhoodDense: expected Neighborhoods, got {type(neighborhoods).__name__}")
@@ -299,7 +300,7 @@ class Sequential(Module):
 
     steps: tuple[Module | Callable[[Any], Any], ...]
 
-    def __init__(self, *modules: Module | Callable[[Any], Any], output: str | None = None) -> None:
+    def __init__(self, *modules: Module | Callable[..., object], output: str | None = None) -> None:
         for i, module in enumerate(modules):
             if not callable(module):
                 raise ArgumentError(f"Sequential: argument {i} must be a module or a function, got {module!r}")

@@ -65,7 +65,7 @@ class Module(Displayed):
     training: bool = True
     output: str | None = None
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name == "output" and value is not None and not isinstance(value, str):
             raise ArgumentError(
                 f"{type(self).__name__}: .output is the name of the output activation, one of {', '.join(OUTPUTS)}, "
@@ -91,7 +91,7 @@ class Module(Displayed):
         """Compute the output; every subclass writes its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    def __call__(self, *inputs: object, **options: object) -> Any:
         """Apply the module; plain arrays become tensors of the parameters' dtype and backend."""
         for x in inputs:
             if x.__class__ is not Tensor:
@@ -106,7 +106,7 @@ class Module(Displayed):
         finally:
             mode.scope = outer
 
-    def _as_tensors(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _as_tensors(self, inputs: tuple[object, ...]) -> tuple[Any, ...]:
         like = next((t for _, t in self.named_parameters()), None)
         return tuple(
             [_as_input(x, like) if isinstance(x, np.ndarray | np.generic | list | float | int) else x for x in inputs]
@@ -238,7 +238,7 @@ class Module(Displayed):
         for name, value in values.items():
             tensors[name].assign_(value)
 
-    def activations(self, *inputs: Any) -> dict[str, Tensor]:
+    def activations(self, *inputs: object) -> dict[str, Tensor]:
         """Return every signal of a forward pass by name (65.30), as (65.31) computes them.
 
         Parameters
@@ -268,7 +268,7 @@ class Module(Displayed):
 
     # -- answers --------------------------------------------------------------------------------------
 
-    def predict(self, *inputs: Any, train: bool = False) -> Tensor:
+    def predict(self, *inputs: object, train: bool = False) -> Tensor:
         """Return gamma-hat: the output activation of what the network returns (65.31).
 
         Parameters
@@ -287,7 +287,7 @@ class Module(Displayed):
         with self._in_mode(train):
             return output.activation(self(*inputs))
 
-    def decide(self, *inputs: Any) -> Tensor:
+    def decide(self, *inputs: object) -> Tensor:
         """Return gamma-star, the decision that the output activation stands for, in evaluation mode (65.35)-(65.42).
 
         "softmax": the basis vector of the largest element, the first of equals (65.42). "sigmoid": 1 where the
@@ -340,7 +340,7 @@ class Module(Displayed):
 
 
 def _members(
-    items: Iterable[tuple[object, Any]], prefix: str = "", around: tuple[int, ...] = ()
+    items: Iterable[tuple[object, object]], prefix: str = "", around: tuple[int, ...] = ()
 ) -> list[tuple[str, Module | Tensor]]:
     """Return the modules and tensors among `items` with labels: ``layer1``, ``layers.0``, ``blocks.0.left``.
 
@@ -350,7 +350,7 @@ def _members(
     found: list[tuple[str, Module | Tensor]] = []
     for key, item in list(items):
         if item.__class__ is Tensor or isinstance(item, Module):
-            found.append((f"{prefix}{key}", item))
+            found.append((f"{prefix}{key}", item))  # pyright: ignore[reportArgumentType]
         elif isinstance(item, (list, tuple, dict)) and id(item) not in around:
             inner = item.items() if isinstance(item, dict) else enumerate(item)
             found += _members(inner, f"{prefix}{key}.", (*around, id(item)))

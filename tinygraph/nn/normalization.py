@@ -74,7 +74,7 @@ class BatchNorm(Module):
         a: float = 1.0,
         init_bias: Initializer = "zeros",
         seed: int | None = None,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         n = whole_number("BatchNorm: n", n, 1)
         self.smoothing, self.eps = fraction("BatchNorm: smoothing", smoothing), positive("BatchNorm: eps", eps)

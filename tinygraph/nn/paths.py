@@ -20,7 +20,7 @@ class _Place(NamedTuple):
 _places: dict[int, _Place] = {}  # by the ids of modules that live; a WeakKeyDictionary takes longer at every call
 
 
-def place_in(owner: Any, label: str, part: Any) -> None:
+def place_in(owner: object, label: str, part: object) -> None:
     """Note that `part` is called `label` in `owner`, unless it has a place already, or is itself around `owner`."""
     key = id(part)
     place = _places.get(key)
@@ -30,7 +30,7 @@ def place_in(owner: Any, label: str, part: Any) -> None:
         _places[key] = _Place(label, ref(owner), ref(part, partial(_forget, key)))
 
 
-def place_parts(owner: Any, parts: Sequence[tuple[str, Any]]) -> None:
+def place_parts(owner: object, parts: Sequence[tuple[str, object]]) -> None:
     """Do the same for all parts of `owner`, given with what they are called now; some may have moved in a list."""
     for label, part in parts:
         place = _places.get(id(part))
@@ -40,12 +40,12 @@ def place_parts(owner: Any, parts: Sequence[tuple[str, Any]]) -> None:
             _places[id(part)] = place._replace(label=label)
 
 
-def _forget(key: int, _: ref[Any]) -> None:
+def _forget(key: int, _: ref[object]) -> None:
     """Drop the place of a module that is gone."""
     _places.pop(key, None)
 
 
-def scope_of(module: Any, outer: Scope | None) -> Scope:
+def scope_of(module: object, outer: Scope | None) -> Scope:
     """Return the scope of a call of `module` during the call `outer`."""
     kind = type(module).__name__
     if outer is None:
@@ -59,7 +59,7 @@ def scope_of(module: Any, outer: Scope | None) -> Scope:
     return Scope(module, f"{outer.path}.{name}" if outer.path else name, kind, outer, call, outer.calls)
 
 
-def _around(module: Any) -> Iterator[Any]:
+def _around(module: object) -> Iterator[Any]:
     """Yield a module and those that it is a part of, the innermost first."""
     while module is not None:
         yield module
@@ -67,7 +67,7 @@ def _around(module: Any) -> Iterator[Any]:
         module = None if place is None else place.owner()
 
 
-def _path(module: Any, top: Any = None) -> str:
+def _path(module: object, top: object = None) -> str:
     """Return the labels from below `top`, by default the outermost, down to a module; "" if it is not in `top`."""
     chain = list(_around(module))
     below = next((i for i, around in enumerate(chain) if around is top), 0 if top is not None else len(chain) - 1)

@@ -178,7 +178,7 @@ class Recurrent(Module):
             h = state = self.cell(x[:, t]) if h is None else self.cell(x[:, t], h)
             if not self.last:
                 states.append(reshape(state, (len(x), 1, -1)))
-        return state if self.last else concatenate(states, axis=1)
+        return state if self.last else concatenate(states, axis=1)  # pyright: ignore[reportPossiblyUnboundVariable]
 
     def describe(self) -> str:
         """Return what the result is."""

@@ -9,7 +9,7 @@ from ..structure import Scope
 from ..tensors import Tensor
 
 
-def name_signals(tensors: Iterable[Tensor], modules: Iterable[tuple[str, Any]]) -> dict[str, Tensor]:
+def name_signals(tensors: Iterable[Tensor], modules: Iterable[tuple[str, object]]) -> dict[str, Tensor]:
     """Return the signals of a network among `tensors`, by name, in order of computation.
 
     Layers are numbered as in the chapter: the input is layer 1, and a signal z that is computed from a z of
@@ -88,7 +88,7 @@ def _given_to_the_call(t: Tensor) -> set[Tensor]:
     return outside
 
 
-def _repeated(by_module: dict[Any, list[Tensor]], paths: dict[Any, str]) -> dict[Any, str]:
+def _repeated(by_module: dict[object, list[Tensor]], paths: dict[object, str]) -> dict[Any, str]:
     """Return, for each module with several z, the path of the outermost module that was called repeatedly."""
     calls: dict[Any, dict[Any, None]] = {}
     for zs in by_module.values():

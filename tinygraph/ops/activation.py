@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from ..arguments import number
-from ..backend import Array
 from ..errors import ArgumentError
 from ..op import Gradients, Op
 from ..operand_checks import check_floating
 from ..operators import Operand
 from ..tensors import Tensor
+from ..typing import Array, Namespace
 from .axes import check_axis, plain_axes
 from .declare import FloatingOp, applies, instance, operation
 from .elementwise import abs, divide, erf, exp, gate, greater_equal, multiply, square, where
@@ -30,7 +29,7 @@ SCALED_TANH_A = 1.0 / math.tanh(2.0 / 3.0)
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, (14)
 
 
-def _sigmoid(xp: Any, z: Array, out: Array | None = None) -> Array:
+def _sigmoid(xp: Namespace, z: Array, out: Array | None = None) -> Array:
     # both exponentials are at most 1: nothing overflows
     return xp.divide(xp.exp(xp.minimum(z, 0)), 1 + xp.exp(-xp.abs(z)), out=out)
 
@@ -41,7 +40,7 @@ def sigmoid(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     return (dy * (y * (1.0 - y)),)
 
 
-def _softplus(xp: Any, z: Array, out: Array | None = None) -> Array:
+def _softplus(xp: Namespace, z: Array, out: Array | None = None) -> Array:
     return xp.add(xp.maximum(z, 0), xp.log1p(xp.exp(-xp.abs(z))), out=out)
 
 
@@ -65,7 +64,7 @@ class ScaledTanh(FloatingOp):
     a: float
     b: float
 
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, z: Array, out: Array | None = None) -> Array:
         return xp.multiply(xp.tanh(z * self.b), self.a, out=out)
 
     def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> Gradients:
@@ -89,7 +88,7 @@ def scaled_tanh(z: Operand, a: float = SCALED_TANH_A, b: float = SCALED_TANH_B) 
     return instance(ScaledTanh, a, b)(z)
 
 
-def _positive_part(xp: Any, z: Array, out: Array | None = None) -> Array:
+def _positive_part(xp: Namespace, z: Array, out: Array | None = None) -> Array:
     return xp.maximum(z, 0, out=out)
 
 
@@ -106,7 +105,7 @@ class TwoSidedRelu(FloatingOp):
     rule = "dz = dy where z > 0, alpha dy where z < 0, 0 at 0"
     alpha: float
 
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, z: Array, out: Array | None = None) -> Array:
         return xp.add(xp.maximum(z, 0), self.alpha * xp.minimum(z, 0), out=out)
 
     def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> Gradients:
@@ -138,7 +137,7 @@ class Elu(FloatingOp):
     rule = "dz = dy where z >= 0, dy (y + alpha) elsewhere"
     alpha: float = 1.0
 
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, z: Array, out: Array | None = None) -> Array:
         return xp.add(xp.maximum(z, 0), self.alpha * xp.expm1(xp.minimum(z, 0)), out=out)
 
     def backward(self, dy: Tensor, y: Tensor, z: Tensor) -> Gradients:
@@ -154,7 +153,7 @@ def elu(z: Operand, alpha: float = 1.0) -> Tensor:
     return instance(Elu, number("elu: alpha", alpha))(z)
 
 
-def _selu(xp: Any, z: Array, out: Array | None = None) -> Array:
+def _selu(xp: Namespace, z: Array, out: Array | None = None) -> Array:
     below = SELU_SCALE * SELU_ALPHA * xp.expm1(xp.minimum(z, 0))
     return xp.add(SELU_SCALE * xp.maximum(z, 0), below, out=out)
 
@@ -169,7 +168,7 @@ def selu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     return (dy * where(greater_equal(z, 0), SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),)
 
 
-def _gelu(xp: Any, z: Array, out: Array | None = None) -> Array:
+def _gelu(xp: Namespace, z: Array, out: Array | None = None) -> Array:
     return xp.multiply(z, 0.5 * (1 + xp.erf(z * math.sqrt(0.5))), out=out)
 
 
@@ -181,7 +180,7 @@ def gelu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     return (dy * (below + density * z),)
 
 
-def _silu(xp: Any, z: Array, out: Array | None = None) -> Array:
+def _silu(xp: Namespace, z: Array, out: Array | None = None) -> Array:
     return xp.multiply(z, _sigmoid(xp, z), out=out)
 
 
@@ -192,7 +191,7 @@ def silu(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     return (dy * (s + y * (1.0 - s)),)
 
 
-def _softsign(xp: Any, z: Array, out: Array | None = None) -> Array:
+def _softsign(xp: Namespace, z: Array, out: Array | None = None) -> Array:
     return xp.divide(z, 1 + xp.abs(z), out=out)
 
 
@@ -202,7 +201,7 @@ def softsign(dy: Tensor, y: Tensor, z: Operand) -> Gradients:
     return (dy * square(divide(1.0, 1.0 + abs(z))),)  # the quotient's square never overflows
 
 
-def _same(xp: Any, z: Array, out: Array | None = None) -> Array:
+def _same(xp: Namespace, z: Array, out: Array | None = None) -> Array:
     return z
 
 
@@ -228,7 +227,7 @@ class Softmax(_AlongAxis):
 
     rule = "dz = y (dy - sum(dy y)), the product with the Jacobian J = diag(y) - y y' (65.69)"
 
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, z: Array, out: Array | None = None) -> Array:
         e = xp.exp(z - xp.max(z, axis=self.axis, keepdims=True))
         return xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
 
@@ -250,7 +249,7 @@ class LogSoftmax(_AlongAxis):
 
     rule = "dz = dy - softmax(z) sum(dy)"
 
-    def forward(self, xp: Any, z: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, z: Array, out: Array | None = None) -> Array:
         c = z - xp.max(z, axis=self.axis, keepdims=True)
         return xp.subtract(c, xp.log(xp.sum(xp.exp(c), axis=self.axis, keepdims=True)), out=out)
 

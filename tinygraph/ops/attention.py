@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import ShapeError
 from ..op import Op
 from ..operators import Operand
 from ..tensors import Tensor
-from ..typing import Array
+from ..typing import Array, Namespace
 from .declare import applies
 
 __all__ = ["causal_mask"]
@@ -26,7 +25,7 @@ class CausalMask(Op):
         if inputs[0].ndim < 2:
             raise ShapeError(f"causal_mask: expected a matrix or a stack of them, got shape {inputs[0].shape}")
 
-    def forward(self, xp: Any, scores: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, scores: Array, out: Array | None = None) -> Array:
         rows, columns = scores.shape[-2:]
         return xp.less_equal(xp.arange(columns), xp.reshape(xp.arange(rows), (rows, 1)))
 

@@ -12,12 +12,13 @@ from ..arguments import whole
 from ..errors import ShapeError
 from ..leaves import as_tensor
 from ..op import Op
-from ..operators import Axis, Operand
+from ..operators import Operand
 from ..tensors import Tensor
+from ..typing import Axis
 from ..typing import Shape as Shape
 
 
-def normalize_axis(caller: str, axis: Any, shape: Shape, extra: int = 0) -> int:
+def normalize_axis(caller: str, axis: object, shape: Shape, extra: int = 0) -> int:
     """Return `axis` counted from the front, for `shape` with `extra` further axes."""
     ndim = len(shape) + extra
     number = whole(axis)
@@ -42,10 +43,10 @@ def plain_axes(caller: str, axis: Any, x: Operand) -> Axis:
     several = isinstance(axis, tuple | list) or (isinstance(axis, np.ndarray) and axis.ndim == 1)
     for a in axis if several else (axis,):
         normalize_axis(caller, a, shape)
-    return tuple(map(int, axis)) if several else int(axis)
+    return tuple(map(int, axis)) if several else int(axis)  # pyright: ignore[reportArgumentType]
 
 
-def plain_lengths(caller: str, shape: Any, inferred: bool = False) -> Shape:
+def plain_lengths(caller: str, shape: object, inferred: bool = False) -> Shape:
     """Return a shape, given as a whole number or several, as a tuple of ints; `inferred`: -1 is one as well.
 
     Raises

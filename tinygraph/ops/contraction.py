@@ -12,7 +12,7 @@ from ..leaves import as_tensors
 from ..op import Op
 from ..operators import Operand
 from ..tensors import Tensor
-from .axes import Shape
+from ..typing import Shape
 from .elementwise import astype, multiply
 from .products import MatMul
 from .reduce import sum as total

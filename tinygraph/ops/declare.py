@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
-from ..backend import Array
 from ..op import Gradients, Op
 from ..operand_checks import check_broadcast, wrong_kind
 from ..operators import Operand, offers
 from ..tensors import Tensor
+from ..typing import Array
 
 __all__ = ["ElementwiseOp", "FloatingOp", "applies", "operation"]
 
@@ -57,10 +57,11 @@ class Function(Protocol[P]):
 
     def __call__(self, *operands: P.args, **by_name: P.kwargs) -> Tensor:
         """Return the operation's output."""
+        ...
 
 
 def operation(
-    rule: str, base: type[Op] = ElementwiseOp, *, forward: str | Callable[..., Array] | None = None, **members: Any
+    rule: str, base: type[Op] = ElementwiseOp, *, forward: str | Callable[..., Array] | None = None, **members: object
 ) -> Callable[[Callable[Concatenate[Tensor, Tensor, P], Gradients]], Function[P]]:
     """Declare an operation without fields by its gradient.
 
@@ -115,7 +116,7 @@ def operation(
 
 
 @lru_cache(maxsize=4096, typed=True)
-def instance(kind: type[Op], *fields: Any) -> Op:
+def instance(kind: type[Op], *fields: object) -> Op:
     """Return ``kind(*fields)``, made once: making a frozen dataclass takes as long as applying it to few elements."""
     return kind(*fields)
 

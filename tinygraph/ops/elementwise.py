@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..arguments import number
-from ..backend import Array
 from ..backend.conversion import find_dtype
 from ..errors import ArgumentError
 from ..leaves import as_tensor, is_number
@@ -21,6 +19,7 @@ from ..op import Gradients, Op
 from ..operators import Operand
 from ..promotion import NUMBERS, holding, with_number
 from ..tensors import Tensor
+from ..typing import Array, DTypeLike, Namespace
 from .declare import ElementwiseOp, FloatingOp, NumberOp, applies, instance, operation
 
 __all__ = ["abs", "add", "astype", "clip", "cos", "divide", "divide_or_zero", "equal", "erf", "exp", "expm1", "gate"]
@@ -62,7 +61,7 @@ def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
     return lambda: dy * b, lambda: dy * a
 
 
-def _scaled_difference(xp: Any, p: Array, mu: Array, d: Array, out: Array | None = None) -> Array:
+def _scaled_difference(xp: Namespace, p: Array, mu: Array, d: Array, out: Array | None = None) -> Array:
     return xp.subtract(p, mu * d, out=out)
 
 
@@ -78,7 +77,7 @@ def divide(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
     return lambda: dy / b, lambda: -(dy * y / b)
 
 
-def _quotient_or_zero(xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
+def _quotient_or_zero(xp: Namespace, a: Array, b: Array, out: Array | None = None) -> Array:
     if a.dtype.kind != "f":
         a = a.astype(b.dtype)
     if b.dtype.kind != "f":
@@ -97,8 +96,8 @@ def divide_or_zero(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
 def _power(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
     def da() -> Tensor:
         # b a**(b - 1) with b = 0 is 0, and its derivative in b is 1 / a; both are 0 where 1 / a may be infinite
-        singular = where(equal(b, 0), less(abs(a), SAFE[a.dtype.name]), False)
-        return dy * where(singular, 0.0, b * where(singular, 1.0, a) ** (b - 1.0))
+        singular = where(equal(b, 0), less(abs(a), SAFE[y.dtype.name]), False)
+        return dy * where(singular, 0.0, multiply(b, power(where(singular, 1.0, a), subtract(b, 1.0))))
 
     def db() -> Tensor:
         # 0**b is 0 for all b > 0, and infinite for b < 0, with an infinite slope
@@ -129,7 +128,7 @@ def minimum(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
     return _split_ties(dy, y, a, b)
 
 
-def _split_ties(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
+def _split_ties(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
     """Return the gradients of the operand that is the result; each gets half where they are equal."""
     half = where(equal(a, b), 0.5, 1.0).astype(dy.dtype)
     return lambda: where(equal(a, y), dy * half, 0.0), lambda: where(equal(b, y), dy * half, 0.0)
@@ -165,7 +164,7 @@ def log(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
 @operation("dx = dy / (1 + x)", FloatingOp)
 def log1p(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     """Return ``log(1 + x)`` of every element, exact where `x` is close to 0."""
-    return (dy / (1.0 + x),)
+    return (dy / add(1.0, x),)
 
 
 @operation("dx = dy cos(x)", FloatingOp)
@@ -210,7 +209,7 @@ def erf(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     return (dy * (2.0 / math.sqrt(math.pi)) * exp(-square(x)),)
 
 
-def _same_elements(xp: Any, x: Array, out: Array | None = None) -> Array:
+def _same_elements(xp: Namespace, x: Array, out: Array | None = None) -> Array:
     return xp.multiply(x, 1, out=out)
 
 
@@ -228,7 +227,7 @@ class Clip(ElementwiseOp):
     low: float | None = None
     high: float | None = None
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return xp.clip(x, self.low, self.high, out=out)
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
@@ -254,9 +253,8 @@ def clip(x: Operand, low: Operand | None = None, high: Operand | None = None) ->
             if limit is not None:
                 x = astype(x, holding(x.dtype, limit, "clip"))
         return Clip(*limits)(x)
-    if low is not None:
-        x = where(less(x, low), low, x)
-    return x if high is None else where(greater(x, high), high, x)
+    y = as_tensor(x) if low is None else where(less(x, low), low, x)
+    return y if high is None else where(greater(y, high), high, y)
 
 
 @dataclass(frozen=True)
@@ -266,7 +264,7 @@ class Cast(Op):
     rule = "dx = dy, converted back"
     dtype: str
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return x.astype(self.dtype)
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
@@ -274,7 +272,7 @@ class Cast(Op):
 
 
 @applies(Cast)
-def astype(x: Operand, dtype: Any) -> Tensor:
+def astype(x: Operand, dtype: DTypeLike) -> Tensor:
     """Return `x` converted to `dtype`; a gradient is converted back."""
     x = as_tensor(x)
     target = find_dtype(dtype, "astype")
@@ -358,7 +356,7 @@ def logical_not(dy: Tensor, y: Tensor, x: Operand) -> Gradients:
     return (None,)
 
 
-def _choice(xp: Any, condition: Array, a: Array, b: Array, out: Array | None = None) -> Array:
+def _choice(xp: Namespace, condition: Array, a: Array, b: Array, out: Array | None = None) -> Array:
     return xp.where(condition, a, b)
 
 
@@ -380,7 +378,7 @@ def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
     return _where(condition, a, b)
 
 
-def _gated(xp: Any, x: Array, z: Array, out: Array | None = None) -> Array:
+def _gated(xp: Namespace, x: Array, z: Array, out: Array | None = None) -> Array:
     return xp.multiply(x, z > 0, out=out)
 
 

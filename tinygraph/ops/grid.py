@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ..arguments import whole_number
 from ..errors import ArgumentError, ShapeError
@@ -16,7 +15,7 @@ from ..leaves import as_tensor
 from ..op import Gradients, Op
 from ..operators import Operand
 from ..tensors import Tensor
-from ..typing import Array, Shape
+from ..typing import Array, Namespace, Shape
 from .declare import applies, instance
 from .reduce import in_single
 from .shape import pad
@@ -72,7 +71,7 @@ class GridNeighborhoods(_OnGrid):
                 "{}: a square of {} x {} does not fit a grid of {} x {}".format(self.name, *self.size, *shape[1:3])
             )
 
-    def forward(self, xp: Any, y: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, y: Array, out: Array | None = None) -> Array:
         return xp.concatenate([y[key] for key in self.keys(y.shape[1:3])], axis=-1, out=out)
 
     def backward(self, dx: Tensor, x: Tensor, y: Tensor) -> Gradients:
@@ -86,7 +85,7 @@ class GridSum(_OnGrid):
     rule = "dx = dy at the nodes of each square, in a row"
     shape: Shape = ()
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         rows, channels = in_single(x), self.shape[-1]
         y = xp.zeros(self.shape, rows.dtype)
         for place, key in enumerate(self.keys(self.shape[1:3])):

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..arguments import whole
-from ..backend import Array
 from ..backend.conversion import number_array
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..leaves import as_tensor
@@ -20,7 +19,8 @@ from ..mode import mode
 from ..op import Gradients, Op
 from ..operators import Operand, offers
 from ..tensors import Tensor
-from .axes import Shape, normalize_axis
+from ..typing import Array, Namespace, Shape
+from .axes import normalize_axis
 from .declare import applies
 
 __all__ = ["take", "take_along_axis"]
@@ -37,7 +37,7 @@ ARRAY_KEY = _ArrayKey()
 Key = tuple[int | slice | EllipsisType | _ArrayKey | None, ...]
 
 
-def _key_text(k: Any) -> str:
+def _key_text(k: object) -> str:
     """Return one part of an index as it is written."""
     if isinstance(k, slice):
         ends = ":".join("" if n is None else str(n) for n in (k.start, k.stop))
@@ -84,7 +84,7 @@ class Index(Op):
             if isinstance(k, np.ndarray | Tensor) and k.dtype.kind in "iu":
                 _check_inside(k, axis, shape)
 
-    def _axes(self, shape: Shape, arrays: Sequence[Any]) -> list[tuple[Any, int]]:
+    def _axes(self, shape: Shape, arrays: Sequence[object]) -> list[tuple[Any, int]]:
         """Return the parts of the index that pick from axes, arrays in their places, each with its first axis."""
         key = _fill(self.key, arrays)
         masks = [isinstance(k, np.ndarray | Tensor) and k.dtype.kind == "b" for k in key]
@@ -100,7 +100,7 @@ class Index(Op):
             axis += len(shape) - sum(spans) if k is ... else span
         return found
 
-    def forward(self, xp: Any, x: Array, *arrays: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, *arrays: Array, out: Array | None = None) -> Array:
         key = _fill(self.key, arrays)
         try:
             return x[key if ... in self.key else (*key, ...)]  # with ..., one element is a view of it and not a number
@@ -124,7 +124,7 @@ class IndexAdd(Op):
         """The index as it is written: ``index_add[:, 0:32]``."""
         return f"index_add[{', '.join(_key_text(k) for k in self.key)}]"
 
-    def forward(self, xp: Any, x: Array, *arrays: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, *arrays: Array, out: Array | None = None) -> Array:
         return xp.index_add(self.shape, _fill(self.key, arrays), x)
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor, *arrays: Tensor) -> Gradients:
@@ -143,7 +143,7 @@ class TakeAlongAxis(Op):
         if len(x) != len(at) or x[:a] + x[a + 1 :] != at[:a] + at[a + 1 :]:
             raise ShapeError(f"take_along_axis: x of shape {x} and indices of {at} may differ along axis {a} only")
 
-    def forward(self, xp: Any, x: Array, indices: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, indices: Array, out: Array | None = None) -> Array:
         return x[_along_axis(xp, self.axis, x.shape, indices)]
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor, indices: Tensor) -> Gradients:
@@ -158,7 +158,7 @@ class AddAlongAxis(Op):
     axis: int
     length: int
 
-    def forward(self, xp: Any, x: Array, indices: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, indices: Array, out: Array | None = None) -> Array:
         shape = (*x.shape[: self.axis], self.length, *x.shape[self.axis + 1 :])
         return xp.index_add(shape, _along_axis(xp, self.axis, shape, indices), x)
 
@@ -166,7 +166,7 @@ class AddAlongAxis(Op):
         return lambda: TakeAlongAxis(self.axis)(dy, indices), None
 
 
-def _along_axis(xp: Any, axis: int, shape: Shape, indices: Array) -> tuple[Array, ...]:
+def _along_axis(xp: Namespace, axis: int, shape: Shape, indices: Array) -> tuple[Array, ...]:
     """Return the index that picks from an array of a shape at indices along an axis, in each row its own."""
     rows = (xp.reshape(xp.arange(n), (1,) * a + (n,) + (1,) * (len(shape) - a - 1)) for a, n in enumerate(shape))
     return tuple(indices if a == axis else row for a, row in enumerate(rows))
@@ -196,7 +196,7 @@ def _check_indices(indices: np.ndarray, axis: int, shape: Shape) -> None:
 
 
 @offers
-def getitem(x: Tensor, key: Any) -> Tensor:
+def getitem(x: Tensor, key: object) -> Tensor:
     """Return ``x[key]``: integers, slices, None, ... and arrays or tensors of indices or truth values."""
     parts = key if isinstance(key, tuple) else (key,)
     plain: list[Any] = []
@@ -247,7 +247,7 @@ class OneHot(Op):
         """The name with the number of classes."""
         return f"{self.name}({self.classes})"
 
-    def forward(self, xp: Any, indices: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, indices: Array, out: Array | None = None) -> Array:
         places = xp.reshape(indices, (*indices.shape, 1)).astype("int64")
         vectors = xp.equal(places, xp.arange(self.classes)).astype(self.dtype)
         known = xp.where(xp.less(places, self.classes), vectors, math.nan)

@@ -6,17 +6,15 @@ probability, so it stays finite for every finite input.
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..backend import Array
 from ..errors import ShapeError
 from ..op import Gradients, Op
 from ..operand_checks import check_floating
 from ..operators import Operand
 from ..tensors import Tensor
+from ..typing import Array, DTypeLike, Namespace
 from .activation import log_softmax, sigmoid, softmax
 from .declare import FloatingOp, operation
-from .elementwise import multiply, negative
+from .elementwise import multiply, negative, subtract
 from .reduce import in_single, sum
 
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"]
@@ -38,13 +36,13 @@ def _check_logits(op: Op, *inputs: Tensor) -> None:
         raise ShapeError(f"{op.name}: expected logits of shape (B, classes), got {inputs[0].shape}")
 
 
-def _total(xp: Any, cost: Array, factor: float, dtype: Any) -> Array:
+def _total(xp: Namespace, cost: Array, factor: float, dtype: DTypeLike) -> Array:
     """Return the sum of all elements times a number, in a dtype; that of half precision is computed in single."""
     total = xp.sum(in_single(cost)) * factor
     return total if total.dtype == dtype else total.astype(dtype)
 
 
-def _squared_error(xp: Any, output: Array, target: Array, out: Array | None = None) -> Array:
+def _squared_error(xp: Namespace, output: Array, target: Array, out: Array | None = None) -> Array:
     difference = output - target
     return _total(xp, xp.square(in_single(difference)), 1.0 / output.shape[0], difference.dtype)
 
@@ -66,12 +64,13 @@ def squared_error(dy: Tensor, y: Tensor, output: Operand, target: Operand) -> Gr
     """
 
     def doutput() -> Tensor:
-        return multiply(output - target, dy * (2.0 / output.shape[0]))
+        difference = subtract(output, target)
+        return multiply(difference, dy * (2.0 / difference.shape[0]))
 
     return doutput, lambda: negative(doutput())
 
 
-def _softmax_cross_entropy(xp: Any, z: Array, target: Array, out: Array | None = None) -> Array:
+def _softmax_cross_entropy(xp: Namespace, z: Array, target: Array, out: Array | None = None) -> Array:
     c = z - xp.max(z, axis=-1, keepdims=True)
     log_y = c - xp.log(xp.sum(xp.exp(c), axis=-1, keepdims=True))
     # An impossible class (z = -inf) that is not the target costs nothing: 0 log 0 = 0.
@@ -95,13 +94,15 @@ def softmax_cross_entropy(dy: Tensor, y: Tensor, z: Operand, target: Operand) ->
     z, target : tensors of shape (B, C)
         The signals before the softmax, and one row of class probabilities for each sample.
     """
-    return (
-        lambda: softmax_cross_entropy_slope(dy, z, target),
-        lambda: dy * (log_softmax(z) * (-1.0 / z.shape[0])),
-    )
+
+    def dtarget() -> Tensor:
+        log_y = log_softmax(z)
+        return dy * (log_y * (-1.0 / log_y.shape[0]))
+
+    return lambda: softmax_cross_entropy_slope(dy, z, target), dtarget
 
 
-def _softmax_cross_entropy_slope(xp: Any, dy: Array, z: Array, target: Array, out: Array | None = None) -> Array:
+def _softmax_cross_entropy_slope(xp: Namespace, dy: Array, z: Array, target: Array, out: Array | None = None) -> Array:
     e = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     e = e * (xp.sum(target, axis=-1, keepdims=True) / xp.sum(e, axis=-1, keepdims=True)) - target
     return xp.multiply(e, dy * (1.0 / z.shape[0]), out=out)
@@ -115,17 +116,17 @@ def _softmax_cross_entropy_slope(xp: Any, dy: Array, z: Array, target: Array, ou
 def softmax_cross_entropy_slope(v: Tensor, y: Tensor, dy: Operand, z: Operand, target: Operand) -> Gradients:
     """Return the gradient of `softmax_cross_entropy` in `z`: ``dy (softmax(z) sum(target) - target) / B``."""
     p = softmax(z)
-    scale = dy * (1.0 / z.shape[0])
+    scale = multiply(dy, 1.0 / p.shape[0])
     along = sum(v * p, -1, keepdims=True)
     mass = sum(target, -1, keepdims=True)
     return (
-        lambda: sum(v * (p * mass - target)) * (1.0 / z.shape[0]),
+        lambda: sum(v * (p * mass - target)) * (1.0 / p.shape[0]),
         lambda: scale * mass * p * (v - along),
         lambda: scale * (along - v),
     )
 
 
-def _sigmoid_cross_entropy(xp: Any, z: Array, t: Array, out: Array | None = None) -> Array:
+def _sigmoid_cross_entropy(xp: Namespace, z: Array, t: Array, out: Array | None = None) -> Array:
     return xp.add(xp.maximum(z, 0) - z * t, xp.log1p(xp.exp(-xp.abs(z))), out=out)
 
 

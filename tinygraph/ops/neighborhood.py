@@ -14,11 +14,11 @@ from typing import Any, Self
 import numpy as np
 
 from ..arguments import whole_number
-from ..backend import Array
 from ..errors import DataError, ShapeError
 from ..op import Gradients, Op
 from ..operators import Operand
 from ..tensors import Tensor
+from ..typing import Array, ArrayLike, Namespace
 from .declare import applies
 
 __all__ = ["Neighborhoods", "neighborhood_matmul"]
@@ -64,7 +64,7 @@ class Neighborhoods:
         self._set(sources, targets, n_in, len(rows))
 
     @classmethod
-    def from_edges(cls, pairs: Any, n_in: int | None = None, n_out: int | None = None) -> Self:
+    def from_edges(cls, pairs: ArrayLike, n_in: int | None = None, n_out: int | None = None) -> Self:
         """Return the neighbourhoods with the edges `pairs`, rows (from, to), in any order."""
         array = _whole_numbers(pairs, "rows (from, to) of whole numbers", 2)
         if array.size == 0:
@@ -79,7 +79,7 @@ class Neighborhoods:
         return result
 
     @classmethod
-    def from_dense(cls, matrix: Any) -> Self:
+    def from_dense(cls, matrix: ArrayLike) -> Self:
         """Return the neighbourhoods of a 0/1 matrix of shape (n_in, n_out), laid out as a weight matrix is."""
         if hasattr(matrix, "tocoo"):
             return cls.from_scipy(matrix)
@@ -144,7 +144,7 @@ class Neighborhoods:
         return cls.from_edges(np.concatenate(parts), rows * columns, rows * columns)
 
     @classmethod
-    def nearest(cls, points: Any, k: int) -> Self:
+    def nearest(cls, points: ArrayLike, k: int) -> Self:
         """Return the neighbourhoods in which each point is fed by itself and its `k` nearest others.
 
         Parameters
@@ -153,14 +153,14 @@ class Neighborhoods:
         k : int
             From 0 to n - 1.
         """
-        from scipy.spatial import cKDTree
+        from scipy.spatial import KDTree
 
         array = _numbers(points, "finite points (n, d)", 2, "biuf").astype(np.float64)
         if not np.isfinite(array).all() or not _is_whole(k) or not 0 <= k < len(array):
             raise DataError(
                 f"Neighborhoods.nearest: expected finite points (n, d), 0 <= k < n; got {array.shape}, k={k}"
             )
-        rows = cKDTree(array).query(array, k + 1)[1].reshape(len(array), -1)
+        rows = KDTree(array).query(array, k + 1)[1].reshape(len(array), -1)
         lists = [[i, *[int(j) for j in row if j != i][:k]] for i, row in enumerate(rows)]
         return cls(lists, len(array))
 
@@ -201,7 +201,7 @@ class Neighborhoods:
         return f"Neighborhoods({self.n_in} -> {self.n_out}, {self.n_edges} edges)"
 
 
-def _numbers(values: Any, expected: str, ndim: int, kinds: str) -> np.ndarray:
+def _numbers(values: ArrayLike, expected: str, ndim: int, kinds: str) -> np.ndarray:
     """Return `values` as an array, or raise an error that says what was expected; nothing at all has any shape."""
     try:
         array = np.asarray(values)
@@ -214,11 +214,11 @@ def _numbers(values: Any, expected: str, ndim: int, kinds: str) -> np.ndarray:
     return array
 
 
-def _is_whole(n: Any) -> bool:
+def _is_whole(n: object) -> bool:
     return isinstance(n, int | np.integer) and not isinstance(n, bool)
 
 
-def _whole_numbers(values: Any, expected: str, ndim: int) -> np.ndarray:
+def _whole_numbers(values: ArrayLike, expected: str, ndim: int) -> np.ndarray:
     array = _numbers(values, expected, ndim, "iuf")
     if (array != np.floor(array)).any():
         raise DataError(f"Neighborhoods: expected {expected}, got fractions")
@@ -256,7 +256,7 @@ class NeighborhoodMatMul(Op):
         if w != (self.neighborhoods.n_edges,):
             raise ShapeError(f"{self.name}: expected weights of shape ({self.neighborhoods.n_edges},), got {w}")
 
-    def forward(self, xp: Any, y: Array, w: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, y: Array, w: Array, out: Array | None = None) -> Array:
         return xp.spmm(y, w, self.neighborhoods, self.transposed)
 
     def backward(self, dz: Tensor, z: Tensor, y: Tensor, w: Tensor) -> Gradients:
@@ -282,7 +282,7 @@ class EdgeProduct(Op):
         """The name with the number of edges."""
         return f"{self.name}({self.neighborhoods.n_edges} edges)"
 
-    def forward(self, xp: Any, y: Array, z: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, y: Array, z: Array, out: Array | None = None) -> Array:
         return xp.sddmm(y, z, self.neighborhoods)
 
     def backward(self, dw: Tensor, w: Tensor, y: Tensor, z: Tensor) -> Gradients:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from ..backend import Array
 from ..errors import ShapeError
 from ..op import Gradients, Op
 from ..operand_checks import check_floating
 from ..operators import Operand
 from ..tensors import Tensor
+from ..typing import Array, Namespace
 from .declare import applies, instance
 from .elementwise import sqrt, square
 from .reduce import in_single, mean, sum
@@ -39,7 +39,7 @@ class Normalisation(Op):
     def check(self, *inputs: Tensor) -> None:
         check_floating(self, inputs[0])
 
-    def forward(self, xp: Any, z: Array, a: Array, theta: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, z: Array, a: Array, theta: Array, out: Array | None = None) -> Array:
         dtype, n, kept = z.dtype, z.shape[self.axis], self.axis != 0
         z = in_single(z)
         shifted = z - (z[..., :1] if kept else z[:1])
@@ -51,7 +51,7 @@ class Normalisation(Op):
     def backward(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor, theta: Tensor) -> Gradients:
         if z.dtype.char == "e":
             single = self.backward(*(t.astype(np.float32) for t in (dv, v, z, a, theta)))
-            return tuple(lambda g=g: g().astype(np.float16) for g in single)
+            return tuple(lambda g=g: g().astype(np.float16) for g in single)  # pyright: ignore
         axis, kept = self.axis, self.axis != 0
         freedom = z.shape[axis] - self.ddof
         first = z[..., :1] if kept else z[:1]

@@ -15,6 +15,7 @@ from ..leaves import as_tensor
 from ..op import Op
 from ..operators import Operand
 from ..tensors import Tensor
+from ..typing import Namespace
 from .axes import normalize_axis
 from .declare import applies, instance
 from .indexing import Index, TakeAlongAxis
@@ -36,11 +37,11 @@ class ArgSort(Op):
     def check(self, *inputs: Tensor) -> None:
         normalize_axis(self.name, self.axis, inputs[0].shape)
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         if not self.descending:
             return xp.argsort(x, axis=self.axis, kind="stable")
         axis = self.axis % x.ndim
-        backwards = (*(slice(None),) * axis, slice(None, None, -1), ...)
+        backwards: tuple[Any, ...] = (*(slice(None),) * axis, slice(None, None, -1), ...)
         return x.shape[axis] - 1 - xp.argsort(x[backwards], axis=axis, kind="stable")[backwards]
 
 

@@ -1,18 +1,19 @@
 """Products of matrices, and the chapter's bias."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportFunctionMemberAccess=false
+# `x.__class__ is` tells types apart where every call counts; Pyright does not follow it
+
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-from ..backend import Array
 from ..errors import ShapeError
 from ..leaves import as_tensors, in_common_dtype
 from ..op import Gradients, Op
 from ..operators import Operand
 from ..tensors import Tensor
-from ..typing import Shape
+from ..typing import Array, Namespace, Shape
 from .declare import ElementwiseOp, applies, operation
 from .elementwise import negative
 from .reduce import sum_to
@@ -52,7 +53,7 @@ class MatMul(Op):
         """Whether `a` is the shape of a stack, and `b` that of one matrix, which all its rows meet."""
         return len(a) > 2 == len(b) and not self.transpose_a
 
-    def forward(self, xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, a: Array, b: Array, out: Array | None = None) -> Array:
         if a.ndim > 2 and self.joins_rows(a.shape, b.shape):
             rows = xp.matmul(xp.reshape(a, _rows(a.shape)), b.T if self.transpose_b else b)
             return xp.reshape(rows, (*a.shape[:-1], rows.shape[-1]))
@@ -142,4 +143,4 @@ def bias(dz: Tensor, y: Tensor, z: Operand, theta: Operand) -> Gradients:
     ShapeError
         If `theta` does not have one element per column of `z`.
     """
-    return dz, lambda: negative(sum_to(dz, theta.shape))  # summed first: the smaller one is negated
+    return dz, lambda: negative(sum_to(dz, theta.shape))  # type: ignore[union-attr]  # summed first: the smaller one is negated

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import finite_number, number, positive
-from ..backend import Array, Backend, current
+from ..backend import Backend, current
 from ..backend.conversion import find_dtype
 from ..backend.random import stream_seed
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -25,7 +25,8 @@ from ..mode import no_grad
 from ..op import Gradients, Op
 from ..operators import Operand
 from ..tensors import Tensor, next_index
-from .axes import Shape, plain_lengths
+from ..typing import Array, DTypeLike, Namespace, Shape
+from .axes import plain_lengths
 from .declare import applies, operation
 from .elementwise import add, multiply
 from .state import preserved
@@ -43,7 +44,7 @@ class Bernoulli(Op):
     shape: tuple[int, ...]
     dtype: str = "float32"
 
-    def forward(self, xp: Any, key: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, key: Array, out: Array | None = None) -> Array:
         return xp.bernoulli(key, self.p_off, self.shape, self.dtype)
 
 
@@ -56,7 +57,7 @@ class Uniform(Op):
     shape: tuple[int, ...]
     dtype: str = "float32"
 
-    def forward(self, xp: Any, key: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, key: Array, out: Array | None = None) -> Array:
         if self.dtype != "float16":
             return xp.uniform(key, self.shape, self.dtype)
         return xp.minimum(xp.uniform(key, self.shape, "float32"), 1 - 2.0**-11).astype(self.dtype)
@@ -71,7 +72,7 @@ class Normal(Op):
     shape: tuple[int, ...]
     dtype: str = "float32"
 
-    def forward(self, xp: Any, key: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, key: Array, out: Array | None = None) -> Array:
         half = self.dtype == "float16"
         drawn = xp.uniform(key, (2, *self.shape), "float32" if half else self.dtype)
         radius, cosine = xp.sqrt(xp.log(1 - drawn[0]) * -2), xp.cos(drawn[1] * (2 * math.pi))
@@ -141,7 +142,7 @@ def set_stream_state(backend: Backend, state: np.ndarray) -> None:
 
 @applies(Bernoulli)
 def bernoulli(
-    p_off: float, shape: Sequence[int] | int, dtype: Any = np.float32, backend: Backend | None = None
+    p_off: float, shape: Sequence[int] | int, dtype: DTypeLike = np.float32, backend: Backend | None = None
 ) -> Tensor:
     """Return a mask whose elements are 0 with probability `p_off` and 1 otherwise (65.120).
 
@@ -176,7 +177,7 @@ def _drawn(draw: Op, backend: Backend) -> Tensor:
 
 
 def _draw_floats(
-    kind: Any, shape: Any, given: dict[str, Operand], dtype: Any, backend: Backend | None
+    kind: Any, shape: object, given: dict[str, Operand], dtype: DTypeLike | None, backend: Backend | None
 ) -> tuple[Tensor, list[Any]]:
     """Return what a kind of operation draws, beside the operands `given`: numbers, or tensors that broadcast to it.
 
@@ -215,7 +216,7 @@ def normal(
     shape: Sequence[int] | int,
     mean: Operand = 0.0,
     std: Operand = 1.0,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     backend: Backend | None = None,
 ) -> Tensor:
     """Return normally distributed random numbers: ``mean + std z``, z of the standard normal distribution.
@@ -261,7 +262,7 @@ def uniform(
     shape: Sequence[int] | int,
     low: Operand = 0.0,
     high: Operand = 1.0,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     backend: Backend | None = None,
 ) -> Tensor:
     """Return random numbers that are equally likely from `low` up to `high`: ``low + (high - low) u``, 0 <= u < 1.
@@ -293,10 +294,10 @@ def uniform(
         low = finite_number("uniform: low", low)
     if is_number(high):
         high = finite_number("uniform: high", high)
-    if is_number(low) and is_number(high) and low > high:
+    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
         raise ArgumentError(f"uniform: low must not be above high, got {low!r} and {high!r}")
-    u, (low, high) = _draw_floats(Uniform, shape, {"low": low, "high": high}, dtype, backend)
-    return _scaled(u, high - low, low)
+    u, (start, end) = _draw_floats(Uniform, shape, {"low": low, "high": high}, dtype, backend)
+    return _scaled(u, end - start, start)
 
 
 @operation("dy = dx a; da = 0", forward="multiply")

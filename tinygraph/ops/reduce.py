@@ -10,18 +10,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import Array
 from ..errors import ShapeError
 from ..leaves import as_tensor
 from ..op import Gradients, Op
 from ..operand_checks import check_floating
-from ..operators import Axis, Operand, offers
+from ..operators import Operand, offers
 from ..tensors import Tensor
-from .axes import Shape, check_axis, normalize_axes, normalize_axis, plain_axes, plain_lengths
+from ..typing import Array, Axis, Namespace, Shape
+from .axes import check_axis, normalize_axes, normalize_axis, plain_axes, plain_lengths
 from .declare import applies, instance
 from .elementwise import astype, divide_or_zero, equal, exp, sqrt, square
 from .indexing import Index
@@ -29,6 +29,8 @@ from .shape import concatenate, reshape, split, transpose
 
 __all__ = ["argmax", "argmin", "broadcast_to", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod", "std"]
 __all__ += ["sum", "sum_to", "var"]
+
+A = TypeVar("A", Array, Tensor)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Reduction(Op):
         if self.axis is not None:
             self.axes(inputs[0].data.shape)
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return getattr(xp, self.name)(x, axis=self.axis, keepdims=self.keepdims, out=out)
 
     def axes(self, shape: Shape) -> tuple[int, ...]:
@@ -75,7 +77,7 @@ class Prod(Reduction):
 
     rule = "dx = dy times the product of the others"
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         if x.dtype.char != "e":
             return xp.prod(x, axis=self.axis, keepdims=self.keepdims, out=out)
         return xp.prod(in_single(x), axis=self.axis, keepdims=self.keepdims).astype(x.dtype)
@@ -153,7 +155,7 @@ class Norm(Reduction):
         Reduction.check(self, *inputs)
         check_floating(self, inputs[0])
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         if not x.size:
             return xp.sqrt(xp.sum(x, axis=self.axis, keepdims=self.keepdims))
         scale = xp.max(xp.abs(x), axis=self.axis, keepdims=True)
@@ -177,7 +179,7 @@ class LogSumExp(_OfSome):
         check_floating(self, inputs[0])
         _OfSome.check(self, *inputs)
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         largest = xp.max(x, axis=self.axis, keepdims=True)
         largest = xp.where(xp.abs(largest) < math.inf, largest, xp.zeros_like(largest))
         total = xp.sum(xp.exp(x - largest), axis=self.axis, keepdims=True)
@@ -189,9 +191,9 @@ class LogSumExp(_OfSome):
         return (self.expand_like(dy, x) * exp(x - self.expand_like(y, x)),)
 
 
-def in_single(x: Array) -> Array:
+def in_single(x: A) -> A:
     """Return an array or a tensor of half precision in single, which holds its squares and their sums; else `x`."""
-    return x.astype(np.float32) if x.dtype.char == "e" else x
+    return x.astype(np.float32) if x.dtype.char == "e" else x  # pyright: ignore[reportReturnType]
 
 
 def _apply(kind: Any, x: Operand, axis: Any, keepdims: bool) -> Tensor:
@@ -287,7 +289,7 @@ class ArgMax(Op):
     def check(self, *inputs: Tensor) -> None:
         check_axis(self, inputs[0], self.axis)
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return xp.argmax(x, axis=self.axis)
 
 
@@ -305,7 +307,7 @@ class ArgMin(ArgMax):
 
     name = "argmin"
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return xp.argmin(x, axis=self.axis)
 
 
@@ -329,7 +331,7 @@ class CumSum(Op):
     def check(self, *inputs: Tensor) -> None:
         normalize_axis(self.name, self.axis, inputs[0].shape)
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         if x.dtype.char != "e":
             return xp.cumsum(x, axis=self.axis, out=out)
         return xp.cumsum(in_single(x), axis=self.axis).astype(x.dtype)
@@ -358,7 +360,7 @@ class BroadcastTo(Op):
         if len(x) > len(self.shape) or any(n not in (1, m) for n, m in zip(x[::-1], self.shape[::-1], strict=False)):
             raise ShapeError(f"broadcast_to: {x} does not broadcast to {self.shape}")
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return xp.broadcast_to(x, self.shape)
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..arguments import number, whole
-from ..backend import Array
 from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensor, as_tensors
 from ..op import Gradients, Op
-from ..operators import Axis, Operand, offers
+from ..operators import Operand, offers
 from ..promotion import holding
 from ..tensors import Tensor
-from .axes import Shape, normalize_axes, normalize_axis, plain_axes, plain_lengths
+from ..typing import Array, Axis, Namespace, Shape
+from .axes import normalize_axes, normalize_axis, plain_axes, plain_lengths
 from .declare import applies, instance
 from .elementwise import astype
 from .indexing import Index
@@ -41,7 +41,7 @@ class Reshape(Op):
         if open_axes > 1 or (size != known if not open_axes else not known or size % known):
             raise ShapeError(f"reshape: {inputs[0].shape} has {size} elements, they do not fill {self.shape}")
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return xp.reshape(x, self.shape)
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
@@ -69,7 +69,7 @@ class Transpose(Op):
                 f"transpose: axes {self.axes} do not name each of the {ndim} axes of {inputs[0].shape} once"
             )
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return xp.transpose(x, self.axes)
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
@@ -150,11 +150,11 @@ class Tril(Op):
         if inputs[0].ndim < 2:
             raise ShapeError(f"{self.name}: expected at least two axes, got shape {inputs[0].shape}")
 
-    def kept(self, xp: Any, rows: Array, columns: Array) -> Array:
+    def kept(self, xp: Namespace, rows: Array, columns: Array) -> Array:
         """Return where elements are kept, given the numbers of rows and columns."""
         return xp.greater_equal(rows + self.k, columns)
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         rows, columns = x.shape[-2:]
         kept = self.kept(xp, xp.reshape(xp.arange(rows), (rows, 1)), xp.arange(columns))
         return xp.logical_and(x, kept) if x.dtype.kind == "b" else xp.where(kept, x, 0)
@@ -168,7 +168,7 @@ class Triu(Tril):
 
     rule = "dx = dy on and above the diagonal, 0 elsewhere"
 
-    def kept(self, xp: Any, rows: Array, columns: Array) -> Array:
+    def kept(self, xp: Namespace, rows: Array, columns: Array) -> Array:
         return xp.less_equal(rows + self.k, columns)
 
 
@@ -206,7 +206,7 @@ class Concatenate(Op):
         if len(rest) != 1 or len({len(s) for s in shapes}) != 1:
             raise ShapeError(f"concatenate: shapes may differ along axis {axis} only: {shapes}")
 
-    def forward(self, xp: Any, *arrays: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, *arrays: Array, out: Array | None = None) -> Array:
         return xp.concatenate(arrays, axis=self.axis, out=out)
 
     def backward(self, dy: Tensor, y: Tensor, *inputs: Tensor) -> Gradients:
@@ -278,7 +278,7 @@ class Pad(Op):
                 f"got {self.widths}"
             )
 
-    def forward(self, xp: Any, x: Array, out: Array | None = None) -> Array:
+    def forward(self, xp: Namespace, x: Array, out: Array | None = None) -> Array:
         return xp.pad(x, self.widths, constant_values=self.value)
 
     def backward(self, dy: Tensor, y: Tensor, x: Tensor) -> Gradients:

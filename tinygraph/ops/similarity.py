@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..backend import Array
 from ..errors import ShapeError
 from ..leaves import as_tensors
 from ..op import Gradients
 from ..operators import Operand
 from ..tensors import Tensor
+from ..typing import Array, Namespace
 from .axes import normalize_axis
 from .declare import FloatingOp, operation
 from .elementwise import divide_or_zero, multiply
@@ -19,7 +17,7 @@ from .reduce import sum as total
 __all__ = ["cosine_similarity"]
 
 
-def _limited(xp: Any, c: Array, out: Array | None = None) -> Array:
+def _limited(xp: Namespace, c: Array, out: Array | None = None) -> Array:
     return xp.clip(c, -1, 1, out=out)
 
 

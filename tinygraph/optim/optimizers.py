@@ -17,7 +17,6 @@ from ..backend import Backend
 from ..errors import ArgumentError
 from ..mode import no_grad
 from ..notebook import HTML, Displayed, html_table
-from ..operators import Operand
 from ..ops.elementwise import add, sqrt, square, subtract_scaled
 from ..ops.state import update_
 from ..tensors import Tensor, read_grads, write_grads
@@ -84,7 +83,7 @@ class Optimizer(Displayed):
         settings = {name: value for name, value in vars(self).items() if name[0] != "_" and name not in apart}
         decay = {"weight_decay": self.weight_decay} if self.weight_decay else {}
         groups = {"groups": len(self.groups)} if self.has_groups() else {}
-        return {"lr": self.lr} | settings | decay | groups
+        return {"lr": self.lr, **settings, **decay, **groups}
 
     def has_groups(self) -> bool:
         """Whether there are several groups, or one with settings of its own."""
@@ -234,7 +233,7 @@ class Optimizer(Displayed):
         arrays = {name: t.numpy() for name, t in self.named_state().items()}
         return {"lr": self.lr, "epoch": self.epoch, **start, **arrays}
 
-    def load_state_dict(self, state: Mapping[str, Operand]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Write a state that `state_dict` returned, in place; "epoch" and "lr_start" stay as they are if not there.
 
         Raises

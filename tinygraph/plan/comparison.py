@@ -70,7 +70,7 @@ class _Journal(Watcher):
     def writes_grad(self, t: Tensor) -> None:
         self.grads.setdefault(t, t._grad)
 
-    def enters(self, module: Any, inputs: tuple[object, ...]) -> tuple[object, ...]:
+    def enters(self, module: Any, inputs: tuple[Any, ...]) -> tuple[object, ...]:
         like = next(iter(module.parameters()), None)
         weak = [like is not None and isinstance(x, Tensor) and x in self.arrays and x.dtype.kind == "f" for x in inputs]
         return tuple(astype(x, like.dtype) if w and like is not None else x for x, w in zip(inputs, weak, strict=True))

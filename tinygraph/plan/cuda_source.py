@@ -385,7 +385,8 @@ def kernel_text(pieces: Sequence[Piece]) -> tuple[str, int, list[Array]]:
     for n, piece in enumerate(pieces):
         names = []
         for a in piece.arrays:
-            key = a.data.ptr, C_TYPES[a.dtype]
+            memory: Any = a.data
+            key = memory.ptr, C_TYPES[a.dtype]
             longest, name = pointers.get(key, (a, f"p{len(pointers)}"))
             pointers[key] = (max(longest, a, key=touched), name)  # places are shared by values of several lengths
             names.append(name)

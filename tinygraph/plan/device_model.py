@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ..typing import Array
 
@@ -92,5 +93,6 @@ def _bytes(arrays: Iterable[Array]) -> int:
         size = a.itemsize
         for n, step in zip(a.shape, a.strides, strict=True):
             size *= n if step else 1
-        places[a.data.ptr] = max(size, places.get(a.data.ptr, 0))
+        memory: Any = a.data
+        places[memory.ptr] = max(size, places.get(memory.ptr, 0))
     return sum(places.values())

@@ -468,4 +468,5 @@ def _step(a: Array, axis: int) -> str:
 
 
 def _same(a: Array, b: Array) -> bool:
-    return bool(a.data.ptr == b.data.ptr and a.shape == b.shape and a.strides == b.strides)
+    memory: tuple[Any, Any] = a.data, b.data
+    return bool(memory[0].ptr == memory[1].ptr and a.shape == b.shape and a.strides == b.strides)

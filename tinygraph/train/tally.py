@@ -17,6 +17,7 @@ from ..ops.elementwise import less, where
 from ..ops.reduce import sum
 from ..ops.shape import concatenate, reshape
 from ..tensors import Tensor
+from ..typing import ArrayLike
 
 if TYPE_CHECKING:
     from ..parallel.shares import Share
@@ -39,13 +40,13 @@ class Tally:
         for t in self._all:
             t.assign_(0.0)
 
-    def add(self, loss: Tensor, z: Tensor | None, y: object, output: Output | None, rows: int) -> None:
+    def add(self, loss: Tensor, z: Tensor | None, y: ArrayLike, output: Output | None, rows: int) -> None:
         """Count a batch, but for its rows; nothing is read on the host."""
         with no_grad():
             self._count(loss.astype(np.float64), _decisions(z, y, output), rows)
 
     def add_share(
-        self, share: Share, loss: Tensor, z: Tensor | None, y: object, output: Output | None, last: Tensor | None
+        self, share: Share, loss: Tensor, z: Tensor | None, y: ArrayLike, output: Output | None, last: Tensor | None
     ) -> None:
         """Count a batch of which this process has a share, once `last` is computed."""
         with no_grad():
@@ -91,7 +92,7 @@ class Tally:
         return float(self.loss) / self.rows, float(self.wrong) / decided if decided else None
 
 
-def _decisions(z: Tensor | None, y: object, output: Output | None) -> Sequence[Tensor]:
+def _decisions(z: Tensor | None, y: ArrayLike, output: Output | None) -> Sequence[Tensor]:
     """Return how many decisions are wrong, and how many there are; nothing where there are none."""
     if z is None or output is None:
         return ()

@@ -80,6 +80,7 @@ class Communicator:
         if self.rank:
             time.sleep(WAIT)  # for process 0, which tells of what all of them meet
         print(f"tinygraph: process {self.rank} of {self.size}: {' '.join(text.split())}", file=sys.stderr, flush=True)
+        time.sleep(WAIT / 5)  # for mpiexec, which may end before it has passed the line on
         self.world.Abort(status)
         os._exit(status)  # MPICH's Abort may return
 

@@ -14,6 +14,7 @@ from typing import Any
 from mkdocs.utils import get_relative_url
 
 import tinygraph as tg
+from tinygraph.backend.base import ARRAY_FUNCTIONS
 from tinygraph.counterparts import COUNTERPARTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -152,8 +153,9 @@ def _pieces(html: str, kept: set[str]) -> Iterator[tuple[str, bool]]:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put in the tables that code has."""
-    return markdown.replace("<!-- counterparts -->", counterparts())
+    """Put in the tables and lists that code has."""
+    names = ", ".join(f"`{name}`" for name in sorted(ARRAY_FUNCTIONS))
+    return markdown.replace("<!-- counterparts -->", counterparts()).replace("<!-- array functions -->", f"{names}.")
 
 
 def on_env(env: Any, config: Any, files: Any) -> None:

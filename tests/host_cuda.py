@@ -476,7 +476,7 @@ def modules():
     )
     cupy.get_default_memory_pool = lambda: pool
     views = {"broadcast_to"}
-    for name in (*ARRAY_FUNCTIONS, "matmul", "ascontiguousarray"):
+    for name in {*ARRAY_FUNCTIONS, "matmul", "ascontiguousarray"} - {"asarray"}:
         run = getattr(np, name)
         setattr(
             cupy, name, function(name, run) if name not in views else lambda *a, run=run: wrap(run(*unwrap(a)), a[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from .ops.axes import plain_lengths
 from .ops.indexing import OneHot
 from .promotion import NUMBERS, beyond, of_numbers
 from .tensors import Tensor
-from .typing import DType, DTypeLike, Shape
+from .typing import Array, DType, DTypeLike, Shape
 
 __all__ = ["arange", "eye", "full", "full_like", "linspace", "one_hot", "ones", "ones_like", "zeros", "zeros_like"]
 
@@ -33,7 +32,7 @@ def ones(shape: int | Shape, dtype: DTypeLike = "float32", requires_grad: bool =
     return _filled("ones", shape, 1, dtype, requires_grad)
 
 
-def full(shape: int | Shape, value: Any, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+def full(shape: int | Shape, value: float, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """Return a new leaf that holds a number everywhere.
 
     Its dtype is that of the number unless one is given: float32 for a fraction, int64 for a whole number of Python's.
@@ -52,7 +51,7 @@ def ones_like(x: Operand, dtype: DTypeLike | None = None) -> Tensor:
     return full_like(x, 1, dtype)
 
 
-def full_like(x: Operand, value: Any, dtype: DTypeLike | None = None) -> Tensor:
+def full_like(x: Operand, value: float, dtype: DTypeLike | None = None) -> Tensor:
     """Return a new leaf that holds a number everywhere, of the shape, backend and, unless given, the dtype of `x`."""
     x = as_tensor(x)
     _check_numbers("full_like", value)
@@ -60,7 +59,7 @@ def full_like(x: Operand, value: Any, dtype: DTypeLike | None = None) -> Tensor:
     return _of_number("full_like", x.shape, value, kind, x.backend)
 
 
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: DTypeLike | None = None) -> Tensor:
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: DTypeLike | None = None) -> Tensor:
     """Return a new leaf with the numbers from `start` (0 if one number is given) up to, without, `stop`.
 
     They are int64 if all three are whole numbers, else float32, unless a dtype is given.
@@ -129,21 +128,21 @@ def _check_classes(indices: np.ndarray, classes: int) -> None:
         raise IndexRangeError(f"one_hot: index {wrong[0]} is outside 0 to {classes - 1}")
 
 
-def _check_numbers(caller: str, *values: Any) -> None:
+def _check_numbers(caller: str, *values: object) -> None:
     """Raise an error if one of the arguments is no number."""
     for value in values:
         if not isinstance(value, NUMBERS):
             raise ArgumentError(f"{caller}: expected a number, got {value!r}")
 
 
-def _at_least(least: int, what: str, value: Any) -> int:
+def _at_least(least: int, what: str, value: object) -> int:
     n = whole(value)
     if n is None or n < least:
         raise ArgumentError(f"{what} is a whole number from {least} on; got {value!r}")
     return n
 
 
-def _filled(caller: str, shape: Any, value: Any, dtype: DTypeLike, requires_grad: bool) -> Tensor:
+def _filled(caller: str, shape: int | Shape, value: float, dtype: DTypeLike, requires_grad: bool) -> Tensor:
     kind = find_dtype(dtype, caller)
     if requires_grad and kind.kind != "f":
         raise DTypeError(f"{caller}: only floating tensors have gradients, got {kind}; pass dtype='float32'")
@@ -151,7 +150,7 @@ def _filled(caller: str, shape: Any, value: Any, dtype: DTypeLike, requires_grad
 
 
 def _of_number(
-    caller: str, shape: Shape, value: Any, dtype: DType, backend: Backend, requires_grad: bool = False
+    caller: str, shape: Shape, value: float, dtype: DType, backend: Backend, requires_grad: bool = False
 ) -> Tensor:
     try:
         data = backend.xp.full(shape, value, dtype)
@@ -164,7 +163,7 @@ def _of_host(array: np.ndarray, dtype: DType) -> Tensor:
     return _leaf(current().asarray(array.astype(dtype)), current())
 
 
-def _leaf(data: Any, backend: Backend, requires_grad: bool = False) -> Tensor:
+def _leaf(data: Array, backend: Backend, requires_grad: bool = False) -> Tensor:
     leaf = Tensor(data, backend, requires_grad=requires_grad)
     for watcher in mode.watchers:
         watcher.creates(leaf)

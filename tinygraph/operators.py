@@ -50,7 +50,7 @@ class _Method:
     def __get__(self, t: None, owner: type[T]) -> Callable[..., T]: ...
     @overload
     def __get__(self, t: T, owner: type[T]) -> Callable[..., T]: ...
-    def __get__(self, t: Any, owner: Any) -> Any:
+    def __get__(self, t: object, owner: object) -> object:
         return functions[self.name] if t is None else MethodType(functions[self.name], t)
 
 

@@ -21,8 +21,14 @@ ARRAY_FUNCTIONS: tuple[str, ...] = (
     *("sum", "prod", "mean", "max", "min", "argmax", "argmin", "argsort", "cumsum"),
     *("logical_and", "logical_or", "logical_xor", "logical_not", "isfinite", "isnan", "all", "any"),
     *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "stack"),
-    *("pad", "tile", "copyto", "arange"),
+    *("pad", "tile", "copyto", "arange", "asarray"),
     *("zeros", "ones", "empty", "full", "zeros_like", "ones_like", "empty_like", "full_like"),
+    # What the operations here do without, and those of others may need:
+    *("floor", "ceil", "trunc", "rint", "exp2", "log2", "log10", "logaddexp", "hypot", "floor_divide", "remainder"),
+    *("tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "arcsinh", "arccosh", "arctanh", "isinf"),
+    *("var", "std", "cumprod", "count_nonzero", "sort", "take", "take_along_axis", "nan_to_num"),
+    *("flip", "roll", "repeat", "moveaxis", "ravel", "diagonal", "trace", "tril", "triu", "eye", "linspace"),
+    *("einsum", "tensordot", "outer"),
 )
 
 # Routines that NumPy lacks, or that must not be NumPy's own; every backend brings them.

@@ -133,6 +133,7 @@ class StrictBackend(Backend):
         for name in DTYPES:
             setattr(functions, name, getattr(np, name))
         self.xp = make_namespace(functions, **{n: _strict(getattr(host, n)) for n in OWN_ROUTINES})
+        self.xp.asarray = self.asarray
         self.xp.sum, self.xp.mean = _strict(host.sum), _strict(host.mean)
 
     def asarray(self, value: object, dtype: DTypeLike | None = None) -> Array:

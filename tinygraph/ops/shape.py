@@ -184,7 +184,7 @@ def triu(x: Operand, k: int = 0) -> Tensor:
     return instance(Triu, _diagonal("triu", k))(x)
 
 
-def _diagonal(caller: str, k: Any) -> int:
+def _diagonal(caller: str, k: object) -> int:
     n = whole(k)
     if n is None:
         raise ArgumentError(f"{caller}: the diagonal k is a whole number, 0 the main one; got {k!r}")

@@ -34,6 +34,26 @@ def network(kind):
     return net
 
 
+class Branching(nn.Module):
+    """Uses another layer in process 1."""
+
+    def __init__(self):
+        self.layers = [nn.Dense(20, 5, seed=k, dtype=np.float64) for k in range(2)]
+
+    def forward(self, x):
+        return self.layers[processes_of("mpi").rank](x)
+
+
+class Normalised(nn.Module):
+    """Normalises by the function, which sees its own rows only."""
+
+    def __init__(self):
+        self.last = nn.Dense(20, 5, seed=0, dtype=np.float64)
+
+    def forward(self, x):
+        return self.last(tg.batch_norm(x, np.ones(20), np.zeros(20)) if self.training else x)
+
+
 class Clipped(tg.optim.SGD):
     """Gradient descent with limited gradients."""
 
@@ -143,6 +163,20 @@ def wrong(what):
                 os.kill(os.getpid(), signal.SIGKILL)
 
         options["callbacks"] = [die]
+    elif what == "batches":
+        options = {"epochs": 2, "parallel": "mpi", "progress": False}
+        X = [(X[:20] + rank, Y[:20]), (X[20:50], Y[20:50])]
+    elif what == "gradients":
+        net, options["compiled"] = Branching(), False
+    elif what == "function":
+        net = Normalised()
+    elif what == "parts":
+        nodes = Partition.even(20, 2)
+        net, X = nn.Sequential(PartitionedDense(nodes, 5, processes_of("mpi"), dtype=np.float64)), X[:, nodes.own(rank)]
+    elif what == "part of a checkpoint":
+        nodes = Partition.even(20, 2)
+        net, X = nn.Sequential(PartitionedDense(nodes, 5, processes_of("mpi"), dtype=np.float64)), X[:, nodes.own(rank)]
+        options = {"epochs": 1, "checkpoint": "nowhere.safetensors"}
     elif what == "backend":
         net.to("strict")
     elif what == "limits" and rank == 1:
@@ -154,7 +188,8 @@ def wrong(what):
     elif what == "absent" and rank == 1:
         return
     with suppress(ZeroDivisionError) if what == "caught" else nullcontext():
-        tg.fit(net, tg.losses.cross_entropy, (X, Y), tg.optim.SGD(net.parameters(), rate), **options)
+        train = X if isinstance(X, list) else (X, Y)
+    tg.fit(net, tg.losses.cross_entropy, train, tg.optim.SGD(net.parameters(), rate), **options)
 
 
 def stopped():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import numpy as np
 
@@ -65,16 +66,19 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: DTyp
     They are int64 if all three are whole numbers, else float32, unless a dtype is given.
     """
     start, stop = (0, start) if stop is None else (start, stop)
-    _check_numbers("arange", start, stop, step)
+    _check_finite("arange", start, stop, step)
     if step == 0:
         raise ArgumentError("arange: the step is not 0")
     kind = of_numbers([start, stop, step]) if dtype is None else find_dtype(dtype, "arange")
-    return _of_host(np.arange(start, stop, step), kind)
+    try:
+        return _of_host(np.arange(start, stop, step), kind)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise ArgumentError(f"arange: from {start} to {stop} by {step} are too many numbers: {error}") from None
 
 
 def linspace(start: float, stop: float, num: int = 50, dtype: DTypeLike = "float32") -> Tensor:
     """Return a new leaf with `num` numbers, equally far from each other, from `start` to `stop`, both included."""
-    _check_numbers("linspace", start, stop)
+    _check_finite("linspace", start, stop)
     n = _at_least(0, "linspace: num", num)
     return _of_host(np.linspace(start, stop, n), find_dtype(dtype, "linspace"))
 
@@ -102,22 +106,23 @@ def one_hot(indices: Operand, classes: int, dtype: DTypeLike = "float32") -> Ten
 
     Raises
     ------
+    DTypeError
+        If indices are no whole numbers, or the dtype is not floating.
     IndexRangeError
         If an index is outside 0 to ``classes - 1``; of indices on a device the vector is NaN then.
     """
     n = _at_least(1, "one_hot: classes", classes)
     kind = find_dtype(dtype, "one_hot")
     if kind.kind != "f":
-        raise ArgumentError(f"one_hot: expected a floating dtype, got {kind}; convert with .astype(...)")
+        raise DTypeError(f"one_hot: expected a floating dtype, got {kind}; convert with .astype(...)")
     t = as_tensor(indices)
     if t.dtype.kind not in "iu":
-        raise ArgumentError(f"one_hot: expected whole numbers, got {t.dtype}; convert them with .astype('int64')")
+        raise DTypeError(f"one_hot: expected whole numbers, got {t.dtype}; convert them with .astype('int64')")
     check = partial(_check_classes, classes=n)
     if isinstance(t.data, np.ndarray):
         check(t.data)
-    else:
-        for watcher in mode.watchers:
-            watcher.requires(t, check)
+    for watcher in mode.watchers:
+        watcher.requires(t, check)
     return OneHot(n, kind.name)(t)
 
 
@@ -133,6 +138,14 @@ def _check_numbers(caller: str, *values: object) -> None:
     for value in values:
         if not isinstance(value, NUMBERS):
             raise ArgumentError(f"{caller}: expected a number, got {value!r}")
+
+
+def _check_finite(caller: str, *values: object) -> None:
+    """Raise an error if one of the arguments is no number, or not finite."""
+    _check_numbers(caller, *values)
+    for value in values:
+        if not np.isfinite(np.float64(cast(float, value))):
+            raise ArgumentError(f"{caller}: expected a finite number, got {value!r}")
 
 
 def _at_least(least: int, what: str, value: object) -> int:

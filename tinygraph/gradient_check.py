@@ -106,6 +106,8 @@ def _check(compute: Callable[[], Tensor], leaves: Leaves, rtol: float, atol: flo
             "random numbers that are not tinygraph's, or keeps state that no tensor holds; draw with tg.bernoulli, "
             "tg.uniform or tg.normal, which are held fixed"
         )
+    if not np.isfinite(first):
+        raise GradientError(f"gradcheck: the function gives {first} at these inputs; check where it is finite")
     failure = _first_difference(value, leaves, rtol, atol)
     if isinstance(failure, str):
         raise GradientError(f"gradcheck: {failure}{_blame(y, rtol, atol)}")

@@ -49,6 +49,8 @@ def tensor(
         watcher.copies()
     wanted = None if dtype is None else find_dtype(dtype, "tensor")
     if isinstance(array_like, Tensor):
+        for watcher in mode.watchers:
+            watcher.reads(array_like, "tg.tensor")
         array_like = array_like.to(backend).data
     given: Any = array_like
     data: Array

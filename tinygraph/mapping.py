@@ -51,8 +51,8 @@ def vmap(
     ----------
     fn : callable
         From tensors, or tuples, lists and dicts of them, to the same; of every sample the same operations. It must not
-        read on the host what differs from sample to sample, nor assign it to a leaf; printed, a tensor shows its
-        first sample.
+        read on the host what differs from sample to sample, its `data` either, nor assign it; printed, a tensor shows
+        its first sample.
     in_axes : int, None, or tuple of them
         Along which axis of an argument the samples lie; None: all samples share it. A tuple has an entry for each
         argument, and one for an argument that is a tuple, list or dict holds for all of it, or is a tuple, list or
@@ -214,8 +214,13 @@ class _Samples(Watcher):
                 self._remember(y, batched(op, y, self.size, operands))
 
     def shares(self, source: Tensor | Array, leaf: Tensor) -> bool:
-        """Detach all samples where one is detached."""
-        samples = self._of(source) if isinstance(source, Tensor) else None
+        """Detach all samples where one is detached; refuse the array of one, which would stand for all."""
+        if not isinstance(source, Tensor):
+            for known, _ in list(self._all.values()):
+                if (t := known()) is not None and t.data is source:
+                    self.reads(t, "data")
+            return False
+        samples = self._of(source)
         if samples is not None:
             with _watched_by(self._outer):
                 self._remember(leaf, samples.detach())

@@ -84,9 +84,13 @@ def test_inside_a_compiled_function_they_are_constants():
         (lambda: tg.linspace(0, 1, -1), tg.ArgumentError, "linspace: num is a whole number from 0 on; got -1"),
         (lambda: tg.eye(2.5), tg.ArgumentError, "eye: n is a whole number"),
         (lambda: tg.eye(2, k=0.5), tg.ArgumentError, "eye: the diagonal k is a whole number"),
-        (lambda: tg.one_hot([0.5], 2), tg.ArgumentError, "one_hot: expected whole numbers, got float32"),
+        (lambda: tg.arange(np.inf), tg.ArgumentError, "arange: expected a finite number, got inf"),
+        (lambda: tg.arange(0, 1, np.nan), tg.ArgumentError, "arange: expected a finite number, got nan"),
+        (lambda: tg.arange(2**70), tg.ArgumentError, "arange: from 0 to .* by 1 are too many numbers"),
+        (lambda: tg.linspace(0, np.inf, 3), tg.ArgumentError, "linspace: expected a finite number, got inf"),
+        (lambda: tg.one_hot([0.5], 2), tg.DTypeError, "one_hot: expected whole numbers, got float32"),
         (lambda: tg.one_hot([0], 0), tg.ArgumentError, "one_hot: classes is a whole number from 1 on"),
-        (lambda: tg.one_hot([0], 2, "int64"), tg.ArgumentError, "one_hot: expected a floating dtype"),
+        (lambda: tg.one_hot([0], 2, "int64"), tg.DTypeError, "one_hot: expected a floating dtype"),
     ],
 )
 def test_what_is_refused(wrong, kind, message):

@@ -453,3 +453,15 @@ def test_attention_and_orders(rng):
         np.testing.assert_array_equal(tg.vmap(fn)(X).numpy(), loop(fn, X))
     picked = tg.vmap(lambda i: tg.take_along_axis(tg.tensor(X[0]), i, 1))(np.array([[[0], [1], [2]], [[3], [3], [0]]]))
     np.testing.assert_array_equal(picked.numpy()[:, :, 0], [X[0, [0, 1, 2], [0, 1, 2]], X[0, [0, 1, 2], [3, 3, 0]]])
+
+
+@pytest.mark.parametrize("copied", [tg.tensor, tg.parameter])
+def test_a_copy_of_a_sample_that_would_stand_for_all_is_refused(copied):
+    with pytest.raises(tg.GraphError):
+        tg.vmap(lambda v: copied(v) * v)(tg.tensor([1.0, 2.0]))
+
+
+@pytest.mark.host
+def test_classes_are_checked_for_every_sample():
+    with pytest.raises(tg.IndexRangeError, match="one_hot: index 7 is outside 0 to 2"):
+        tg.vmap(lambda i: tg.one_hot(i, 3))(tg.tensor([0, 7]))

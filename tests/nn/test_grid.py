@@ -178,14 +178,14 @@ def test_its_model_of_onnx_gives_the_same(tmp_path):
         (
             lambda: nn.Convolution(1, 2)(np.zeros((2, 8, 8))),
             ShapeError,
-            r"expected signals \(B, rows, columns, channels\), got shape \(2, 8, 8\)",
+            r"Convolution: expected y \(B, rows, columns, 1\), channels last, got shape \(2, 8, 8\)",
         ),
         (
             lambda: nn.Convolution(1, 2, 3)(np.zeros((2, 2, 8, 1))),
             ShapeError,
             "a square of 3 x 3 does not fit a grid of 2 x 8",
         ),
-        (lambda: nn.Convolution(1, 2)(np.zeros((2, 8, 8, 3))), ShapeError, "inner sizes differ: .*27 != 9"),
+        (lambda: nn.Convolution(1, 2)(np.zeros((2, 8, 8, 3))), ShapeError, "channels last, got shape"),
         (lambda: nn.Reshape(2.5), ShapeError, "Reshape: a shape is whole numbers"),
         (lambda: nn.Reshape(3)(np.zeros((2, 4))), ShapeError, "do not fill"),
     ],
@@ -193,3 +193,29 @@ def test_its_model_of_onnx_gives_the_same(tmp_path):
 def test_wrong_arguments_are_told(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_padding_alone_is_no_square():
+    with pytest.raises(tg.ArgumentError, match="MaxPool: padding must be smaller than the squares"):
+        nn.MaxPool(2, padding=2)
+
+
+def test_channels_come_last():
+    with pytest.raises(tg.ShapeError, match=r"Convolution: expected y \(B, rows, columns, 3\), channels last, got"):
+        nn.Convolution(3, 4)(np.ones((2, 3, 5, 5), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (nn.MaxPool(2), (0, 4, 4, 1), (0, 2, 2, 1)),
+        (nn.MeanPool(2), (0, 4, 4, 3), (0, 2, 2, 3)),
+        (nn.Reshape(-1), (0, 2, 3), (0, 6)),
+        (nn.Reshape(3, -1), (0, 2, 3), (0, 3, 2)),
+        (nn.MultiHeadAttention(4, 2), (0, 3, 4), (0, 3, 4)),
+        (nn.Recurrent(nn.GRUCell(3, 2), last=False), (0, 4, 3), (0, 4, 2)),
+    ],
+)
+def test_an_empty_batch_gives_an_empty_batch(layer, shape, expected):
+    layer.to(tg.backend.current().name)
+    assert layer(tg.zeros(shape)).shape == expected

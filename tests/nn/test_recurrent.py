@@ -126,3 +126,15 @@ def test_it_learns_what_came_first():
 def test_wrong_arguments_are_told(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("kind", [nn.RecurrentCell, nn.GRUCell])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2, 3)])
+def test_a_cell_takes_one_step_of_a_batch(kind, shape):
+    with pytest.raises(tg.ShapeError, match=rf"{kind.__name__}: expected x \(B, n_in\), got shape "):
+        kind(3, 2)(np.ones(shape, np.float32))
+
+
+def test_a_cell_of_ones_own_returns_its_state():
+    with pytest.raises(tg.ArgumentError, match=r"Recurrent: the cell must return its next state, a tensor, got \("):
+        nn.Recurrent(lambda x, h=None: (x, x))(np.ones((5, 4, 3), np.float32))

@@ -72,6 +72,11 @@ def test_a_checkpoint_goes_on_to_the_bit_and_with_any_number_of_processes(tmp_pa
         ("exit", "process 0 of 2: process 1 has ended (SystemExit: 0), and this one waits for it"),
         ("caught", "process 0 of 2: process 1 has ended (ZeroDivisionError: division by zero), and this one waits"),
         ("absent", "process 0 of 2: process 1 has ended, and this one waits for it; all must train equally long"),
+        ("batches", "fit: in epoch 1 process 1 was given other batches than process 0"),
+        ("gradients", "has a gradient in process 1 or in process 0, and not in the other"),
+        ("function", "batch_norm: processes share the batch"),
+        ("parts", "fit: parallel: the network's nodes are shared out, so its samples cannot be"),
+        ("part of a checkpoint", "fit: checkpoint: each process has a part of the network"),
         ("backend", "on the numpy backend only, and the network is on 'strict'"),
     ],
 )

@@ -75,6 +75,7 @@ def by_hand(epochs: int = 2) -> float:
 
     @tg.compile
     def step(x: NDArray[np.float32], y: NDArray[np.int64]) -> tg.Tensor:
+        optimizer.zero_grad()
         loss = losses.cross_entropy(net(x), y)
         loss.backward()
         optimizer.step()

@@ -111,7 +111,7 @@ class MultiHeadAttention(Module):
         if mask is not None and allowed is not None:
             weights = where(allowed, weights, 0.0)
         heads = transpose(matmul(weights, v), (0, 2, 1, 3))
-        joined: Tensor = self.join(reshape(heads, (*heads.shape[:2], -1)))
+        joined: Tensor = self.join(reshape(heads, (*heads.shape[:2], heads.shape[2] * heads.shape[3])))
         return joined
 
     def _in_heads(self, y: Tensor) -> Tensor:

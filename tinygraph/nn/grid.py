@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..arguments import whole_number
 from ..backend import generator
+from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensor, parameter
 from ..operators import Operand
 from ..ops.axes import plain_lengths
@@ -83,8 +85,10 @@ class Convolution(Layer):
         ShapeError
             If `y` has another number of axes or channels, or a square does not fit.
         """
-        squares = grid_neighborhoods(as_tensor(y, self.W), self.size, self.stride, self.padding)
-        return self.activate(matmul(squares, self.W))
+        y, n_in = as_tensor(y, self.W), self.W.shape[0] // (self.size[0] * self.size[1])
+        if y.ndim != 4 or y.shape[3] != n_in:
+            raise ShapeError(f"Convolution: expected y (B, rows, columns, {n_in}), channels last, got shape {y.shape}")
+        return self.activate(matmul(grid_neighborhoods(y, self.size, self.stride, self.padding), self.W))
 
     def describe(self) -> str:
         """Return channels, sizes and activation."""
@@ -106,8 +110,9 @@ class _Pool(Module):
 
     def squares(self, y: Operand) -> Tensor:
         """Return the squares of `y`, of shape (B, rows', columns', nodes of a square, channels)."""
+        y = as_tensor(y)
         x = grid_neighborhoods(y, self.size, self.stride, self.padding, self.border)
-        return reshape(x, (*x.shape[:3], self.size[0] * self.size[1], -1))
+        return reshape(x, (*x.shape[:3], self.size[0] * self.size[1], y.shape[3]))
 
     def describe(self) -> str:
         """Return the sizes."""
@@ -128,6 +133,13 @@ class MaxPool(_Pool):
     """
 
     border = -np.inf
+
+    def __init__(self, size: int | Pair = 2, stride: int | Pair | None = None, padding: int | Pair = 0) -> None:
+        super().__init__(size, stride, padding)
+        if any(p >= n for p, n in zip(self.padding, self.size, strict=True)):
+            raise ArgumentError(
+                f"MaxPool: padding must be smaller than the squares, got {self.padding} around squares of {self.size}"
+            )
 
     def forward(self, y: Operand) -> Tensor:
         """Return the largest signals for `y` of shape (B, rows, columns, channels): (B, rows', columns', channels)."""
@@ -165,6 +177,9 @@ class Reshape(Module):
     def forward(self, y: Operand) -> Tensor:
         """Return `y` of shape (B, ...) as (B, *shape)."""
         y = as_tensor(y)
+        if -1 in self.shape and not len(y):  # of no elements nothing tells the length that is inferred
+            known, sample = -math.prod(self.shape), math.prod(y.shape[1:])
+            return reshape(y, (0, *[sample // known if n == -1 and known else n for n in self.shape]))
         return reshape(y, (*y.shape[:1], *self.shape))
 
     def describe(self) -> str:

@@ -112,6 +112,8 @@ class BatchNorm(Module):
 
     def _of_shares(self, z: Tensor, share: SharedBatch) -> Tensor:
         """Return the normalised signals for own rows of a batch that processes share, by the statistics of all rows."""
+        if z.ndim != 2 or z.shape[1:] != self.a.shape:
+            raise ShapeError(f"batch_norm: expected z (B, {self.a.shape[0]}), got shape {z.shape}")
         if share.whole <= self.ddof:
             raise ShapeError(
                 f"batch_norm: a batch of {share.whole} has no variance with ddof={self.ddof}; use a larger batch, "

@@ -14,7 +14,7 @@ from ..operators import Operand
 from ..ops.activation import sigmoid, tanh
 from ..ops.products import matmul
 from ..ops.reduce import broadcast_to
-from ..ops.shape import concatenate, reshape
+from ..ops.shape import concatenate, expand_dims
 from ..tensors import Tensor
 from ..typing import DTypeLike
 from .init import Initializer, initial, layer_seed
@@ -68,7 +68,8 @@ class RecurrentCell(Layer):
     def forward(self, x: Operand, h: Operand | None = None) -> Tensor:
         """Return the next state for `x` of shape (B, n_in) and the state `h`, both of shape (B, n_out)."""
         x = as_tensor(x, self.W)
-        return self.activate(matmul(x, self.W) + matmul(_state(self.start, x, h), self.U))
+        h = _state("RecurrentCell", self.start, x, h)
+        return self.activate(matmul(x, self.W) + matmul(h, self.U))
 
     def describe(self) -> str:
         """Return sizes and activation."""
@@ -122,7 +123,7 @@ class GRUCell(Module):
     def forward(self, x: Operand, h: Operand | None = None) -> Tensor:
         """Return the next state for `x` of shape (B, n_in) and the state `h`, both of shape (B, n_out)."""
         x = as_tensor(x, self.start)
-        h, n = _state(self.start, x, h), self.start.shape[0]
+        h, n = _state("GRUCell", self.start, x, h), self.start.shape[0]
         a, b = self.of_input(x), self.of_state(h)
         gates = sigmoid(a[:, : 2 * n] + b[:, : 2 * n])
         kept = gates[:, n:]
@@ -134,11 +135,15 @@ class GRUCell(Module):
         return f"{self.of_input.W.shape[0]}, {self.start.shape[0]}"
 
 
-def _state(start: Tensor, x: Tensor, h: Operand | None) -> Tensor:
+def _state(cell: str, start: Tensor, x: Tensor, h: Operand | None) -> Tensor:
     """Return the state `h` of shape (B, n), or that before the first step."""
+    if x.ndim != 2:
+        raise ShapeError(
+            f"{cell}: expected x (B, n_in), got shape {x.shape}; nn.Recurrent(cell) takes sequences (B, T, n_in)"
+        )
     state = broadcast_to(start, (len(x), *start.shape)) if h is None else as_tensor(h, start)
     if state.shape != (len(x), *start.shape):
-        raise ShapeError(f"expected a state of shape {(len(x), *start.shape)}, got {state.shape}")
+        raise ShapeError(f"{cell}: expected a state of shape {(len(x), *start.shape)}, got {state.shape}")
     return state
 
 
@@ -172,12 +177,15 @@ class Recurrent(Module):
         if x.ndim != 3 or not x.shape[1]:
             raise ShapeError(f"Recurrent: expected x (B, T, n), T from 1 on, got shape {x.shape}")
         if h is None and isinstance(getattr(self.cell, "start", None), Tensor):  # for the first call like the others
-            h = _state(self.cell.start, x, None)
+            start = self.cell.start
+            h = broadcast_to(start, (len(x), *start.shape))
         states: list[Tensor] = []
         for t in range(x.shape[1]):
             h = state = self.cell(x[:, t]) if h is None else self.cell(x[:, t], h)
+            if not isinstance(state, Tensor):
+                raise ArgumentError(f"Recurrent: the cell must return its next state, a tensor, got {state!r:.60}")
             if not self.last:
-                states.append(reshape(state, (len(x), 1, -1)))
+                states.append(expand_dims(state, 1))
         return state if self.last else concatenate(states, axis=1)  # pyright: ignore[reportPossiblyUnboundVariable]
 
     def describe(self) -> str:

@@ -66,14 +66,7 @@ class Neighborhoods:
     @classmethod
     def from_edges(cls, pairs: ArrayLike, n_in: int | None = None, n_out: int | None = None) -> Self:
         """Return the neighbourhoods with the edges `pairs`, rows (from, to), in any order."""
-        array = _whole_numbers(pairs, "rows (from, to) of whole numbers", 2)
-        if array.size == 0:
-            array = array.reshape(0, 2)
-        if array.shape[1] != 2:
-            remedy = "; pass its transpose" if len(array) == 2 else ""
-            raise DataError(
-                f"Neighborhoods: expected rows (from, to) of whole numbers, got shape {array.shape}{remedy}"
-            )
+        array = edge_rows(pairs, "Neighborhoods")
         result = cls.__new__(cls)
         result._set(array[:, 0], array[:, 1], n_in, n_out)
         return result
@@ -199,6 +192,23 @@ class Neighborhoods:
 
     def __repr__(self) -> str:
         return f"Neighborhoods({self.n_in} -> {self.n_out}, {self.n_edges} edges)"
+
+
+def edge_rows(pairs: ArrayLike, caller: str) -> np.ndarray:
+    """Return edges as an array of shape (edges, 2), int64; errors begin with `caller`.
+
+    Raises
+    ------
+    DataError
+        If they are not rows (from, to) of whole numbers.
+    """
+    array = _whole_numbers(pairs, "rows (from, to) of whole numbers", 2)
+    if array.size == 0:
+        array = array.reshape(0, 2)
+    if array.shape[1] != 2:
+        remedy = "; pass its transpose" if len(array) == 2 else ""
+        raise DataError(f"{caller}: expected rows (from, to) of whole numbers, got shape {array.shape}{remedy}")
+    return array
 
 
 def _numbers(values: ArrayLike, expected: str, ndim: int, kinds: str) -> np.ndarray:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
+from ..mode import mode
 from ..op import Gradients, Op
 from ..operand_checks import check_floating
 from ..operators import Operand
@@ -136,7 +137,14 @@ def batch_norm(z: Operand, a: Operand, theta: Operand, eps: float = 1e-6, ddof: 
     ------
     ShapeError
         If the shapes do not fit, or the batch has no more than `ddof` rows.
+    ArgumentError
+        If processes share the batch, see `fit`.
     """
+    if mode.share is not None:
+        raise ArgumentError(
+            "batch_norm: processes share the batch, and this function sees a part of it: use nn.BatchNorm, which adds "
+            "up over all of them"
+        )
     return instance(BatchNorm, float(eps), int(ddof))(z, a, theta)
 
 

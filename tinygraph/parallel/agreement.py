@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from ..nn import Module
 from ..ops.random import set_stream_state, stream_state
 from ..optim import Optimizer
 from .communicator import Communicator
+from .shares import Shares
 
 PACKAGES = ("numpy", "scipy")
 
@@ -36,7 +38,13 @@ def check_alike(processes: Communicator, settings: Mapping[str, object]) -> None
     DataError
         With the number of the process, what differs, and how.
     """
-    here = {"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}, **settings}
+    ours = sys.modules[__name__.partition(".")[0]].__version__
+    here = {
+        "tinygraph": ours,
+        "Python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+        **settings,
+    }
     first, *others = processes.gather(here)
     for rank, there in enumerate(others, 1):
         for name in [*first, *(name for name in there if name not in first)]:
@@ -60,13 +68,24 @@ def share_state(processes: Communicator, net: Module, optimizer: Optimizer) -> N
             set_stream_state(backend, key)
 
 
-def check_parameters(processes: Communicator, net: Module, epoch: int) -> None:
-    """Raise an error in every process if their parameters are not the same to the bit.
+def check_epoch(shares: Shares, net: Module, epoch: int) -> None:
+    """Raise an error in every process if their batches or their parameters are not the same to the bit.
 
     Raises
     ------
+    DataError
+        If a process was given other batches than process 0.
     GraphError
+        If it has other parameters.
     """
+    processes = shares.processes
+    seen = processes.gather(shares.seen)
+    other = [rank for rank, digest in enumerate(seen) if digest != seen[0]]
+    if other:
+        raise DataError(
+            f"fit: in epoch {epoch} process {other[0]} was given other batches than process 0: every process must go "
+            "through the same batches; give what shuffles them a seed"
+        )
     total = hashlib.blake2b(digest_size=16)
     for _, t in net.named_tensors():
         total.update(np.ascontiguousarray(t.numpy()).tobytes())

@@ -24,6 +24,7 @@ VARIABLE = "TINYGRAPH_PARALLEL"
 ENGINES = ("mpi",)
 INSTALL = 'pip install ".[mpi]" in the project\'s folder'
 WAIT = 0.5  # seconds
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # what starters say of how many there are
 LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_NUM_TASKS")  # what mpiexec and the like set
 
 
@@ -89,9 +90,12 @@ class Communicator:
 
 
 def first_process() -> bool:
-    """Return whether this process is to show and write what one process does: it is the only one, or number 0."""
+    """Return whether this process is to show and write what one process does: it is the only one, or number 0.
+
+    Where TINYGRAPH_PARALLEL is not set, that is known after `processes_of` or `fit` was told of the others.
+    """
     wanted = os.environ.get(VARIABLE, "")
-    made = processes_of(wanted) if wanted else None
+    made = processes_of(wanted) if wanted else _world() if _world.cache_info().currsize else None
     return made is None or made.rank == 0
 
 
@@ -117,6 +121,12 @@ def processes_of(parallel: str | None) -> Communicator | None:
     made = _world()
     if made.size > 1:
         return made
+    started = next((os.environ[name] for name in SIZES if os.environ.get(name, "1") != "1"), "")
+    if started:
+        raise BackendError(
+            f"parallel='mpi': {started} processes were started, and the MPI library of mpi4py sees one: start them "
+            f"with its own mpiexec; it is {description()}"
+        )
     if not any(name in os.environ for name in LAUNCHERS):
         _say_that_it_is_one()
     return None

@@ -132,6 +132,9 @@ class PartitionedDense(Module):
         return f"{self.inputs.nodes}, {self.W.shape[1]}, {self.W.shape[0]} of them here"
 
 
+PARTITIONED = (PartitionedNeighborhoodDense, PartitionedDense)
+
+
 def whole_state(net: Sequential, processes: Communicator) -> dict[str, np.ndarray]:
     """Return the tensors of the network that one process would have, in every process, for its `load_state_dict`."""
     shared_out = {
@@ -164,7 +167,8 @@ def _part(
     """Return own rows of what is drawn for a tensor of `shape`; of element after element a piece at a time."""
     rng = generator(seed, name)
     is_whole = init == "orthogonal" or init not in INITIALIZERS
-    pieces = [shape[0]] if is_whole else list(_pieces(shape[0], max(1, AT_A_TIME // int(np.prod(shape[1:])))))
+    most = shape[0] if is_whole else max(1, AT_A_TIME // int(np.prod(shape[1:])))
+    pieces = list(_pieces(shape[0], max(1, most))) or [0]
     kept, start = [], 0
     for rows in pieces:
         drawn = initial("init", init, rng, (rows, *shape[1:]), *fans, dtype)

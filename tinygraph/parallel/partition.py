@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arguments import whole_number
 from ..errors import ArgumentError, BackendError, DataError
-from ..ops.neighborhood import Neighborhoods
+from ..ops.neighborhood import Neighborhoods, edge_rows
 
 INSTALL = 'pip install ".[metis]" in the project\'s folder'
 
@@ -47,7 +47,8 @@ class Partition:
         ArgumentError
             If there are more processes than nodes.
         """
-        if processes > nodes:
+        nodes = whole_number("Partition: nodes", nodes, 1)
+        if whole_number("Partition: processes", processes, 1) > nodes:
             raise ArgumentError(f"Partition: {processes} processes for {nodes} nodes: use at most one a node")
         return cls([nodes * p // processes for p in range(processes + 1)])
 
@@ -63,6 +64,7 @@ class Partition:
 
     def own(self, process: int) -> slice:
         """Return the nodes of a process."""
+        process = whole_number("Partition: process", process, 0, self.processes)
         return slice(self.bounds[process], self.bounds[process + 1])
 
     def owners(self, nodes: np.ndarray) -> np.ndarray:
@@ -104,7 +106,7 @@ class LocalNeighborhoods:
     """
 
     def __init__(self, edges: Any, inputs: Partition, outputs: Partition, process: int) -> None:
-        pairs = np.asarray(edges, np.int64).reshape(-1, 2)
+        pairs = edge_rows(edges, "LocalNeighborhoods")
         mine, kept = outputs.own(process), inputs.own(process)
         wrong = np.flatnonzero((pairs[:, 1] < mine.start) | (pairs[:, 1] >= mine.stop))
         if len(wrong):
@@ -175,7 +177,7 @@ def metis(graph: Neighborhoods, processes: int) -> tuple[np.ndarray, Partition]:
     except ImportError:
         raise BackendError(f"metis: pymetis is not installed; {INSTALL}, or use Partition.even") from None
     n = _square(graph)
-    if processes > n:
+    if whole_number("metis: processes", processes, 1) > n:
         raise ArgumentError(f"metis: {processes} processes for {n} nodes: use at most one a node")
     pairs = np.stack([graph.sources, graph.targets], axis=1).astype(np.int64)
     both = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)  # METIS wants each edge in both directions
@@ -202,6 +204,6 @@ def renumbered(graph: Neighborhoods, order: np.ndarray) -> Neighborhoods:
 
 
 def _square(graph: Neighborhoods) -> int:
-    if graph.n_in != graph.n_out:
+    if not isinstance(graph, Neighborhoods) or graph.n_in != graph.n_out:
         raise DataError(f"expected a graph whose layers have the same nodes, got {graph!r}")
     return graph.n_in

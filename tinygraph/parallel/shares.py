@@ -6,6 +6,7 @@ the loss of a share of b rows. A process for which no row is left computes with 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Batches
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, GraphError
 from ..leaves import filled_like
 from ..mode import mode, no_grad
 from ..ops.random import bernoulli
@@ -79,6 +80,8 @@ class Share:
         One sum over one array goes over the processes for each dtype.
         """
         loss.backward(filled_like(loss, self.count / self.whole))
+        if not mode.watchers:  # what is recorded is the same in all processes
+            self._check_gradients(parameters)
         last: Tensor | None = None
         by_dtype: dict[np.dtype[Any], list[Tensor]] = {}
         for p in parameters:
@@ -94,6 +97,17 @@ class Share:
                     p.grad = reshape(last[start:end], p.shape).astype(p.dtype)
                     start = end
         return last
+
+    def _check_gradients(self, parameters: list[Tensor]) -> None:
+        """Raise an error in every process if a parameter has a gradient in some of them only."""
+        found = self.processes.gather([p.grad is not None for p in parameters])
+        for rank, there in enumerate(found):
+            wrong = [p.name for p, here, first in zip(parameters, there, found[0], strict=True) if here != first]
+            if wrong:
+                raise GraphError(
+                    f"fit: the parameter {wrong[0]!r} has a gradient in process {rank} or in process 0, and not in the "
+                    "other: the network must use the same parameters whatever its inputs are"
+                )
 
     def mask(self, p_off: float, like: Tensor) -> Tensor:
         """Return own rows of a mask that has a row for each of the whole batch."""
@@ -118,11 +132,17 @@ class Shares:
     def __init__(self, batches: Iterable[Any], processes: Communicator) -> None:
         self.batches, self.processes = batches, processes
         self.latest: Share | None = None
+        self._seen = hashlib.blake2b(digest_size=16)
         if isinstance(batches, Batches) and min(batches.batch_size, len(batches.X)) < processes.size:
             raise ArgumentError(
                 f"fit: {processes.size} processes share a mini-batch of {min(batches.batch_size, len(batches.X))}: "
                 "use larger mini-batches, or at most as many processes as a mini-batch has samples"
             )
+
+    @property
+    def seen(self) -> bytes:
+        """A checksum of the batches so far that are no `Batches`; those are compared beforehand."""
+        return self._seen.digest()
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be epoch number `epoch`, where the batches have such."""
@@ -142,8 +162,10 @@ class Shares:
             if len(rows) != 1:
                 raise DataError(
                     "fit: parallel: processes share the rows of a batch: expected arrays (x, y) of as many rows, got "
-                    f"{', '.join(map(str, sorted(rows))) or 'no array'}"
+                    f"{', '.join(map(str, sorted(rows))) or 'no array: make lists arrays of NumPy'}"
                 )
+            for a in _arrays(batch):
+                self._seen.update(np.ascontiguousarray(a.numpy() if isinstance(a, Tensor) else a).tobytes())
             self.latest = share = Share(self.processes, rows.pop())
             yield _picked(batch, share.rows)
 

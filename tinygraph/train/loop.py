@@ -17,7 +17,8 @@ from ..files import PathLike
 from ..nn import Module
 from ..optim import SGD, Optimizer, Plateau, Schedule
 from ..parallel import Communicator
-from ..parallel.agreement import check_alike, check_parameters, sent_file, share_state
+from ..parallel.agreement import check_alike, check_epoch, sent_file, share_state
+from ..parallel.layers import PARTITIONED
 from .callbacks import Callback, Callbacks, Training
 from .checkpoints import Checkpoints, checkpoints
 from .history import COLUMNS, History
@@ -216,6 +217,11 @@ def fit(
     if validation is not None:
         held_out = on_device(objective, evaluation_batches(objective, validation, "validation"))
     shares = shared_batches(objective, batches, parallel)
+    if checkpoint is not None and any(isinstance(module, PARTITIONED) for _, module in net.named_modules()):
+        raise ArgumentError(
+            "fit: checkpoint: each process has a part of the network: keep whole_state(net, processes) of "
+            "tinygraph.parallel.layers"
+        )
     _check_optimizer(optimizer, net)
     _check_schedule(schedule, schedule_every, optimizer)
     measures = Measures(objective, metrics, batches, held_out)
@@ -286,8 +292,8 @@ def fit(
                 report(row)
                 try:
                     called.epoch(training)
-                    if processes is not None:
-                        check_parameters(processes, net, row["epoch"])
+                    if shares is not None and processes is not None:
+                        check_epoch(shares, net, row["epoch"])
                         training.agree(processes)
                 finally:
                     if files is not None and not cut_short:

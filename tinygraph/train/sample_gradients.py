@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..derivatives import grad_or_zero
-from ..errors import GraphError, ShapeError
+from ..errors import ArgumentError, GraphError, ShapeError
 from ..mapping import vmap
 from ..mode import enable_grad
 from ..nn import BatchNorm, Module
@@ -67,6 +67,8 @@ def per_sample_gradients(
     >>> {name: g.shape for name, g in tg.per_sample_gradients(losses.squared_error, net, X, Y).items()}
     {'W': (4, 3, 2), 'theta': (4, 2)}
     """
+    if not callable(loss_fn):
+        raise ArgumentError(f"per_sample_gradients: expected a loss such as losses.cross_entropy, got {loss_fn!r:.60}")
     for path, module in net.named_modules():
         if isinstance(module, BatchNorm) and module.training:
             raise GraphError(

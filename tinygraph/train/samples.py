@@ -13,6 +13,7 @@ from ..data.checks import check_weights, one_array
 from ..errors import ArgumentError, BackendError, DataError
 from ..mode import no_grad
 from ..parallel import processes_of
+from ..parallel.layers import PARTITIONED
 from ..parallel.shares import Shares
 from ..tensors import Tensor
 from ..typing import ArrayLike
@@ -138,6 +139,8 @@ def shared_batches(objective: Objective, batches: Iterable[object], parallel: st
     processes = processes_of(parallel)
     if processes is None:
         return None
+    if any(isinstance(module, PARTITIONED) for _, module in objective.net.named_modules()):
+        raise ArgumentError("fit: parallel: the network's nodes are shared out, so its samples cannot be: leave it out")
     if objective.backend.name != "numpy":
         raise BackendError(
             f"fit: parallel: processes add up gradients on the numpy backend only, and the network is on "

@@ -128,6 +128,23 @@ def own_batches(parts):
         print(abs(found[0] - found[1]).max())
 
 
+def shards(folder):
+    """Print the difference from one process with arrays, where processes read their rows of files."""
+    X, Y = samples()
+    processes = processes_of("mpi")
+    if processes.rank == 0:
+        tg.data.write_shards(folder, [(X[:40], Y[:40]), (X[40:], Y[40:])])
+    processes.gather(None)
+    found = []
+    for train, parallel in (((X, Y), None), (tg.data.ShardBatches(folder, 13), "mpi")):
+        net = network("sgd")
+        sgd = tg.optim.SGD(net.parameters(), 0.1)
+        tg.fit(net, tg.losses.cross_entropy, train, sgd, 5, 13, parallel=parallel, progress=False)
+        found.append(np.concatenate([p.numpy().ravel() for p in net.parameters()]))
+    if processes.rank == 0:
+        print(abs(found[0] - found[1]).max())
+
+
 def unseeded():
     """Print whether all processes end with the same network, drawn without a seed."""
     net = fully_connected([20, 8, 5])

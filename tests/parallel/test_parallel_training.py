@@ -46,6 +46,10 @@ def test_batches_of_ones_own_and_one_with_fewer_rows_than_processes(parts):
     assert float(output(3, "own_batches", parts)) < 1e-12
 
 
+def test_shards_are_read_by_own_rows(tmp_path):
+    assert float(output(2, "shards", tmp_path / "shards")) < 1e-12
+
+
 def test_networks_drawn_without_a_seed_start_alike():
     assert output(2, "unseeded").split() == ["True"]
 

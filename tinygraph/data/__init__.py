@@ -9,6 +9,7 @@ from .encoding import Feature, TableEncoder
 from .minibatches import Batches, batches
 from .pairs import PairBatches, balanced_pairs, one_shot_episodes, shifted
 from .preprocessing import PCA, Scaling, Standardizer, center, pca, standardize
+from .shards import ShardBatches, write_shards
 from .splitting import split
 from .tables import read_table
 
@@ -20,6 +21,7 @@ __all__ = [
     "NodeDataset",
     "PairBatches",
     "Scaling",
+    "ShardBatches",
     "Standardizer",
     "Table",
     "TableEncoder",
@@ -39,4 +41,5 @@ __all__ = [
     "split",
     "standardize",
     "task_labels",
+    "write_shards",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Batches
+from ..data import Batches, ShardBatches
 from ..errors import ArgumentError, DataError, GraphError
 from ..leaves import filled_like
 from ..mode import mode, no_grad
@@ -23,6 +23,8 @@ from ..ops.shape import concatenate, reshape
 from ..tensors import Tensor
 from .all_sum import AllSum
 from .communicator import Communicator
+
+BY_ROWS = (Batches, ShardBatches)  # batches of which some rows can be read
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Shares:
     Parameters
     ----------
     batches : iterable
-        Whole ones; of arrays, `Batches`, own rows only are read.
+        Whole ones; of arrays, `Batches`, and of shards own rows only are read.
     processes : Communicator
 
     Attributes
@@ -133,15 +135,16 @@ class Shares:
         self.batches, self.processes = batches, processes
         self.latest: Share | None = None
         self._seen = hashlib.blake2b(digest_size=16)
-        if isinstance(batches, Batches) and min(batches.batch_size, len(batches.X)) < processes.size:
+        largest = batches.lengths()[0] if isinstance(batches, BY_ROWS) else processes.size
+        if largest < processes.size:
             raise ArgumentError(
-                f"fit: {processes.size} processes share a mini-batch of {min(batches.batch_size, len(batches.X))}: "
+                f"fit: {processes.size} processes share a mini-batch of {largest}: "
                 "use larger mini-batches, or at most as many processes as a mini-batch has samples"
             )
 
     @property
     def seen(self) -> bytes:
-        """A checksum of the batches so far that are no `Batches`; those are compared beforehand."""
+        """A checksum of the whole batches that were yielded so far."""
         return self._seen.digest()
 
     def set_epoch(self, epoch: int) -> None:
@@ -151,7 +154,7 @@ class Shares:
             set_epoch(epoch)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        if isinstance(self.batches, Batches):
+        if isinstance(self.batches, BY_ROWS):
             shares = [Share(self.processes, n) for n in self.batches.lengths()]
             for share, batch in zip(shares, self.batches.picked([s.rows for s in shares]), strict=True):
                 self.latest = share

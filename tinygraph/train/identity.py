@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import did_you_mean
-from ..data import Batches
+from ..data import Batches, ShardBatches
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..nn import Module
@@ -146,6 +146,9 @@ def _network_settings(net: Module) -> dict[str, object]:
 
 def _data_settings(name: str, batches: Iterable[object]) -> dict[str, object]:
     """Return the number of samples, and a checksum of dtypes, shapes and elements; of others what is known of them."""
+    if isinstance(batches, ShardBatches):
+        facts = {"samples": batches.samples, "batch_size": batches.batch_size, "seed": batches.seed}
+        return {name: "ShardBatches"} | {f"{name}.{key}": value for key, value in facts.items()}
     if isinstance(batches, Steps):
         return {"steps_per_epoch": batches.n, **_data_settings(name, batches.batches)}
     if not isinstance(batches, Batches):

@@ -159,3 +159,16 @@ def test_an_index_outside_the_axis_is_refused():
     for at in ([[3], [0]], [[0], [-4]]):
         with pytest.raises(IndexRangeError, match=r"is outside axis 1 of shape \(2, 3\)"):
             tg.take_along_axis(x, at)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: tg.sort(x, descending="no"),
+        lambda x: tg.argsort(x, descending=2),
+        lambda x: tg.topk(x, 1, largest="no"),
+    ],
+)
+def test_a_word_is_no_truth_value(function):
+    with pytest.raises(tg.ArgumentError, match="must be True or False, got"):
+        function(tg.tensor([1.0, 2.0]))

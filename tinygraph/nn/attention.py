@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import whole_number
+from ..arguments import truth_value, whole_number
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..leaves import as_tensor
 from ..operators import Operand
@@ -71,7 +71,7 @@ class MultiHeadAttention(Module):
 
         self.query, self.key, self.value = layer("query", n), layer("key", n_context), layer("value", n_context)
         self.join = layer("join", n)
-        self.heads, self.causal = heads, causal
+        self.heads, self.causal = heads, truth_value("MultiHeadAttention: causal", causal)
 
     def forward(self, x: Operand, context: Operand | None = None, mask: Operand | None = None) -> Tensor:
         """Return what each position of `x` gets, of shape (B, T, n).

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arguments import whole_number
+from ..arguments import truth_value, whole_number
 from ..backend import generator
 from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensor, parameter, tensor
@@ -163,7 +163,7 @@ class Recurrent(Module):
     def __init__(self, cell: Module, *, last: bool = False) -> None:
         if not callable(cell):
             raise ArgumentError(f"Recurrent: cell must be a module or a function, got {cell!r}")
-        self.cell, self.last = cell, last
+        self.cell, self.last = cell, truth_value("Recurrent: last", last)
 
     def forward(self, x: Operand, h: Operand | None = None) -> Tensor:
         """Return the states for `x` of shape (B, T, n_in): (B, T, n), or (B, n) of the last alone.

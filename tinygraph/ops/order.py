@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import whole_number
+from ..arguments import truth_value, whole_number
 from ..backend import Array
 from ..leaves import as_tensor
 from ..op import Op
@@ -64,7 +64,7 @@ def argsort(x: Operand, axis: int | None = -1, descending: bool = False) -> Tens
         Whether the largest comes first.
     """
     t, axis = _in_a_row("argsort", x, axis)
-    return instance(ArgSort, axis, bool(descending))(t)
+    return instance(ArgSort, axis, truth_value("sort: descending", descending))(t)
 
 
 @applies(TakeAlongAxis)
@@ -104,5 +104,5 @@ def topk(x: Operand, k: int, axis: int = -1, largest: bool = True) -> tuple[Tens
     t = as_tensor(x)
     axis = normalize_axis("topk", axis, t.shape)
     k = whole_number(f"topk: k along axis {axis} of shape {t.shape}", k, 0, t.shape[axis] + 1)
-    indices = Index((*(slice(None),) * axis, slice(k)))(argsort(t, axis, bool(largest)))
+    indices = Index((*(slice(None),) * axis, slice(k)))(argsort(t, axis, truth_value("topk: largest", largest)))
     return instance(TakeAlongAxis, axis)(t, indices), indices

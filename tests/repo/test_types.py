@@ -91,6 +91,8 @@ def test_mypy_accepts_the_program_and_sees_mistakes(tmp_path):
 @pytest.mark.skipif(shutil.which("basedpyright") is None, reason="needs Pyright")
 def test_pyright_accepts_package_and_program_and_sees_mistakes(tmp_path):
     pyright = ["basedpyright", "--pythonpath", sys.executable]
-    done = subprocess.run(pyright, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [*pyright, "--project", str(ROOT / "pyproject.toml")], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert complaints(pyright, tmp_path) == set(range(len(MISTAKES)))

@@ -148,7 +148,7 @@ def _data_settings(name: str, batches: Iterable[object]) -> dict[str, object]:
     """Return the number of samples, and a checksum of dtypes, shapes and elements; of others what is known of them."""
     if isinstance(batches, ShardBatches):
         facts = {"samples": batches.samples, "batch_size": batches.batch_size, "seed": batches.seed}
-        return {name: "ShardBatches"} | {f"{name}.{key}": value for key, value in facts.items()}
+        return {name: "ShardBatches", **{f"{name}.{key}": value for key, value in facts.items()}}
     if isinstance(batches, Steps):
         return {"steps_per_epoch": batches.n, **_data_settings(name, batches.batches)}
     if not isinstance(batches, Batches):

@@ -165,6 +165,8 @@ def _filled(caller: str, shape: int | Shape, value: float, dtype: DTypeLike, req
 def _of_number(
     caller: str, shape: Shape, value: float, dtype: DType, backend: Backend, requires_grad: bool = False
 ) -> Tensor:
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+        raise beyond(value, dtype, caller)  # NumPy 2.0 wraps it round
     try:
         data = backend.xp.full(shape, value, dtype)
     except OverflowError:

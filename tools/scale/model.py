@@ -119,8 +119,8 @@ def fit_processor(
 def fit_link(sizes: Sequence[int], seconds: Sequence[float], memory: float) -> Link:
     """Return the link that explains best what an Allreduce of so many bytes took on two processes, float32.
 
-    Of two processes, either algorithm has its own latency and bandwidth; the fit takes one round of whole vectors where
-    that leaves less unexplained, and two of halves otherwise.
+    Of two processes, either algorithm has its own latency and bandwidth; the fit takes one round of whole vectors
+    unless two of halves leave clearly less unexplained.
     """
     from scipy.optimize import nnls
 
@@ -132,7 +132,8 @@ def fit_link(sizes: Sequence[int], seconds: Sequence[float], memory: float) -> L
         scale = features.max(axis=0)
         (latency, per_byte), left = nnls(features / scale, np.maximum(0.0, 1 - known / measured))
         candidates.append((left, Link(latency / scale[0], _rate(per_byte / scale[1]))))
-    return min(candidates, key=lambda found: found[0])[1]
+    (left_by_whole, whole), (left_by_halves, halves) = candidates
+    return halves if left_by_halves < 0.9 * left_by_whole - 1e-9 else whole
 
 
 def _rate(seconds_each: float) -> float:

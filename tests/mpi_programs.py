@@ -204,9 +204,9 @@ def wrong(what):
         options["callbacks"] = [lambda training: rank == 1 and 1 / 0]
     elif what == "absent" and rank == 1:
         return
+    train = X if isinstance(X, list) else (X, Y)
     with suppress(ZeroDivisionError) if what == "caught" else nullcontext():
-        train = X if isinstance(X, list) else (X, Y)
-    tg.fit(net, tg.losses.cross_entropy, train, tg.optim.SGD(net.parameters(), rate), **options)
+        tg.fit(net, tg.losses.cross_entropy, train, tg.optim.SGD(net.parameters(), rate), **options)
 
 
 def stopped():

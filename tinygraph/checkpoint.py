@@ -18,7 +18,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save as to_bytes
 
 from .errors import ArgumentError, DataError, DTypeError, ShapeError
-from .files import PathLike, write_file
+from .files import PathLike, update_checksum, write_file
 from .nn import Module
 
 __all__ = ["load", "save"]
@@ -82,7 +82,7 @@ def _checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> 
     for name in sorted(arrays):
         a = arrays[name]
         total.update(f"{name} {a.dtype.str} {a.shape} ".encode())
-        total.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+        update_checksum(total, a)
     return total.hexdigest()
 
 

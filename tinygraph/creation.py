@@ -15,7 +15,7 @@ from .leaves import as_tensor
 from .mode import mode
 from .operators import Operand
 from .ops.axes import plain_lengths
-from .ops.indexing import OneHot
+from .ops.indexing import OneHot, require
 from .promotion import NUMBERS, beyond, of_numbers
 from .tensors import Tensor
 from .typing import Array, DType, DTypeLike, Shape
@@ -118,11 +118,7 @@ def one_hot(indices: Operand, classes: int, dtype: DTypeLike = "float32") -> Ten
     t = as_tensor(indices)
     if t.dtype.kind not in "iu":
         raise DTypeError(f"one_hot: expected whole numbers, got {t.dtype}; convert them with .astype('int64')")
-    check = partial(_check_classes, classes=n)
-    if isinstance(t.data, np.ndarray):
-        check(t.data)
-    for watcher in mode.watchers:
-        watcher.requires(t, check)
+    require(t, partial(_check_classes, classes=n))
     return OneHot(n, kind.name)(t)
 
 

@@ -1,12 +1,15 @@
-"""Writing a file whole or not at all, and where files are kept that can be made again."""
+"""Writing a file whole or not at all, checksums of arrays, and where files are kept that can be made again."""
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 from .errors import DataError
 
@@ -23,6 +26,11 @@ def cache_folder() -> Path:
     import platformdirs  # for few: kept out of `import tinygraph`
 
     return Path(platformdirs.user_cache_dir("tinygraph"))
+
+
+def update_checksum(total: hashlib.blake2b, array: np.ndarray) -> None:
+    """Let a checksum go on over the elements of an array, in their order, without a copy of them if it can."""
+    total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def write_file(path: PathLike, content: bytes) -> None:

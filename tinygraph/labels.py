@@ -12,9 +12,8 @@ import numpy as np
 from .data.checks import SUM_TOLERANCE, check_finite, one_hot, task_labels
 from .errors import DataError, ShapeError
 from .leaves import as_tensor
-from .mode import mode
 from .operators import Operand
-from .ops.indexing import OneHot
+from .ops.indexing import OneHot, require
 from .ops.shape import reshape, stack
 from .tensors import Tensor
 
@@ -127,13 +126,10 @@ class ClassLabels(Labels):
             return super().aligned(target, output)
         classes = output.shape[-1]
         check = partial(self.check_indices, classes=classes, name="cross_entropy")
-        if host is None and type(given.data) is np.ndarray:
-            host = given.data
-        if host is not None:
-            check(host)
         if isinstance(target, Tensor):
-            for watcher in mode.watchers:
-                watcher.requires(target, check)
+            require(target, check)
+        elif host is not None:
+            check(host)
         indices = as_tensor(target, output)
         if indices.shape != output.shape[:1]:
             raise ShapeError(f"cross_entropy: expected {output.shape[0]} class indices, got shape {indices.shape}")

@@ -194,5 +194,12 @@ class Batches:
             yield batch if backend is None else tuple(Tensor(a, backend) for a in batch)
 
 
+def set_epoch(batches: object, epoch: int) -> None:
+    """Let the next iteration over batches be epoch number `epoch`, where they have a method of this name."""
+    method = getattr(batches, "set_epoch", None)
+    if callable(method):
+        method(epoch)
+
+
 batches = Batches
 """The mini-batches of ``(X, Y)``, in a new order at each iteration: `Batches`, called as a function is."""

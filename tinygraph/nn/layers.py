@@ -219,10 +219,14 @@ class Dense(Layer):
         return f"{n_in}, {n_out}{self._options()}"
 
 
+def of_bias(init_bias: Initializer) -> Initializer:
+    """Return what draws biases: of a bias "normal" means N(0, 1) (65.88)."""
+    return "standard_normal" if init_bias == "normal" else init_bias
+
+
 def initial_bias(n_in: int, n_out: int, init_bias: Initializer, seed: int | None, dtype: DTypeLike) -> Tensor:
     """Return the `theta` of a layer of `n_out` nodes, drawn as `init_bias` says; see `Dense`."""
-    init = "standard_normal" if init_bias == "normal" else init_bias
-    values = initial("init_bias", init, generator(seed, "theta"), (n_out,), n_in, n_out, dtype)
+    values = initial("init_bias", of_bias(init_bias), generator(seed, "theta"), (n_out,), n_in, n_out, dtype)
     return parameter(values, name="theta", role="bias", dtype=dtype)
 
 

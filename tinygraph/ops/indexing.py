@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import EllipsisType
@@ -179,12 +179,18 @@ def _check_inside(indices: np.ndarray | Tensor, axis: int, shape: Shape) -> None
     length of the axis.
     """
     check = partial(_check_indices, axis=axis, shape=shape)
-    host = indices.data if isinstance(indices, Tensor) else indices
-    if isinstance(host, np.ndarray):
-        check(host)
     if isinstance(indices, Tensor):
-        for watcher in mode.watchers:
-            watcher.requires(indices, check)
+        require(indices, check)
+    elif isinstance(indices, np.ndarray):
+        check(indices)
+
+
+def require(t: Tensor, check: Callable[[np.ndarray], None]) -> None:
+    """Hold a check of what a tensor has on the host; watchers are asked as well, who may see other content later."""
+    if isinstance(t.data, np.ndarray):
+        check(t.data)
+    for watcher in mode.watchers:
+        watcher.requires(t, check)
 
 
 def _check_indices(indices: np.ndarray, axis: int, shape: Shape) -> None:

@@ -126,15 +126,8 @@ class Neighborhoods:
             raise DataError(
                 f"Neighborhoods.grid: expected a shape of at least (1, 1), radius >= 0; got {shape}, {radius}"
             )
-        rows, columns = sizes
-        r, c = np.divmod(np.arange(rows * columns), columns)
-        parts = []
-        for dr in range(-radius, radius + 1):
-            for dc in range(-radius, radius + 1):
-                inside = (r + dr >= 0) & (r + dr < rows) & (c + dc >= 0) & (c + dc < columns)
-                targets = np.flatnonzero(inside)
-                parts.append(np.stack([targets + dr * columns + dc, targets], axis=1))
-        return cls.from_edges(np.concatenate(parts), rows * columns, rows * columns)
+        nodes = sizes[0] * sizes[1]
+        return cls.from_edges(grid_edges(sizes, radius, np.arange(nodes)), nodes, nodes)
 
     @classmethod
     def nearest(cls, points: ArrayLike, k: int) -> Self:
@@ -192,6 +185,18 @@ class Neighborhoods:
 
     def __repr__(self) -> str:
         return f"Neighborhoods({self.n_in} -> {self.n_out}, {self.n_edges} edges)"
+
+
+def grid_edges(shape: tuple[int, ...], radius: int, targets: np.ndarray) -> np.ndarray:
+    """Return the edges, rows (from, to), to some nodes of a grid from the squares around them; see `grid`."""
+    rows, columns = shape
+    r, c = np.divmod(targets, columns)
+    parts = []
+    for dr in range(-radius, radius + 1):
+        for dc in range(-radius, radius + 1):
+            inside = (r + dr >= 0) & (r + dr < rows) & (c + dc >= 0) & (c + dc < columns)
+            parts.append(np.stack([targets[inside] + dr * columns + dc, targets[inside]], axis=1))
+    return np.concatenate(parts)
 
 
 def edge_rows(pairs: ArrayLike, caller: str) -> np.ndarray:

@@ -6,15 +6,13 @@ import hashlib
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import DataError, GraphError
-from ..files import PathLike
+from ..files import PathLike, update_checksum
 from ..nn import Module
 from ..ops.random import set_stream_state, stream_state
 from ..optim import Optimizer
@@ -79,23 +77,25 @@ def check_epoch(shares: Shares, net: Module, epoch: int) -> None:
         If it has other parameters.
     """
     processes = shares.processes
-    seen = processes.gather(shares.seen)
-    other = [rank for rank, digest in enumerate(seen) if digest != seen[0]]
-    if other:
+    total = hashlib.blake2b(digest_size=16)
+    for _, t in net.named_tensors():
+        update_checksum(total, t.numpy())
+    of_batches, of_parameters = zip(*processes.gather((shares.seen, total.digest())), strict=True)
+    if other := _others(of_batches):
         raise DataError(
             f"fit: in epoch {epoch} process {other[0]} was given other batches than process 0: every process must go "
             "through the same batches; give what shuffles them a seed"
         )
-    total = hashlib.blake2b(digest_size=16)
-    for _, t in net.named_tensors():
-        total.update(np.ascontiguousarray(t.numpy()).tobytes())
-    digests = processes.gather(total.digest())
-    different = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
-    if different:
+    if other := _others(of_parameters):
         raise GraphError(
-            f"fit: after epoch {epoch} the parameters of process {different[0]} are not those of process 0: something "
+            f"fit: after epoch {epoch} the parameters of process {other[0]} are not those of process 0: something "
             "in the network or in a callback is another in each process, a random number that it draws itself, say"
         )
+
+
+def _others(digests: Sequence[bytes]) -> list[int]:
+    """Return which processes have another digest than process 0."""
+    return [rank for rank, digest in enumerate(digests) if digest != digests[0]]
 
 
 @contextmanager

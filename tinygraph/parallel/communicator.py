@@ -25,7 +25,7 @@ ENGINES = ("mpi",)
 INSTALL = 'pip install ".[mpi]" in the project\'s folder'
 WAIT = 0.5  # seconds
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # what starters say of how many there are
-LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_NUM_TASKS")  # what mpiexec and the like set
+LAUNCHERS = (*SIZES, "PMIX_RANK")  # what mpiexec and the like set
 
 
 class Communicator:
@@ -45,13 +45,12 @@ class Communicator:
     """
 
     def __init__(self, mpi: Any) -> None:
-        self._mpi = mpi
         self.world = mpi.COMM_WORLD
         self.rank, self.size = int(self.world.Get_rank()), int(self.world.Get_size())
         self.ends = Ends(mpi, partial(self.fail, status=1))
 
-    def sum(self, a: np.ndarray, after: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
-        """Return every element added up over the processes, in `out` if that is given; `after` is not used."""
+    def sum(self, a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Return every element added up over the processes, in `out` if that is given."""
         total = np.empty(a.shape, a.dtype) if out is None else out
         self.ends.wait(self.world.Allreduce, np.ascontiguousarray(a), total)
         return total
@@ -68,13 +67,6 @@ class Communicator:
     def own_rows(self, rows: int) -> slice:
         """Return which of so many rows are this process's: as many as others have, to within one."""
         return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
-
-    def local_count(self) -> int:
-        """Return how many of the processes run on this machine."""
-        here = self.world.Split_type(self._mpi.COMM_TYPE_SHARED)
-        count = int(here.Get_size())
-        here.Free()
-        return count
 
     def fail(self, text: str, status: int) -> NoReturn:
         """Say in one line which process failed and why, and end all processes with an exit status."""

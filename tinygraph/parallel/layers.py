@@ -17,7 +17,7 @@ from ..errors import ArgumentError
 from ..leaves import parameter
 from ..nn import Module, Sequential
 from ..nn.init import INITIALIZERS, Initializer, initial
-from ..nn.layers import Activation, Layer
+from ..nn.layers import Activation, Layer, of_bias
 from ..operators import Operand
 from ..ops.neighborhood import neighborhood_matmul
 from ..ops.products import matmul
@@ -73,9 +73,8 @@ class PartitionedNeighborhoodDense(Layer):
         super().__init__(fan_in, local.graph.n_out, activation, bias, init_bias="zeros", seed=seed, dtype=dtype)
         if self.theta is not None:
             start = sum(n for _, n, _ in counts[: processes.rank])
-            name = "standard_normal" if init_bias == "normal" else init_bias
             mine = slice(start, start + local.graph.n_out)
-            drawn = _part(name, seed, "theta", (nodes,), mine, (fan_in, nodes), dtype)
+            drawn = _part(of_bias(init_bias), seed, "theta", (nodes,), mine, (fan_in, nodes), dtype)
             self.theta.assign_(drawn.astype(self.theta.dtype))
 
     def forward(self, y: Operand) -> Tensor:
@@ -130,6 +129,11 @@ class PartitionedDense(Module):
     def describe(self) -> str:
         """Return the sizes."""
         return f"{self.inputs.nodes}, {self.W.shape[1]}, {self.W.shape[0]} of them here"
+
+
+def is_partitioned(net: Module) -> bool:
+    """Whether processes have parts of the network's nodes."""
+    return any(isinstance(module, PARTITIONED) for _, module in net.named_modules())
 
 
 PARTITIONED = (PartitionedNeighborhoodDense, PartitionedDense)

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..data import Batches, ShardBatches
+from ..data.minibatches import set_epoch
 from ..errors import ArgumentError, DataError, GraphError
+from ..files import update_checksum
 from ..leaves import filled_like
 from ..mode import mode, no_grad
 from ..ops.random import bernoulli
@@ -149,9 +151,7 @@ class Shares:
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be epoch number `epoch`, where the batches have such."""
-        set_epoch = getattr(self.batches, "set_epoch", None)
-        if callable(set_epoch):
-            set_epoch(epoch)
+        set_epoch(self.batches, epoch)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         if isinstance(self.batches, BY_ROWS):
@@ -168,7 +168,7 @@ class Shares:
                     f"{', '.join(map(str, sorted(rows))) or 'no array: make lists arrays of NumPy'}"
                 )
             for a in _arrays(batch):
-                self._seen.update(np.ascontiguousarray(a.numpy() if isinstance(a, Tensor) else a).tobytes())
+                update_checksum(self._seen, a.numpy() if isinstance(a, Tensor) else a)
             self.latest = share = Share(self.processes, rows.pop())
             yield _picked(batch, share.rows)
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..arguments import did_you_mean
 from ..data import Batches, ShardBatches
 from ..errors import ArgumentError, DataError
-from ..files import PathLike
+from ..files import PathLike, update_checksum
 from ..nn import Module
 from ..optim import Optimizer, Schedule
 from .objective import Objective
@@ -157,5 +157,5 @@ def _data_settings(name: str, batches: Iterable[object]) -> dict[str, object]:
     total, arrays = hashlib.blake2b(digest_size=8), batches.host_arrays()
     for a in arrays:
         total.update(f"{a.dtype.str} {a.shape} ".encode())
-        total.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+        update_checksum(total, a)
     return {f"{name}.samples": len(arrays[0]), f"{name}.fingerprint": total.hexdigest()}

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..arguments import check_name, positive
+from ..data.minibatches import set_epoch
 from ..errors import ArgumentError, DataError
 from ..files import PathLike
 from ..nn import Module
 from ..optim import SGD, Optimizer, Plateau, Schedule
 from ..parallel import Communicator
 from ..parallel.agreement import check_alike, check_epoch, sent_file, share_state
-from ..parallel.layers import PARTITIONED
+from ..parallel.layers import is_partitioned
 from .callbacks import Callback, Callbacks, Training
 from .checkpoints import Checkpoints, checkpoints
 from .history import COLUMNS, History
@@ -217,7 +218,7 @@ def fit(
     if validation is not None:
         held_out = on_device(objective, evaluation_batches(objective, validation, "validation"))
     shares = shared_batches(objective, batches, parallel)
-    if checkpoint is not None and any(isinstance(module, PARTITIONED) for _, module in net.named_modules()):
+    if checkpoint is not None and is_partitioned(net):
         raise ArgumentError(
             "fit: checkpoint: each process has a part of the network: keep whole_state(net, processes) of "
             "tinygraph.parallel.layers"
@@ -378,9 +379,7 @@ def _train_epoch(
     """
     history, epoch = run.history, len(run.history)
     number = run.optimizer.epoch - (run.done > 0)  # of an epoch that was cut short, the rest
-    set_epoch = getattr(batches, "set_epoch", None)
-    if callable(set_epoch):
-        set_epoch(number)
+    set_epoch(batches, number)
     run.optimizer.epoch = number + 1
     if not run.done:
         step.tally.reset()

@@ -10,10 +10,11 @@ import numpy as np
 from ..arguments import REAL, whole_number
 from ..data import Batches, Dataset, check_finite, split
 from ..data.checks import check_weights, one_array
+from ..data.minibatches import set_epoch
 from ..errors import ArgumentError, BackendError, DataError
 from ..mode import no_grad
 from ..parallel import processes_of
-from ..parallel.layers import PARTITIONED
+from ..parallel.layers import is_partitioned
 from ..parallel.shares import Shares
 from ..tensors import Tensor
 from ..typing import ArrayLike
@@ -59,9 +60,7 @@ class Steps:
             raise DataError(
                 "fit: the training set was exhausted before the last epoch; pass a generator without an end, or a list"
             )
-        set_epoch = getattr(self.batches, "set_epoch", None)
-        if callable(set_epoch):
-            set_epoch(self.passes)
+        set_epoch(self.batches, self.passes)
         self.passes += 1
         self._iterator = iter(self.batches)
         for batch in self._iterator:
@@ -139,7 +138,7 @@ def shared_batches(objective: Objective, batches: Iterable[object], parallel: st
     processes = processes_of(parallel)
     if processes is None:
         return None
-    if any(isinstance(module, PARTITIONED) for _, module in objective.net.named_modules()):
+    if is_partitioned(objective.net):
         raise ArgumentError("fit: parallel: the network's nodes are shared out, so its samples cannot be: leave it out")
     if objective.backend.name != "numpy":
         raise BackendError(

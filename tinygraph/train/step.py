@@ -38,12 +38,13 @@ class Step:
         """Update the parameters, and count the loss of the batch before and the decisions on it."""
         self.objective.check_labels(x, y)
         y = self.objective.targets(y)
-        batch: tuple[Any, ...] = (x, y) if weights is None else (x, y, self.objective.targets(weights))
+        weights = None if weights is None else self.objective.targets(weights)
+        batch: tuple[Any, ...] = (x, y) if weights is None else (x, y, weights)
         rows = len(y)
         if self.shares is not None:
             assert self.shares.latest is not None
             rows = self.shares.latest.whole
-            batch = (*batch, *(() if weights is not None else (None,)), rows)
+            batch = (x, y, weights, rows)
         try:
             self.run(*batch)
         except CompileError as error:

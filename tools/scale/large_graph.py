@@ -13,22 +13,11 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import losses, nn, optim
+from tinygraph.ops.neighborhood import grid_edges
 from tinygraph.parallel import LocalNeighborhoods, Partition, processes_of
 from tinygraph.parallel.layers import PartitionedDense, PartitionedNeighborhoodDense
 
 SAMPLES, EPOCHS = 8, 3
-
-
-def edges_to(nodes: slice, side: int) -> np.ndarray:
-    """Return the edges from the 3 x 3 neighbourhoods of a grid to some of its nodes."""
-    targets = np.arange(nodes.start, nodes.stop)
-    row, column = np.divmod(targets, side)
-    pairs = []
-    for dr in (-1, 0, 1):
-        for dc in (-1, 0, 1):
-            inside = (row + dr >= 0) & (row + dr < side) & (column + dc >= 0) & (column + dc < side)
-            pairs.append(np.stack([targets[inside] + dr * side + dc, targets[inside]], axis=1))
-    return np.concatenate(pairs)
 
 
 def main() -> None:
@@ -39,7 +28,8 @@ def main() -> None:
         raise SystemExit("start it with: mpiexec -n 2 python -m tinygraph.tools.scale.large_graph")
     partition = Partition.even(side**2, processes.size)
     own = partition.own(processes.rank)
-    local = LocalNeighborhoods(edges_to(own, side), partition, partition, processes.rank)
+    edges = grid_edges((side, side), 1, np.arange(own.start, own.stop))
+    local = LocalNeighborhoods(edges, partition, partition, processes.rank)
     net = nn.Sequential(
         PartitionedNeighborhoodDense(local, processes, "relu", seed=0),
         PartitionedDense(partition, 2, processes, seed=1),
@@ -55,11 +45,11 @@ def main() -> None:
     history = tg.fit(net, losses.cross_entropy, (signals, labels), optimizer, EPOCHS, 4, progress=False)
     seconds = time.perf_counter() - start
     exchanged = processes.gather(net[0].exchange.sent)
-    edges = sum(processes.gather(local.graph.n_edges))
+    count = sum(processes.gather(local.graph.n_edges))
     if processes.rank == 0:
         losses_ = ", ".join(f"{loss:.4f}" for loss in history.losses)
         print(
-            f"{side**2:,} nodes, {edges:,} edges on {processes.size} processes, {sum(exchanged):,} signals "
+            f"{side**2:,} nodes, {count:,} edges on {processes.size} processes, {sum(exchanged):,} signals "
             f"exchanged: {EPOCHS} epochs of {SAMPLES} samples in {seconds:.1f} s, losses {losses_}"
         )
 

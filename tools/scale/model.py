@@ -89,11 +89,11 @@ class Prediction:
         return self.computing + self.communicating
 
 
-def allreduce_seconds(processes: int, numbers: int, link: Link, memory: float, itemsize: int = ITEMSIZE) -> float:
+def allreduce_seconds(processes: int, numbers: int, link: Link, memory: float) -> float:
     """Return the seconds in which `processes` add up vectors of so many numbers, each having the sum afterwards."""
     if processes == 1:
         return 0.0
-    send, add = itemsize / link.bandwidth, ADDED * itemsize / memory
+    send, add = ITEMSIZE / link.bandwidth, ADDED * ITEMSIZE / memory
     doublings = math.floor(math.log2(processes))
     beyond = processes > 1 << doublings
     share = 1 - 1 / (1 << doublings)

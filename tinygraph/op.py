@@ -54,6 +54,7 @@ class Op:
     random: ClassVar[bool] = False  # True: each call gives another result, even for the same inputs
     view: ClassVar[bool] = False  # True: the output is the first input's memory, seen in another way
     promotes_from: ClassVar[int | None] = None  # inputs from this one on are converted to their common dtype
+    keeps: ClassVar[bool] = False  # True: `forward` takes ``kept``, a list for arrays that the rule can use again
     compares: ClassVar[bool] = False  # True: inputs are only compared, so numbers may be beyond their dtype
 
     def __init_subclass__(cls) -> None:
@@ -100,6 +101,7 @@ class Op:
         dtype: Any = None
         wants_gradient = mixed = False
         arrays = []
+        kept: list[Array] | None = None
         try:
             for t in operands:
                 if t.__class__ is not Tensor:
@@ -130,7 +132,11 @@ class Op:
             if data is not None:
                 break
         else:
-            data = self.forward(backend.xp, *arrays)
+            if self.keeps:
+                kept = []
+                data = self.forward(backend.xp, *arrays, kept=kept)
+            else:
+                data = self.forward(backend.xp, *arrays)
             if data.__class__ is not backend.array_type:  # NumPy returns scalars where no axis is left
                 data = backend.asarray(data)
         if data.dtype is not arrays[0].dtype:
@@ -140,6 +146,7 @@ class Op:
         y.data = data
         y.backend = backend
         y.name = y.role = y._grad = y._sharing = None
+        y._kept = kept
         y.modified = RESULT
         y.index = next_index()
         y.scope = mode.scope
@@ -157,6 +164,17 @@ class Op:
         for watcher in watchers:
             watcher.made(self, inputs, y)
         return y
+
+
+def values_kept(y: Tensor) -> list[Tensor]:
+    """Return as leaves what the operation that made `y` kept (see `Op.keeps`), where values are all that is asked for.
+
+    Leaves know no derivatives, as a rule that is recorded needs, and a watcher may have let the operation see a sample
+    of a batch only; there the list is empty.
+    """
+    if y._kept is None or mode.recording or mode.watchers:
+        return []
+    return [Tensor(array, y.backend) for array in y._kept]
 
 
 def _located(error: TinygraphError) -> TinygraphError:

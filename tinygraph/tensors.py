@@ -101,6 +101,7 @@ class Tensor(Operators):
     modified: int = field(default=0, init=False)
     """The place of its last assignment in that order, 0 before; below 0 for what is not written to."""
     _grad: Tensor | GraphError | None = field(default=None, init=False)  # the error says why it cannot be read
+    _kept: list[Array] | None = field(default=None, init=False)  # what `op.forward` had on the way, see `Op.keeps`
     _sharing: Sharing | None = field(default=None, init=False)  # None: nobody else lies in its memory, as far as known
 
     # -- what it is -----------------------------------------------------------------------------------

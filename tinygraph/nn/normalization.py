@@ -12,9 +12,11 @@ from ..errors import ArgumentError, ShapeError
 from ..leaves import as_tensor, parameter, tensor
 from ..mode import SharedBatch, mode, no_grad
 from ..operators import Operand
-from ..ops.elementwise import sqrt, square
-from ..ops.normalize import batch_norm, layer_norm
-from ..ops.reduce import mean, var
+from ..ops.declare import instance
+from ..ops.elementwise import sqrt, square, subtract_scaled
+from ..ops.normalize import BatchNorm as ByBatch
+from ..ops.normalize import layer_norm
+from ..ops.reduce import in_single
 from ..tensors import Tensor
 from ..typing import DTypeLike
 from .init import Initializer
@@ -93,21 +95,24 @@ class BatchNorm(Module):
             if signals.shape[-1:] != self.a.shape:
                 n = self.a.shape[0]
                 raise ShapeError(f"batch_norm: expected z (B, {n}), a column for each of the {n}, got {signals.shape}")
-            v = (signals - self.mean) * (self.a / sqrt(self.variance + self.eps)) - self.theta
+            v: Tensor = (signals - self.mean) * (self.a / sqrt(self.variance + self.eps)) - self.theta
             v.name = "v"
             return v
         if mode.share is not None:
             return self._of_shares(as_tensor(z, self.a), mode.share)
-        v = batch_norm(z, self.a, self.theta, self.eps, self.ddof)
+        z = as_tensor(z, self.a)
+        z = z if z.dtype.kind == "f" else z.astype(self.a.dtype)
+        normalised: Any = instance(ByBatch, self.eps, self.ddof)
+        v = normalised(z, self.a, self.theta)
         v.name = "v"
         with no_grad():
             # A constant column has exactly its mean, also where means are rounded, and the variance 0; what stays the
-            # same is kept to the bit by r + (1 - lambda) (s - r) for lambda r + (1 - lambda) s.
-            signals, new = as_tensor(z, self.a), 1 - self.smoothing
-            first = signals[:1]
-            shifted = signals - first
-            self.mean.assign_(self.mean + new * (first[0] + mean(shifted, 0) - self.mean))
-            self.variance.assign_(self.variance + new * (var(shifted, 0, ddof=self.ddof) - self.variance))
+            # same is kept to the bit by r - (1 - lambda) (r - s) for lambda r + (1 - lambda) s.
+            new = 1 - self.smoothing
+            z = in_single(z)
+            offset, variance, _ = normalised.statistics(v, z)
+            for running, of_batch in ((self.mean, normalised.first_of(z) + offset), (self.variance, variance)):
+                running.assign_(subtract_scaled(running, new, running - of_batch.astype(running.dtype)))
         return v
 
     def _of_shares(self, z: Tensor, share: SharedBatch) -> Tensor:

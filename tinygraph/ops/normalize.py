@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ..mode import mode
-from ..op import Gradients, Op
+from ..op import Gradients, Op, values_kept
 from ..operand_checks import check_floating
 from ..operators import Operand
 from ..tensors import Tensor
@@ -33,6 +35,7 @@ class Normalisation(Op):
     """
 
     promotes_from = 0
+    keeps = True
     axis: ClassVar[int]
     eps: float = 1e-6
     ddof: int = 0
@@ -40,33 +43,66 @@ class Normalisation(Op):
     def check(self, *inputs: Tensor) -> None:
         check_floating(self, inputs[0])
 
-    def forward(self, xp: Namespace, z: Array, a: Array, theta: Array, out: Array | None = None) -> Array:
-        dtype, n, kept = z.dtype, z.shape[self.axis], self.axis != 0
-        z = in_single(z)
-        shifted = z - (z[..., :1] if kept else z[:1])
-        centred = shifted - xp.mean(shifted, axis=self.axis, keepdims=kept)
-        variance = xp.sum(xp.square(centred), axis=self.axis, keepdims=kept) * (1.0 / (n - self.ddof))
-        v = centred * (1 / xp.sqrt(variance + self.eps)) * in_single(a)
+    def forward(
+        self,
+        xp: Namespace,
+        z: Array,
+        a: Array,
+        theta: Array,
+        out: Array | None = None,
+        kept: list[Array] | None = None,
+    ) -> Array:
+        dtype, axis, stays = z.dtype, self.axis, self.axis != 0
+        z, a = in_single(z), in_single(a)
+        centred = z - self.first_of(z)
+        offset = xp.mean(centred, axis=axis, keepdims=stays)
+        centred -= offset
+        variance = xp.sum(xp.square(centred), axis=axis, keepdims=stays) * (1.0 / (z.shape[axis] - self.ddof))
+        s = 1 / xp.sqrt(variance + self.eps)
+        if kept is not None:
+            kept += offset, variance, s
+        v = centred * s * a if stays else centred * (s * a)
         return xp.subtract(v, theta, out=out) if z.dtype == dtype else xp.subtract(v, in_single(theta)).astype(dtype)
 
+    def first_of(self, z: Any) -> Any:
+        """Return the first elements along the axis, of an array or a tensor."""
+        return z[0] if self.axis == 0 else z[..., :1]
+
+    def statistics(self, v: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is known of the input `z`, not in half precision, that gave `v`.
+
+        It is that of the forward pass where nothing but values is asked for.
+
+        Returns
+        -------
+        offset : Tensor
+            The mean along the axis less the first elements.
+        variance, s : Tensor
+            The variance, and ``1 / sqrt(variance + eps)``.
+        """
+        kept = values_kept(v)
+        if kept:
+            return kept[0], kept[1], kept[2]
+        axis, stays = self.axis, self.axis != 0
+        shifted = z - self.first_of(z).detach()  # which changes no derivative
+        offset = mean(shifted, axis, stays)
+        variance = sum(square(shifted - offset), axis, stays) * (1.0 / (z.shape[axis] - self.ddof))
+        return offset, variance, 1.0 / sqrt(variance + self.eps)
+
+    def centred(self, v: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the deviations of `z` from its mean, and ``1 / sqrt(var + eps)``."""
+        offset, _, s = self.statistics(v, z)
+        return z - self.first_of(z).detach() - offset, s
+
     def backward(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor, theta: Tensor) -> Gradients:
-        if z.dtype.char == "e":
-            single = self.backward(*(t.astype(np.float32) for t in (dv, v, z, a, theta)))
-            return tuple(lambda g=g: g().astype(np.float16) for g in single)  # pyright: ignore
-        axis, kept = self.axis, self.axis != 0
-        freedom = z.shape[axis] - self.ddof
-        first = z[..., :1] if kept else z[:1]
-        shifted = z - first.detach()  # which changes no derivative
-        centred = shifted - mean(shifted, axis, kept)
-        s = 1.0 / sqrt(sum(square(centred), axis, kept) * (1.0 / freedom) + self.eps)
-        n = centred * s
-        others = tuple(range(z.ndim - 1))
+        if z.dtype.char != "e":
+            return self.gradients(dv, v, z, a)
+        single = self.gradients(*(t.astype(np.float32) for t in (dv, v, z, a)))
+        return tuple(lambda g=g: g().astype(np.float16) for g in single)  # pyright: ignore
 
-        def dz() -> Tensor:
-            u = a * dv
-            return s * (u - mean(u, axis, kept) - n * (sum(u * n, axis, kept) * (1.0 / freedom)))
-
-        return dz, lambda: sum(dv * n, others), lambda: -sum(dv, others)
+    def gradients(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor) -> tuple[Callable[[], Tensor], ...]:
+        """Return the gradients of z, a and theta, in single or double precision."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -96,6 +132,18 @@ class BatchNorm(Normalisation):
                 "for a batch of at least 1, or evaluation mode"
             )
 
+    def gradients(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor) -> tuple[Callable[[], Tensor], ...]:
+        rows = z.shape[0]
+        centred, s = self.centred(v, z)
+        total = cache(lambda: sum(dv, 0))
+        moment = cache(lambda: sum(dv * centred, 0) * s)  # sum(dv n)
+
+        def dz() -> Tensor:
+            along = centred * (moment() * s * (1.0 / (rows - self.ddof)))  # a enters both sums as a factor
+            return (dv - total() * (1.0 / rows) - along) * (s * a)
+
+        return dz, moment, lambda: -total()
+
 
 @dataclass(frozen=True)
 class LayerNorm(Normalisation):
@@ -115,6 +163,16 @@ class LayerNorm(Normalisation):
             raise ShapeError(
                 f"layer_norm: expected z (..., n), a (n,) and theta (n,), n from 1 on, got {z}, {a} and {theta}"
             )
+
+    def gradients(self, dv: Tensor, v: Tensor, z: Tensor, a: Tensor) -> tuple[Callable[[], Tensor], ...]:
+        centred, s = self.centred(v, z)
+        r, others = centred * s, tuple(range(z.ndim - 1))
+
+        def dz() -> Tensor:
+            u = a * dv
+            return s * (u - mean(u, -1, True) - r * mean(u * r, -1, True))
+
+        return dz, lambda: sum(dv * r, others), lambda: -sum(dv, others)
 
 
 @applies(BatchNorm)

@@ -658,7 +658,7 @@ def test_it_is_compiled_for_its_layout_and_without_a_folder_too(monkeypatch):
     """What numba kept is found by the layout of records; where it may keep nothing it says so, and compiles."""
     from tinygraph.plan import machine
 
-    assert native.machine().run(0, 0, 0, 0, 0, 0) == LAYOUT
+    assert native.machine().run(0) == LAYOUT
     assert machine._is_kept()
 
     def refuses(**options):

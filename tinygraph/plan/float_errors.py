@@ -24,27 +24,24 @@ class FloatErrors:
     ----------
     test, clear : int
         Addresses of the functions of C that tell and forget them.
+    state : callable
+        Its result is another object whenever what NumPy does about them changed; None where nothing tells.
     """
 
     def __init__(self) -> None:
         is_arm = platform.machine().lower() in ("aarch64", "arm64")
         self._bits = _MICROSOFT if sys.platform == "win32" else _ARM if is_arm else _X86
         library = _library()
+        self.state = _context_variable()
         self.test, self.clear = (
             ctypes.cast(function, ctypes.c_void_p).value or 0
             for function in (library.fetestexcept, library.feclearexcept)
         )
-        self._known: tuple[Any, ctypes.c_int64] = None, ctypes.c_int64(0)
 
-    def mask(self) -> ctypes.c_int64:
+    def mask(self) -> int:
         """Return those that NumPy would not ignore now (`numpy.errstate`), as the processor numbers them."""
-        state = _state()
-        known, mask = self._known
-        if state is not known or state is None:
-            how: dict[str, str] = dict(np.geterr())  # type: ignore[arg-type]
-            mask = ctypes.c_int64(sum(bit for kind, bit in self._bits.items() if how[kind] != "ignore"))
-            self._known = state, mask
-        return mask
+        how: dict[str, str] = dict(np.geterr())  # type: ignore[arg-type]
+        return sum(bit for kind, bit in self._bits.items() if how[kind] != "ignore")
 
     def tell(self, met: int, name: str) -> None:
         """Warn of errors that a function met, raise them, or whatever NumPy is told to do with each of them.
@@ -77,11 +74,8 @@ def _library() -> Any:
 
 
 def _context_variable() -> Callable[[], object]:
-    """Return a function whose result is another object whenever `numpy.errstate` changed; None where none tells."""
+    """Return what reads the variable in which NumPy keeps what to do about errors, if this version has one."""
     from numpy._core import umath
 
     variable = getattr(umath, "_extobj_contextvar", None)
     return (lambda: None) if variable is None else variable.get
-
-
-_state = _context_variable()

@@ -40,6 +40,7 @@ from .records import (
     REDUCE,
     STOP,
     UFUNC,
+    Call,
     Field,
 )
 from .sharing import Sharing
@@ -118,33 +119,44 @@ class NativeCodeGenerator(NumpyCodeGenerator):
             for field, number in record.items():
                 table[k, field] = number
         self._kept.append(memory)
+        machine = self.machine
         steps = {k: (self.function("def step():", lines)["step"], after) for k, (lines, after) in self._stops.items()}
-        word = ctypes.c_int64
-        begin, end, control = word(0), word(count), word(self.machine.control.ctypes.data)
-        start = word(table.ctypes.data)
-        machine, errors, functions = self.machine, self.machine.errors, self._functions
+        call = np.zeros(len(Call), np.int64)
+        call[Call.TABLE], call[Call.LAST], call[Call.CONTROL] = table.ctypes.data, count, machine.control.ctypes.data
+        address = ctypes.c_int64(call.ctypes.data)
+        known: object = call  # what NumPy did about errors at the latest replay
+        errors, functions = machine.errors, self._functions
         is_brief = sum(max(v.size for v in (*i.inputs, i.output)) for i in self.program.instructions) < BRIEF
 
         has_tasks = machine.threads > 1 and bool((table[:, Field.TASKS] > 1).any())
         sharing = Sharing() if has_tasks else None
 
         def replay() -> None:
+            nonlocal known
             native = machine.run
             if native is None:
                 run()
                 return
             if is_brief:
                 native = machine.run_briefly or native
-            mask = errors.mask()
-            shared = sharing is not None and sharing.begin()
-            k = native(start, begin, end, control, mask, shared)
-            while k != count:
-                if k < 0:
-                    k = _tell_errors(errors, functions, table, -1 - k)
-                else:
-                    step, k = steps[k]
-                    step()
-                k = native(start, k, end, control, mask, shared)
+            state = errors.state()
+            if state is not known or state is None:
+                call[Call.MASK], known = errors.mask(), state
+            if sharing is not None:
+                call[Call.SHARED] = sharing.begin()
+            k = native(address)
+            if k != count:
+                try:
+                    while k != count:
+                        if k < 0:
+                            k = _tell_errors(errors, functions, table, -1 - k)
+                        else:
+                            step, k = steps[k]
+                            step()
+                        call[Call.FIRST] = k
+                        k = native(address)
+                finally:
+                    call[Call.FIRST] = 0
             if sharing is not None:
                 sharing.end()
 

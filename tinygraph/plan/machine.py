@@ -39,6 +39,7 @@ from .records import (
     REDUCE,
     STOP,
     UFUNC,
+    Call,
     Control,
     Field,
 )
@@ -188,6 +189,7 @@ add_atomically, set_atomically, exchange = (_atomic(name) for name in ("add", "o
 (CLAIM, REGION, IS_APART, DONE, STOPPED, WAIT, POST, SEMAPHORE) = (8 * int(c) for c in list(Control)[:8])
 (HELPERS, BUSY, YIELD, UPDATE, MASK, TEST, CLEAR, GETCPU, GET_AFFINITY) = (8 * int(c) for c in list(Control)[8:17])
 (ASLEEP, SET_AFFINITY, CPU, SCRATCH) = (8 * int(c) for c in list(Control)[17:])
+(CALL_TABLE, CALL_FIRST, CALL_LAST, CALL_CONTROL, CALL_MASK, CALL_SHARED) = (8 * int(c) for c in Call)
 COUNT_BITS, COUNT_MASK = 22, (1 << 22) - 1
 AFFINITY = 128  # bytes of the system's set of processors
 LOOKS = 2000  # for the next region, before a helper goes to sleep: to wake one takes as long
@@ -565,16 +567,17 @@ def _made_for(layout: int) -> tuple[Any, Any]:
     Numba finds what it compiled by the source of this file, and by what functions made in others hold: the layout.
     """
 
-    @cfunc(types.int64(*[types.int64] * 6), cache=KEPT, nogil=True)
-    def run(table: int, first: int, end: int, control: int, mask: int, shared: int) -> int:
-        """Run the records from `first` on, with help if it is to be shared; return where it stopped.
+    @cfunc(types.int64(types.int64), cache=KEPT, nogil=True)
+    def run(call: int) -> int:
+        """Run the records that a call says, with help if it is to be shared; return where it stopped.
 
-        That is at `end`, at a record that Python has to do, or, as -1 minus its number, after one with floating-point
-        errors among those of `mask`.
+        That is at the last, at a record that Python has to do, or, as -1 minus its number, after one with
+        floating-point errors that are looked for. `call` is the address of the words of `Call`.
         """
-        if not table:
+        if not call:
             return layout
-        k = first
+        table, k, end = get(call + CALL_TABLE), get(call + CALL_FIRST), get(call + CALL_LAST)
+        control, mask, shared = get(call + CALL_CONTROL), get(call + CALL_MASK), get(call + CALL_SHARED)
         helpers = 0
         if shared and get(control + HELPERS) and exchange(control + BUSY, 1) == 0:
             helpers = 1

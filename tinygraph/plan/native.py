@@ -82,8 +82,8 @@ class Machine:
     blas : BlasLibrary
     errors : FloatErrors
     run, run_briefly : callable or None
-        Run records, once it is made. The second lets no other thread of Python run meanwhile: to get Python's global
-        lock back may take a thousand times as long as a small plan.
+        Run records, once it is made; called with the address of the words of a `Call`. The second lets no other thread
+        of Python run meanwhile: to get Python's global lock back may take a thousand times as long as a small plan.
     failure : str
         Why it cannot be made, if so.
     control : numpy.ndarray
@@ -121,10 +121,9 @@ class Machine:
         except Exception as error:  # numba may be there and not work
             self.failure = f"numba does not work here ({type(error).__name__}: {(str(error) or '-').splitlines()[0]})"
             return
-        words = [ctypes.c_int64] * 7
-        run = ctypes.CFUNCTYPE(*words)(machine.run.address)
+        run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(machine.run.address)
         self.control[Control.UPDATE] = kind_of_update(run, self.blas, self.control)
-        self.run_briefly = ctypes.PYFUNCTYPE(*words)(machine.run.address)
+        self.run_briefly = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(machine.run.address)
         self.run = run
 
     def _leave(self) -> None:

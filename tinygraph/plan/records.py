@@ -73,4 +73,20 @@ class Control(IntEnum):
     SCRATCH = 64  # 32 words for each thread
 
 
-LAYOUT = zlib.crc32(repr((*Field, *Control, UFUNC, FINITE)).encode())  # another number where anything stands elsewhere
+class Call(IntEnum):
+    """Where what stands in the memory that a call of the machine is given, in words of 64 bits.
+
+    TABLE, FIRST, LAST : the address of the records, and which of them to run: from one on, up to another
+    CONTROL, MASK, SHARED : the memory that threads share, the floating-point errors to look for, whether to share tasks
+    """
+
+    TABLE = 0
+    FIRST = 1
+    LAST = 2
+    CONTROL = 3
+    MASK = 4
+    SHARED = 5
+
+
+# another number where anything stands elsewhere
+LAYOUT = zlib.crc32(repr((*Field, *Control, *Call, UFUNC, FINITE)).encode())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..backend.blas import BlasLibrary
-from .records import GER, Control, Field
+from .records import GER, Call, Control, Field
 
 IN_TWO_PASSES, FUSED, SEPARATE = 0, 1, 2  # by BLAS; one pass that rounds the sum once, or product and sum
 LENGTHS = (*range(1, 36), 63, 64, 65, 127, 512, 1000)  # of columns: all remainders of vectors
@@ -68,5 +68,7 @@ def _updated(
         table[0, field] = value
     table[0, Field.P : Field.P + 3] = [x.ctypes.data for x in (a, b, y)]
     control[Control.UPDATE] = kind
-    run(*map(ctypes.c_int64, (table.ctypes.data, 0, 1, control.ctypes.data, 0, 0)))
+    call = np.zeros(len(Call), np.int64)
+    call[: Call.MASK] = table.ctypes.data, 0, 1, control.ctypes.data
+    run(ctypes.c_int64(call.ctypes.data))
     return y

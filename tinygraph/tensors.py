@@ -39,6 +39,7 @@ CONSTANT = -1  # a number made a tensor beside another one; its memory is shared
 RESULT = -2  # the result of an operation; one that is a leaf gets memory of its own when it is assigned
 VIEW = -3  # a result in the memory of another tensor
 next_index = itertools.count(1).__next__  # places in the order of creation
+_new = object.__new__
 
 
 class Sharing:
@@ -298,6 +299,19 @@ class Tensor(Operators):
             return self
         data = target.asarray(self._host("to()"))
         return Tensor(data, target, requires_grad=self.requires_grad, name=self.name, role=self.role)
+
+
+def leaf_of(data: Array, backend: Backend) -> Tensor:
+    """Return ``Tensor(data, backend)``, without the cost of calling it."""
+    t: Tensor = _new(Tensor)
+    t.data, t.backend = data, backend
+    t.requires_grad = False
+    t.name = t.role = t.op = t._grad = t._sharing = None
+    t.inputs = ()
+    t.scope = mode.scope
+    t.index = next_index()
+    t.modified = 0
+    return t
 
 
 def read_grads(tensors: Collection[Tensor]) -> list[Tensor | None]:

@@ -423,6 +423,22 @@ def test_floating_point_errors_are_those_of_lines(name, rows, with_threads):
     np.testing.assert_array_equal(outcome(f, np.ones_like(x), all="raise")[1], [])  # nothing is left of it
 
 
+def test_after_an_error_in_the_middle_a_plan_begins_at_its_beginning():
+    class Limited(tg.Op):
+        def forward(self, xp, x, out=None):
+            if np.asarray(x).max() > 100.0:
+                raise ValueError("in the middle")
+            return np.asarray(x) * 2.0
+
+    f = tg.compile(lambda x: Limited()(tg.exp(Limited()(x))))
+    f(np.zeros(3))
+    assert len(stops(f)) == 2
+    with pytest.raises(ValueError, match="in the middle"):
+        f(np.full(3, 50.0))
+    for _ in range(3):
+        np.testing.assert_allclose(f(np.ones(3)).numpy(), np.exp(2.0) * 2.0)
+
+
 def test_errors_are_called_logged_and_printed_as_numpy_does(capfd):
     f = tg.compile(lambda x: tg.log(x))
     x = np.array([[0.0, -1.0]], np.float32)

@@ -90,7 +90,7 @@ def get_backend(name: str | Backend) -> Backend:
 
 def current() -> Backend:
     """Return the backend on which new tensors are made."""
-    return _block.get() or get_backend(_default[0])
+    return _block.get() or _backends.get(_default[0]) or get_backend(_default[0])
 
 
 def use(name: str) -> None:

@@ -12,7 +12,19 @@ from ..backend import Backend
 from ..errors import CompileError
 from ..tensors import Tensor
 from ..typing import Array, DType
+from .straight import Straight
 from .trees import Tree
+
+# What a plan takes for granted of a tensor x, or of an array: the spec of an argument is made of these expressions, and
+# so are the lines that compare it.
+OF_TENSOR = (
+    *("type({x})", "{x}.data.shape", "{x}.data.dtype", "{x}.backend"),
+    *("{x}.requires_grad", "{x}.name", "{x}.role", "({x}.op is None)"),
+)
+OF_ARRAY = "type({x})", "{x}.shape", "{x}.dtype"
+
+
+Spec = tuple[Hashable, ...]
 
 
 class Arguments(NamedTuple):
@@ -33,7 +45,7 @@ class Arguments(NamedTuple):
     """
 
     tree: Tree
-    specs: tuple[Hashable, ...]
+    specs: tuple[Spec, ...]
     repeats: tuple[int, ...] | None
     positional: int
     keywords: tuple[str, ...]
@@ -47,7 +59,8 @@ class Arguments(NamedTuple):
         if len(leaves) > 1 and len(set(map(id, leaves))) < len(leaves):
             first: dict[int, int] = {}
             repeats = tuple(first.setdefault(id(x), n) for n, x in enumerate(leaves))
-        return cls(tree, tuple([_spec(x) for x in leaves]), repeats, len(args), tuple(kwargs))
+        specs = tuple([_of_tensor(x) if type(x) is Tensor else _of_array(x) for x in leaves])
+        return cls(tree, specs, repeats, len(args), tuple(kwargs))
 
     def split(self, roots: Sequence[object]) -> tuple[Sequence[object], dict[str, object]]:
         """Return positional arguments and those by name out of all in a row."""
@@ -58,11 +71,44 @@ class Arguments(NamedTuple):
         return [*_positional_names(function, self.positional), *self.keywords]
 
 
-def _spec(x: Tensor | Array) -> Hashable:
-    """Return what must be the same of a tensor or an array for a plan to fit."""
-    if type(x) is Tensor:
-        return x.data.shape, x.data.dtype, x.backend, x.requires_grad, x.name, x.role, x.op is None
-    return x.shape, x.dtype, type(x)
+def _maker(facts: Sequence[str]) -> Callable[[Any], Spec]:
+    """Return a function that makes the spec of an argument."""
+    return Straight().function("spec", ["_x"], [f"return {', '.join(facts).format(x='_x')}"])
+
+
+_of_tensor, _of_array = _maker(OF_TENSOR), _maker(OF_ARRAY)
+
+
+def differs(code: Straight, x: str, spec: Spec) -> str:
+    """Return a condition that is true unless the argument named `x` has a spec."""
+    facts = OF_TENSOR if spec[0] is Tensor else OF_ARRAY
+    return " or ".join(_is_other(code, fact.format(x=x), value) for fact, value in zip(facts, spec, strict=True))
+
+
+def _is_other(code: Straight, fact: str, value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return f"{fact} is not {value}"
+    if type(value) in (tuple, str):
+        return f"{fact} != {value!r}"
+    name = code(value, "value")
+    return f"{fact} is not {name}" + ("" if isinstance(value, type | Backend) else f" and {fact} != {name}")
+
+
+def array_type(spec: Spec) -> object:
+    """Return the type of an array, or of that of a tensor, which has a spec."""
+    backend: Any = spec[3] if spec[0] is Tensor else None
+    return spec[0] if backend is None else backend.array_type
+
+
+def copied(code: Straight, x: str, spec: Spec, array: Any, backend: Backend) -> str:
+    """Return the line that writes the argument named `x` to an array of a backend."""
+    y = code(array, "array")
+    source = f"{x}.data" if spec[0] is Tensor else x
+    if array_type(spec) is type(array) is np.ndarray and spec[2] is array.dtype:
+        return f"{y}[...] = {source}"  # without the calls that `copyto` makes first
+    if spec[0] is not Tensor:
+        source = f"{code(array_of, 'array_of')}({x}, {code(backend, 'backend')}, {code(array.dtype, 'dtype')})"
+    return f"{code(backend.xp.copyto, 'copyto')}({y}, {source})"
 
 
 def array_of(x: Any, backend: Backend, dtype: DType) -> Array:

@@ -8,8 +8,9 @@ from collections.abc import Hashable, Iterator
 from ..backend import Backend
 from .arenas import Arenas
 from .arguments import Arguments
-from .entry import CacheEntry
+from .entry import CacheEntry, Usual
 
+FEW = 4  # plans with code for the usual call that are tried
 MOST_ALIKE = 64  # plans that differ in Python values only, and not in the shapes of arguments
 
 
@@ -20,6 +21,11 @@ class Cache:
     ----------
     max_bytes : int, optional
         What they may take; by default a quarter of the memory there is. The latest is kept whatever it takes.
+
+    Attributes
+    ----------
+    usual : list of (CacheEntry, callable)
+        The latest plans that were used again, with their code for the usual call.
     """
 
     def __init__(self, max_bytes: int | None) -> None:
@@ -28,6 +34,7 @@ class Cache:
         self._entries: dict[CacheEntry, None] = {}
         self._by_specs: dict[Hashable, list[CacheEntry]] = {}
         self._latest: CacheEntry | None = None
+        self.usual: list[tuple[CacheEntry, Usual]] = []
 
     def __iter__(self) -> Iterator[CacheEntry]:
         return iter(sorted(self._entries, key=lambda entry: entry.number))
@@ -45,14 +52,21 @@ class Cache:
         """Return the plan that computes what the function would now."""
         latest = self._latest
         if latest is not None and latest.matches(arguments):
-            latest.reused = True
-            return latest
+            return self._found(latest)
         for entry in reversed(self._by_specs.get(arguments.specs, ())):
             if entry is not latest and entry.matches(arguments):
-                self._use(entry)
-                entry.reused = True
-                return entry
+                self.use(entry)
+                return self._found(entry)
         return None
+
+    def _found(self, entry: CacheEntry) -> CacheEntry:
+        """Note that a plan is used again; from then on it has code for the usual call."""
+        if not entry.reused:
+            entry.reused = True
+            usual = entry.usual()
+            if usual is not None:
+                self.usual = [(entry, usual), *self.usual[: FEW - 1]]
+        return entry
 
     def alike(self, arguments: Arguments) -> list[CacheEntry]:
         """Return the plans for such arguments, Python values aside, the latest used last."""
@@ -71,7 +85,7 @@ class Cache:
         while len(self._entries) > 1 and self.bytes > self.max_bytes:
             self._drop(next(iter(self._entries)))
 
-    def _use(self, entry: CacheEntry) -> None:
+    def use(self, entry: CacheEntry) -> None:
         """Note that a plan is the latest used."""
         self._entries[entry] = self._entries.pop(entry)
         alike = self._by_specs[entry.specs]
@@ -81,6 +95,7 @@ class Cache:
 
     def _drop(self, entry: CacheEntry) -> None:
         del self._entries[entry]
+        self.usual = [(kept, usual) for kept, usual in self.usual if kept is not entry]
         alike = self._by_specs[entry.specs]
         alike.remove(entry)
         if not alike:

@@ -21,7 +21,7 @@ from ..ops.random import reseed_streams
 from .arguments import Arguments
 from .cache import Cache
 from .comparison import compared
-from .entry import CacheEntry
+from .entry import REFUSED, CacheEntry
 from .guards import Unguarded
 from .number_inputs import NumberInput, may_be_input
 from .passes import NAMES
@@ -115,6 +115,14 @@ class Compiled(Unguarded, Generic[R]):
             if seeding.generation != self._generation:
                 reseed_streams()
                 self._generation = seeding.generation
+            if not (kwargs or self.check):
+                for fast, usual in self._cache.usual:
+                    result = usual(args)
+                    if result is not REFUSED:
+                        if fast.plan is not self._latest:
+                            self._latest = fast.plan
+                            self._cache.use(fast)
+                        return result  # type: ignore[no-any-return]
             arguments = Arguments.of(args, kwargs)
             entry = self._cache.find(arguments)
             if entry is None:

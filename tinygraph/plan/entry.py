@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Mapping
-from copy import copy
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..backend import current
 from ..errors import GraphError
 from ..mode import mode
-from ..tensors import RESULT, VIEW, Tensor, describe, next_index
+from ..tensors import RESULT, Tensor, describe, leaf_of, next_index
 from ..typing import Array
 from .aliases import overlap, owner
 from .arenas import Arenas
-from .arguments import Arguments, array_of
-from .guards import Guards
+from .arguments import Arguments, array_type, copied, differs
+from .guards import GONE, Guards
 from .number_inputs import NUMBERS
 from .plan import Plan
 from .program import Program, Value
-from .trace import Given, GradientNotMaterialized, Output, Trace, View
-from .trees import LEAF
+from .results import Results
+from .straight import Straight, unpacked
+from .trace import GradientNotMaterialized, Trace
+from .trees import LEAF, Branch, is_told_by_identity
 
 BYTES = 3200  # of Python objects for each recorded instruction, as measured
+REFUSED: Any = object()
+Usual = Callable[[tuple[object, ...]], Any]
 _numbers = itertools.count()
 
 
@@ -77,9 +81,8 @@ class CacheEntry:
         self.specs, self.repeats, self.keywords = arguments.specs, arguments.repeats, arguments.keywords
         self.open_numbers = tuple(open_numbers)
         self.tokens = self._with_open_numbers(tree.tokens)
-        self.out_given, self.out_kept, self.out_copied = trace.out_given, trace.out_kept, trace.out_copied
-        self.out_tree, self.out_leaves = trace.out_tree, trace.out_leaves
-        self.only_one = self.out_tree.tokens == [LEAF]
+        self._fixed = [None if isinstance(x, Branch) else x for x in tree.parts]
+        self._names = [f"_{n}" for n in range(len(leaves))]
         self.backend, self.recording = current(), mode.recording
         self.identical = trace.identical
         self.bound = [(n, leaves[n]) for n in bound]
@@ -98,12 +101,14 @@ class CacheEntry:
         self.checks = trace.checks
         self.number_values = list(trace.number_values.values())
         program = trace.program()
+        self.outcome = Results(trace, program.backend)
         self.guards = Guards(trace.guarded)
         self._watch_leaves(
             program, trace.reached, [leaf for leaf in (*trace.grads, *trace.known) if leaf not in position]
         )
         self.plan = Plan(program, passes, arenas)
         self._bind(trace, position)
+        self._holds, self._replayed = self._holding(), self._replaying()
         self.bytes = BYTES * len(program.instructions) + sum(
             v.nbytes for v in {v for i in self.plan.program.instructions for v in i.inputs} if v.kind == "constant"
         )
@@ -115,9 +120,7 @@ class CacheEntry:
         self.assigned = list(program.stores)
         bound = {leaf for _, leaf in self.bound}
         self._own = {*states, *with_grad} - bound
-        self._stored = [(leaf, id(owner(leaf.data))) for leaf in self.assigned]
-        self._owners = {place for _, place in self._stored}
-        self._free = [n for n in range(len(self.specs)) if n not in dict(self.bound)]
+        self._owners = {id(owner(leaf.data)) for leaf in self.assigned}
 
     def _bind(self, trace: Trace, position: Mapping[Tensor, int]) -> None:
         """Find the arrays into which arguments are copied and out of which results are."""
@@ -144,7 +147,7 @@ class CacheEntry:
         for program in (mine, others):
             rows = [(i.op.label, i.output.shape, i.output.dtype, *map(content, i.inputs)) for i in program.instructions]
             listed.append((rows, [(v.kind, v.shape, v.dtype) for v in program.results]))
-        return listed[0] == listed[1] and self.out_tree.tokens == other.out_tree.tokens
+        return listed[0] == listed[1] and self.outcome.tree.tokens == other.outcome.tree.tokens
 
     def with_grad(self, arguments: Arguments) -> list[Tensor]:
         """Return the tensors whose `grad` a replay sets."""
@@ -154,7 +157,7 @@ class CacheEntry:
         """Return the tensors whose `grad` stays inside the plan."""
         return [_at(target, arguments.tree.leaves) for target, _ in self.hidden]
 
-    def _with_open_numbers(self, tokens: list[Any]) -> list[object]:
+    def _with_open_numbers(self, tokens: list[Any]) -> list[Any]:
         """Return the tokens without the values of numbers that are inputs."""
         if self.open_numbers:
             tokens = tokens.copy()
@@ -164,42 +167,17 @@ class CacheEntry:
 
     def matches(self, arguments: Arguments) -> bool:
         """Whether the plan computes what the function would now."""
-        tokens, leaves = arguments.tree.tokens, arguments.tree.leaves
-        if (
-            arguments.specs != self.specs
-            or arguments.repeats != self.repeats
-            or arguments.keywords != self.keywords
-            or len(tokens) != len(self.tokens)
-            or (self._with_open_numbers(tokens) if self.open_numbers else tokens) != self.tokens
-            or mode.recording is not self.recording
-            or current() is not self.backend
-        ):
-            return False
-        if self.number_values and not self._are_numbers(arguments):
-            return False
-        for n, leaf in self.bound:
-            if leaves[n] is not leaf:
-                return False
-        for n, x in self.identical:
-            if arguments.tree.parts[n].origin is not x:
-                return False
-        for n in self._free:
-            x = leaves[n]
-            if type(x) is Tensor:
-                if x in self._own:
-                    return False
-                if x.modified <= RESULT:
-                    continue
-                x = x.data
-            if self._owners and id(owner(x)) in self._owners and any(overlap(x, leaf.data) for leaf in self.assigned):
-                return False
-        for leaf, data, requires_grad in self.leaves:
-            if leaf.data is not data or leaf.requires_grad is not requires_grad:
-                return False
-        for target, before in self.grads:
-            if not _same_grad(_at(target, leaves)._grad, before):
-                return False
-        return self.guards.check()
+        tree = arguments.tree
+        return (
+            arguments.specs == self.specs
+            and arguments.repeats == self.repeats
+            and arguments.keywords == self.keywords
+            and len(tree.tokens) == len(self.tokens)
+            and (self._with_open_numbers(tree.tokens) if self.open_numbers else tree.tokens) == self.tokens
+            and all(tree.parts[n].origin is x for n, x in self.identical)
+            and (not self.number_values or self._are_numbers(arguments))
+            and self._holds(tree.leaves)
+        )
 
     def _are_numbers(self, arguments: Arguments) -> bool:
         """Whether arithmetic with the numbers among the arguments raises no error, which the function may catch."""
@@ -211,75 +189,135 @@ class CacheEntry:
 
     def replay(self, arguments: Arguments) -> Any:
         """Compute the results for these arguments."""
-        leaves = arguments.tree.leaves
-        backend = self.plan.program.backend
-        for position, check in self.checks:
-            x = leaves[position]
-            host = x.data if type(x) is Tensor else x
-            if type(host) is np.ndarray:
-                check(host)
-        if self.plan.memory.turn is not None:
-            self.plan.memory.turn()
-        copyto = backend.xp.copyto
-        for position, array in self.copy_in:
-            x = leaves[position]
-            if type(x) is type(array) is np.ndarray and x.dtype is array.dtype:
-                array[...] = x  # without the calls that `copyto` makes first
-            else:
-                copyto(array, array_of(x, backend, array.dtype))
-        if self.numbers_in:
-            numbers = {n: arguments.tree.parts[n] for n in self.open_numbers}
-            for array, compute in self.numbers_in:
-                copyto(array, backend.asarray(np.array(compute(numbers), array.dtype)))
-        for target, array in self.grads_in:
-            copyto(array, cast(Tensor, _at(target, leaves)._grad).data)
-        for leaf in self.assigned:
-            if leaf._sharing is not None:
-                leaf.keep_views()
-        self.plan.run()
-        now = next_index()
-        for leaf in self.assigned:
-            leaf.modified = now
-            if leaf._sharing is not None:
-                leaf.mark_modified(now)
-        for target, array in zip(self.grad_targets, self.grad_results, strict=True):
-            _at(target, leaves)._grad = Tensor(array.copy(), backend)
-        for target, inside in self.hidden:
-            (target if type(target) is Tensor else leaves[target])._grad = inside  # type: ignore[index]
-        results = [Tensor(array.copy(), backend) for array in self.results]
-        if self.only_one and type(self.out_leaves[0]) is Output:
-            return results[0]
-        made: dict[int, Tensor] = {}
-        out = (self._result(x, results, leaves, made) for x in self.out_leaves)
-        if not (self.out_given or self.out_kept or self.out_copied):
-            return self.out_tree.filled(out)[0]
-        copied = {n: copy(x) for n, x in self.out_copied}
-        given = {n: arguments.tree.parts[position].origin for n, position in self.out_given}
-        return self.out_tree.filled(out, copied, {**self.out_kept, **given})[0]
+        tree = arguments.tree
+        numbers = {n: tree.parts[n] for n in self.open_numbers}
+        return self._replayed(tree.leaves, tree.parts, [compute(numbers) for _, compute in self.numbers_in])
 
-    def _result(self, x: object, results: list[Tensor], leaves: list[object], made: dict[int, Tensor]) -> Any:
-        """Return one of the results: computed, given, a view of one of these, or a leaf from outside."""
-        if type(x) is Output:
-            return results[x.number]
-        if type(x) is Given:
-            return leaves[x.position]
-        if type(x) is View and id(x) not in made:
-            backend = self.plan.program.backend
-            source = self._result(x.source, results, leaves, made)
-            given = isinstance(source, Tensor)
-            base = source if given else Tensor(array_of(source, backend, source.dtype).copy(), backend)
-            array: Array = base.data
-            for op in x.ops:
-                array = op.forward(backend.xp, array)
-            made[id(x)] = y = Tensor(array, backend)
-            y.modified = VIEW
-            base.share(y)
-        return made[id(x)] if type(x) is View else x
+    # -- as straight code ---------------------------------------------------------------------------------
+
+    def usual(self) -> Usual | None:
+        """Return what takes a call with positional arguments: it gives the results, or `REFUSED`, having done nothing.
+
+        It refuses whatever `matches` does, and more: objects that are equal to those that were recorded. None if calls
+        for this plan have other arguments, or have to be checked.
+        """
+        tokens, fixed = self.tokens, self._fixed
+        is_told = all(t is LEAF or is_told_by_identity(t, x) for t, x in zip(tokens, fixed, strict=True))
+        if self.keywords or self.repeats is not None or self.open_numbers or self.unseen or not is_told:
+            return None
+        code = Straight()
+        no = f"return {code(REFUSED, 'refused')}"
+        leaves = iter(self._names)
+        names = [next(leaves) if t is LEAF else f"_fixed{n}" for n, t in enumerate(tokens)]
+        others: list[str] = []
+        for x, token, part in zip(names, tokens, fixed, strict=True):
+            if token is not LEAF:
+                others += [f"{x} is not {code(part, 'fixed')} or type({x}) is not {code(token[0], 'kind')}"]
+        typed = list(zip(self._names, self.specs, strict=True))
+        others += [differs(code, x, spec) for x, spec in typed]
+        others += [f"{x} is {y}" for (x, a), (y, b) in itertools.combinations(typed, 2) if a == b]
+        others += self._differences(code)
+        lines = [unpacked(names, "_all"), *_each(others, no), *self.guards.lines(code, no)]
+        lines = ["try:", *(f" {line}" for line in lines), f"except {GONE}: {no}", *self._statements(code, "[]")]
+        return code.function("usual", ["_all"], lines)
+
+    def _holding(self) -> Callable[[list[Any]], bool]:
+        """Return what tells whether the plan holds for leaves with its specs."""
+        code, no = Straight(), "return False"
+        lines = [unpacked(self._names, "_leaves"), *_each(self._differences(code), no), *self.guards.lines(code, no)]
+        lines = ["try:", *(f" {line}" for line in lines), " return True", f"except {GONE}: {no}"]
+        return code.function("holds", ["_leaves"], lines)
+
+    def _replaying(self) -> Callable[[list[Any], list[Any], list[Any]], Any]:
+        """Return what computes the results, given leaves, the parts of the arguments, and computed numbers."""
+        code = Straight()
+        lines = [unpacked(self._names, "_leaves"), *self._statements(code)]
+        return code.function("replay", ["_leaves", "_parts", "_computed"], lines)
+
+    def _differences(self, code: Straight) -> Iterator[str]:
+        """Yield conditions that are true where the plan does not compute what the function would for such leaves."""
+        yield f"{code(mode, 'mode')}.recording is not {self.recording}"
+        yield f"{code(current, 'current')}() is not {code(self.backend, 'backend')}"
+        yield from (f"{self._names[n]} is not {code(leaf, 'leaf')}" for n, leaf in self.bound)
+        bound, owners = dict(self.bound), code(self._owners, "owners")
+        for n, x in enumerate(self._names):
+            if n in bound:
+                continue
+            array = self._array(n)
+            if array != x and self._own:
+                yield f"{x} in {code(self._own, 'own')}"
+            if self._owners:
+                written = f"{x}.modified > {RESULT} and " * (array != x)
+                is_view = f"({array}.base is not None or id({array}) in {owners}) and "
+                is_view *= array_type(self.specs[n]) is np.ndarray
+                given = f"({array}, {owners}, {code(self.assigned, 'leaves')})"
+                yield f"{written}{is_view}{code(_lies_in, 'lies_in')}{given}"
+        for leaf, data, requires_grad in self.leaves:
+            t = code(leaf, "leaf")
+            yield f"{t}.data is not {code(data, 'data')} or {t}.requires_grad is not {requires_grad}"
+        for target, before in self.grads:
+            yield f"not {code(_same_grad, 'same_grad')}({self._named(code, target)}._grad, {code(before, 'before')})"
+
+    def _statements(self, code: Straight, parts: str = "_parts") -> Iterator[str]:
+        """Yield the lines that compute the results for leaves, and return them."""
+        backend, memory, assigned = (
+            self.plan.program.backend,
+            self.plan.memory,
+            [code(t, "leaf") for t in self.assigned],
+        )
+        held, leaf, copyto = code(backend, "backend"), code(leaf_of, "leaf_of"), code(backend.xp.copyto, "copyto")
+        for n, check in self.checks:
+            yield f"_host = {self._array(n)}"
+            yield f"if type(_host) is {code(np.ndarray, 'ndarray')}: {code(check, 'check')}(_host)"
+        if memory.turn is not None:
+            yield f"{code(memory.turn, 'turn')}()"
+        for n, array in self.copy_in:
+            yield copied(code, self._names[n], self.specs[n], array, backend)
+        for n, (array, _) in enumerate(self.numbers_in):
+            x, number = code(array, "array"), code(partial(np.array, dtype=array.dtype), "number")
+            yield f"{copyto}({x}, {held}.asarray({number}(_computed[{n}])))"
+        for target, array in self.grads_in:
+            yield f"{copyto}({code(array, 'array')}, {self._named(code, target)}._grad.data)"
+        yield from (f"if {t}._sharing is not None: {t}.keep_views()" for t in assigned)
+        yield f"{code(memory, 'memory')}.holds = {code(self.plan, 'plan')}"
+        yield f"{code(self.plan.replay, 'replay')}.run()"
+        if assigned:
+            yield f"_now = {code(next_index, 'next_index')}()"
+        for t in assigned:
+            yield f"{t}.modified = _now"
+            yield f"if {t}._sharing is not None: {t}.mark_modified(_now)"
+        for target, array in zip(self.grad_targets, self.grad_results, strict=True):
+            yield f"{self._named(code, target)}._grad = {leaf}({code(array, 'array')}.copy(), {held})"
+        yield from (f"{self._named(code, target)}._grad = {code(inside, 'inside')}" for target, inside in self.hidden)
+        results = [f"{leaf}({code(array, 'array')}.copy(), {held})" for array in self.results]
+        if self.outcome.is_one_tensor:
+            yield f"return {results[0]}"
+        else:
+            given = f"[{', '.join(results)}], [{', '.join(self._names)}], {parts}"
+            yield f"return {code(self.outcome.made_of, 'made_of')}({given})"
+
+    def _named(self, code: Straight, target: Tensor | int) -> str:
+        """Return what code calls a leaf, or the tensor at a position among the arguments."""
+        return code(target, "leaf") if isinstance(target, Tensor) else self._names[target]
+
+    def _array(self, n: int) -> str:
+        """Return what code calls the array of an argument."""
+        return f"{self._names[n]}.data" if self.specs[n][0] is Tensor else self._names[n]
+
+
+def _lies_in(array: Array, owners: set[int], leaves: list[Tensor]) -> bool:
+    """Whether an array may have an element in common with a leaf; `owners` are whose memory the leaves lie in."""
+    return id(owner(array)) in owners and any(overlap(array, leaf.data) for leaf in leaves)
 
 
 def _at(target: Tensor | int, leaves: list[Any]) -> Tensor:
     """Return a leaf, or the tensor at a position among the arguments."""
     return target if type(target) is Tensor else leaves[target]  # type: ignore[index]
+
+
+def _each(conditions: Iterable[str], no: str) -> list[str]:
+    """Return lines that do `no` if a condition is true."""
+    return [f"if {condition}: {no}" for condition in conditions]
 
 
 def _same_grad(grad: Tensor | GraphError | None, before: Tensor | GraphError | None) -> bool:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import is_
-from typing import Any
 
-from .places import MISSING, Read, members
+from .places import MISSING, Read, is_only_itself, members
 from .reads import count_without_cache, count_without_mode
+from .straight import Straight, unpacked
 
 CHECKS = {  # when to look closer, by the kind of a read: the cheapest comparison that can tell
-    "item": "H{n}[{key!r}] is not V{n}",
-    "class": "H{n}[{key!r}] is not V{n}",
-    "attribute": "H{n}.{key} is not V{n}",
-    "cell": "H{n}.cell_contents is not V{n}",
-    "members": "(len(H{n}) != {length} or not all(map(is_, members(H{n}), V{n})))",
+    "item": "{holder}[{key!r}] is not {value}",
+    "class": "{holder}[{key!r}] is not {value}",
+    "attribute": "{holder}.{key} is not {value}",
+    "cell": "{holder}.cell_contents is not {value}",
+    "members": "len({holder}) != {length} or not all(map({is_}, {members}({holder}), {value}))",
 }
 FEW = 16  # members of a list that are compared one by one
-MOST = 40  # conditions in one function: the interpreter is slow with names beyond the first 128
+GONE = "(AttributeError, LookupError, ValueError)"  # what a comparison raises where something is not there any more
+OTHER = object()
 
 
 class Unguarded:
@@ -25,64 +26,58 @@ class Unguarded:
 
 
 class Guards:
-    """A function made for the reads of a recording, which compares them all.
+    """The reads of a recording, and lines of code that compare them all.
 
     Parameters
     ----------
     reads : sequence of Read
         With the values that must be there still.
-
-    Attributes
-    ----------
-    check : callable
-        Returns whether all is as it was.
     """
-
-    check: Callable[[], bool]
 
     def __init__(self, reads: Sequence[Read]) -> None:
         self.reads = reads
-        self._space: dict[str, Any] = {"is_": is_, "members": members, "same": self._same}
-        for n, read in enumerate(reads):
-            self._space[f"V{n}"] = read.value
-            self._space[f"H{n}"] = vars(read.holder) if read.kind == "class" else read.holder
-        conditions = [f"    if {_condition(n, read)}: return False\n" for n, read in enumerate(reads)]
-        starts = range(0, len(conditions), MOST)
-        source = "".join(f"def check{n}():\n{''.join(conditions[n : n + MOST])}    return True\n" for n in starts)
-        checks = " and ".join(f"check{n}()" for n in starts) or "True"
-        source += f"def check():\n    try: return {checks}\n"
-        source += "    except (AttributeError, LookupError, ValueError): return False\n"
-        exec(compile(source, "<guards>", "exec"), self._space)
-        self.check = self._space["check"]
 
-    def _same(self, n: int) -> bool:
-        """Look closer at one read; an equal number in the place of another is as good from now on."""
-        value = self.reads[n].now()
-        if not self.reads[n].alike(value, self._space[f"V{n}"]):
-            return False
-        self._space[f"V{n}"] = value
-        return True
+    def lines(self, code: Straight, no: str) -> list[str]:
+        """Return lines that do `no`, say ``return False``, or raise one of `GONE`, if anything is not as it was."""
+        return [line for n, read in enumerate(self.reads) for line in self._compared(code, n, read, no)]
+
+    def _compared(self, code: Straight, n: int, read: Read, no: str) -> list[str]:
+        """Return the lines that compare one read; an equal number in the place of another is as good from then on."""
+        kind, key, value = read.kind, read.key, read.value
+        holder = code(vars(read.holder) if kind == "class" else read.holder, "holder")
+        if value is MISSING and kind in ("item", "class"):
+            return [f"if {key!r} in {holder}: {no}"]
+        if key is count_without_mode:
+            return [f"if len({holder}) - ('training' in {holder}) != {value}: {no}"]
+        if key is count_without_cache:
+            return [f"if len({holder}) - ('__slotnames__' in {holder}) != {value}: {no}"]
+        closer = [f"_now = {code(_now, 'now')}({code(read, 'read')})", f"if _now is {code(OTHER, 'other')}: {no}"]
+        if value is MISSING or kind not in CHECKS:
+            return closer
+        if kind == "members" and not value:
+            return [f"if len({holder}): {no}"]
+        is_fixed = all(map(is_only_itself, value)) if kind == "members" else is_only_itself(value)
+        is_short = kind == "members" and type(read.holder) is list and len(value) <= FEW
+        if is_short and is_fixed:
+            found = [f"_m{k}" for k in range(len(value))]
+            others = (f"{x} is not {code(member, 'member')}" for x, member in zip(found, value, strict=True))
+            return [unpacked(found, holder), f"if {' or '.join(others)}: {no}"]
+        name = code(value, "value") if is_fixed else code.variable(value)
+        if is_short:
+            others = (f"{holder}[{k}] is not {name}[{k}]" for k in range(len(value)))
+            condition = " or ".join([f"len({holder}) != {len(value)}", *others])
+        elif key == "__class__":
+            condition = f"type({holder}) is not {name}"
+        else:
+            length = len(read.holder) if kind == "members" else 0
+            names = {"is_": code(is_, "is_"), "members": code(members, "members")} if kind == "members" else {}
+            condition = CHECKS[kind].format(holder=holder, key=key, value=name, length=length, **names)
+        if is_fixed:
+            return [f"if {condition}: {no}"]
+        return [f"if {condition}:", *(f" {line}" for line in (*closer, f"{name} = _now"))]
 
 
-def _condition(n: int, read: Read) -> str:
-    """Return the source of a condition that is true if a read is not as it was."""
-    if read.value is MISSING and read.kind in ("item", "class"):
-        return f"{read.key!r} in H{n}"
-    if read.key is count_without_mode:
-        return f"len(H{n}) - ('training' in H{n}) != {read.value}"
-    if read.key is count_without_cache:
-        return f"len(H{n}) - ('__slotnames__' in H{n}) != {read.value}"
-    if read.value is MISSING or read.kind not in CHECKS:
-        return f"not same({n})"
-    if read.kind == "members" and not read.value:
-        return f"len(H{n})"
-    if read.kind == "members" and type(read.holder) is list and len(read.value) <= FEW:
-        different = [
-            f"len(H{n}) != {len(read.value)}",
-            *(f"H{n}[{k}] is not V{n}[{k}]" for k in range(len(read.value))),
-        ]
-        return f"({' or '.join(different)}) and not same({n})"
-    if read.key == "__class__":
-        return f"type(H{n}) is not V{n} and not same({n})"
-    length = len(read.holder) if read.kind == "members" else 0
-    return CHECKS[read.kind].format(n=n, key=read.key, length=length) + f" and not same({n})"
+def _now(read: Read) -> object:
+    """Look closer: return what is there now if it makes no difference, `OTHER` otherwise."""
+    value = read.now()
+    return value if read.alike(value, read.value) else OTHER

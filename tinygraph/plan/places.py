@@ -121,6 +121,12 @@ def same(a: Any, b: Any) -> bool:
     return False
 
 
+def is_only_itself(x: object) -> bool:
+    """Whether nothing else is the `same` as an object."""
+    kinds = (float, int, str, bytes, complex, tuple, frozenset, np.dtype, np.generic, types.MethodType)
+    return not isinstance(x, kinds) or isinstance(x, bool)
+
+
 def cell_value(cell: types.CellType) -> object:
     """Return what a cell holds."""
     try:

@@ -76,6 +76,11 @@ def key_of(x: Any) -> Hashable:
     return kind, Same(x)
 
 
+def is_told_by_identity(token: Any, x: object) -> bool:
+    """Whether an object has this token, and has it as long as it is of the same type."""
+    return token[0] is type(x) and (type(x) in (*PLAIN, float, complex) or token == (type(x), Same(x)))
+
+
 class Branch:
     """How an object is made of its branches.
 

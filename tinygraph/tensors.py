@@ -306,7 +306,7 @@ def leaf_of(data: Array, backend: Backend) -> Tensor:
     t: Tensor = _new(Tensor)
     t.data, t.backend = data, backend
     t.requires_grad = False
-    t.name = t.role = t.op = t._grad = t._sharing = None
+    t.name = t.role = t.op = t._grad = t._sharing = t._kept = None
     t.inputs = ()
     t.scope = mode.scope
     t.index = next_index()

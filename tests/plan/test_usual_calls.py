@@ -1,5 +1,6 @@
 """The usual call runs straight code, which must refuse whatever the plan does not hold for."""
 
+import collections
 import gc
 import threading
 import weakref
@@ -12,6 +13,7 @@ from tinygraph import nn
 from tinygraph.errors import CompileError
 from tinygraph.plan.arguments import Arguments
 from tinygraph.plan.entry import REFUSED
+from tinygraph.plan.trees import Tree
 from tinygraph.tensors import Tensor, leaf_of
 
 pytestmark = pytest.mark.host
@@ -265,6 +267,37 @@ def test_methods_and_results_in_a_structure():
             assert W is model.W
             assert first.numpy() == 1.0
     assert len(Model.step._cache.usual) == 2
+
+
+def test_results_are_made_anew_around_what_is_given():
+    """Nested, empty and given ones, one tensor in two places, views, a leaf from outside, and a subclass of a tuple."""
+    W, Pair = tg.parameter(np.ones(2), name="W"), collections.namedtuple("Pair", "a b")
+
+    def f(x, y, flag):
+        z = x + y
+        return z, [z * 2.0, (x, {"W": W, 3: y, "none": [None, flag, ()]})], {"pair": Pair(z, x)}, z[0], [], {}
+
+    def g(x, y, flag):
+        z = x * W
+        return {"a": [z, (z, flag)], 2: ((x,), [[y]]), None: ([], {}, ())}
+
+    x, y = tg.tensor(np.array([1.0, 2.0])), np.array([3.0, 4.0])
+    fast_f, fast_g = tg.compile(f), tg.compile(g)
+    for _ in range(4):
+        for fast, function in ((fast_f, f), (fast_g, g)):
+            got, other, expected = Tree([fast(x, y, "on")]), Tree([fast(x, y, "on")]), Tree([function(x, y, "on")])
+            assert got.tokens == expected.tokens
+            for a, b, eager in zip(got.leaves, other.leaves, expected.leaves, strict=True):
+                assert type(a) is type(eager)
+                assert (a is b) == (eager is x or eager is y or eager is W)
+                np.testing.assert_array_equal(np.asarray(a), np.asarray(eager))
+        z, (_, (given, inside)), *_ = fast_f(x, y, "on")
+        assert given is x
+        assert inside["W"] is W
+        assert inside[3] is y
+        z, (same, flag) = fast_g(x, y, "on")["a"]
+        assert z is same
+        assert flag == "on"
 
 
 def test_plans_that_take_turns_run_without_a_search(monkeypatch):

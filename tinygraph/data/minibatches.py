@@ -181,15 +181,20 @@ class Batches:
         arrays, backend = self._arrays(), self._backend
         if backend is not None and self._moved and order is not None:
             order = backend.asarray(order)
-        starts = range(0, len(self) * self.batch_size, self.batch_size)
-        wholes = (range(self._rows)[k : k + self.batch_size] for k in starts)
-        own = (whole[part] for whole, part in zip(wholes, parts, strict=True))
-        spans = (slice(rows.start, rows.stop) for rows in own)
-        rows = (span if order is None else order[span] for span in spans)
+        all_rows, starts = range(self._rows), range(0, len(self) * self.batch_size, self.batch_size)
+
+        def rows_of_batches() -> Iterator[Any]:
+            for start, part in zip(starts, parts, strict=True):
+                own = all_rows[start : start + self.batch_size][part]
+                span = slice(own.start, own.stop)
+                yield span if order is None else order[span]
+
+        rows = rows_of_batches()
         if backend is not None and not self._moved:
             picked: Iterator[tuple[Any, ...]] = backend.prefetch(arrays, rows)
         else:
-            picked = (tuple(a[some] for a in arrays) for some in rows)
+            by_index = order is not None and not self._moved  # of NumPy's ways to pick rows `take` is the fastest
+            picked = (tuple([a.take(some, 0) if by_index else a[some] for a in arrays]) for some in rows)
         for batch in picked:
             yield batch if backend is None else tuple(Tensor(a, backend) for a in batch)
 

@@ -289,12 +289,10 @@ class CacheEntry:
         for target, array in zip(self.grad_targets, self.grad_results, strict=True):
             yield f"{self._named(code, target)}._grad = {leaf}({code(array, 'array')}.copy(), {held})"
         yield from (f"{self._named(code, target)}._grad = {code(inside, 'inside')}" for target, inside in self.hidden)
-        results = [f"{leaf}({code(array, 'array')}.copy(), {held})" for array in self.results]
-        if self.outcome.is_one_tensor:
-            yield f"return {results[0]}"
-        else:
-            given = f"[{', '.join(results)}], [{', '.join(self._names)}], {parts}"
-            yield f"return {code(self.outcome.made_of, 'made_of')}({given})"
+        results = [f"_result{n}" for n in range(len(self.results))]
+        for result, array in zip(results, self.results, strict=True):
+            yield f"{result} = {leaf}({code(array, 'array')}.copy(), {held})"
+        yield f"return {self.outcome.written(code, results, self._names, parts)}"
 
     def _named(self, code: Straight, target: Tensor | int) -> str:
         """Return what code calls a leaf, or the tensor at a position among the arguments."""

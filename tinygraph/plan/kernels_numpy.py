@@ -99,6 +99,8 @@ class NumpyCodeGenerator(CodeGenerator):
             return [*before, self.choice(out, a, condition)]
         if i.kind == "cast":
             return [self.cast(out, inputs[0])]
+        if i.kind in ("argmax", "argmin") and out.dtype == np.intp:
+            return [f"{self.names(getattr(inputs[0], i.kind), i.kind)}({op.axis}, {self.names(out, 'y')})"]
         if i.kind == "concatenate":
             arrays = "".join(f"{self.names(a, 'a')}, " for a in inputs)
             return [self.line(np.concatenate, "concatenate", f"({arrays})", self.literal(op.axis), out)]

@@ -16,7 +16,7 @@ from ..mode import enable_grad, no_grad
 from ..nn import Module, Output
 from ..nn.outputs import Largest
 from ..ops.elementwise import sign
-from ..tensors import Tensor
+from ..tensors import Tensor, leaf_of
 from ..typing import ArrayLike
 from .sleeping import awake_weights
 from .tally import Tally
@@ -132,7 +132,7 @@ class Objective:
         host = np.asarray(y)
         if host.dtype.kind == "f":
             host = host.astype(self.like.dtype, copy=False)
-        return Tensor(self.backend.asarray(host), self.backend)
+        return leaf_of(self.backend.asarray(host), self.backend)
 
     def decides(self) -> bool:
         """Whether decisions are made, so that there is an error rate."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,6 +127,8 @@ def is_number(value: object) -> bool:
 
 def _of_number(source: object, beside: DType, backend: Backend, op: Op | None = None) -> Tensor:
     """Return a number, or an array with no axes, as a leaf that adapts to operands of the dtype `beside`."""
+    if source.__class__ is float and beside.kind == "f" and op is not None and not (mode.recording or mode.watchers):
+        return _unrecorded(source, math.copysign(1.0, source), beside, backend)
     number: Any = source[()] if isinstance(source, np.ndarray) else source
     for watcher in mode.watchers:
         stand_in: Tensor | None = watcher.takes(number, beside, backend)
@@ -142,6 +146,14 @@ def _of_number(source: object, beside: DType, backend: Backend, op: Op | None = 
         raise beyond(number, dtype, "tensor" if op is None else op.label) from None
     leaf = made_of(source, data.copy() if isinstance(source, np.ndarray) else data, backend)
     leaf.modified = CONSTANT
+    return leaf
+
+
+@lru_cache(maxsize=4096)
+def _unrecorded(number: float, sign: float, dtype: DType, backend: Backend) -> Tensor:
+    """Return a number as a leaf, made once: operations that are not recorded read it and forget it."""
+    leaf = Tensor(constant(number, dtype, backend), backend)
+    leaf.modified, leaf.scope = CONSTANT, None
     return leaf
 
 

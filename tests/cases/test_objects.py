@@ -177,7 +177,7 @@ def test_state_of_an_optimizer_follows_its_network(make):
             (net(x) ** 2).sum().backward()
             optimizer.step()
         weights.append(net.to("numpy").W.numpy())
-    np.testing.assert_array_equal(*weights)
+    np.testing.assert_allclose(*weights, rtol=1e-6)  # BLAS may round a product and a difference at once
 
 
 @pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.RMSProp, optim.AdamW])

@@ -89,7 +89,7 @@ def test_what_does_not_fit_has_the_error_of_an_assignment_and_changes_nothing(ca
     with pytest.raises(TinygraphError) as expected:
         t.assign_(add(a, b))
     with tg.no_grad(), pytest.raises(TinygraphError) as raised:
-        update_(t, add, a, b)
+        update_(t, add.op, a, b)
     assert (type(raised.value), str(raised.value)) == (type(expected.value), str(expected.value))
     np.testing.assert_array_equal(t.numpy(), before)
     assert t.modified == modified
@@ -114,8 +114,8 @@ def test_an_update_is_an_assignment_of_the_result(case, recording):
     expected = np.broadcast_to(a.numpy() - mu.numpy() * b.numpy(), shape)
     with tg.enable_grad() if recording else tg.no_grad():
         assert mode.recording is recording
-        assert update_(t, subtract_scaled, a, mu, b) is t
-    np.testing.assert_array_equal(t.numpy(), expected)
+        assert update_(t, subtract_scaled.op, a, mu, b) is t
+    np.testing.assert_allclose(t.numpy(), expected, rtol=1e-5)  # BLAS may round a product and a difference at once
     assert t.is_leaf
     assert t.modified > place
 
@@ -140,13 +140,15 @@ def test_an_assignment_is_shown_to_those_who_watch():
 
 
 @pytest.mark.host
-def test_a_step_of_sgd_makes_one_array_of_the_size_of_a_parameter():
+@pytest.mark.parametrize(("decay", "momentum", "arrays"), [(0.0, 0.0, 0), (0.1, 0.0, 0), (0.0, 0.9, 0), (0.1, 0.9, 1)])
+def test_arrays_of_the_size_of_a_parameter_that_a_step_of_sgd_makes(decay, momentum, arrays):
     p = tg.parameter(np.ones(10**6), dtype=np.float32)
     p.grad = tg.tensor(np.ones(10**6, np.float32))
-    optimizer = optim.SGD([p], 0.1)
+    p.role = "weight"
+    optimizer = optim.SGD([p], 0.1, momentum, weight_decay=decay)
     optimizer.step()
     tracemalloc.start()
     optimizer.step()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 4e6 <= peak < 4.4e6
+    assert 4e6 * arrays <= peak < 4e6 * arrays + 1e5

@@ -7,7 +7,8 @@ operation runs wherever such a namespace exists. A new backend is one subclass o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,6 +31,9 @@ ARRAY_FUNCTIONS: tuple[str, ...] = (
     *("flip", "roll", "repeat", "moveaxis", "ravel", "diagonal", "trace", "tril", "triu", "eye", "linspace"),
     *("einsum", "tensordot", "outer"),
 )
+
+# What a backend may bring, and is made of the functions above otherwise.
+OPTIONAL_ROUTINES = ("scaled_difference",)
 
 # Routines that NumPy lacks, or that must not be NumPy's own; every backend brings them.
 OWN_ROUTINES = ("matmul", "erf", "index_add", "spmm", "sddmm", "bernoulli", "uniform", "on_host")
@@ -61,7 +65,7 @@ class Backend:
     fuses : bool
         Whether a plan makes one kernel of several elementwise operations; else it calls `xp` for each.
     xp : namespace
-        `ARRAY_FUNCTIONS`, `OWN_ROUTINES` and `DTYPES` as attributes; nothing else is promised.
+        `ARRAY_FUNCTIONS`, `OPTIONAL_ROUTINES`, `OWN_ROUTINES` and `DTYPES` as attributes; nothing else is promised.
     array_type : type
         The type of its arrays; an operation's result of another type (a NumPy scalar) is converted.
     """
@@ -147,4 +151,13 @@ def make_namespace(functions: object, **routines: object) -> Namespace:
     missing = set(OWN_ROUTINES) - set(routines)
     if missing:
         raise NotImplementedError(f"a backend must define the routines {sorted(missing)}")
-    return Namespace(**names, **routines)
+    made = {"scaled_difference": partial(scaled_difference, functions)}
+    return Namespace(**names, **made | routines)
+
+
+def scaled_difference(xp: Any, x: Array, b: Number, y: Array, a: float = 1.0, out: Array | None = None) -> Array:
+    """Return ``a x - b y`` by the functions of `xp`; `b` is a number or an array with no axes."""
+    ax = x if a == 1.0 else xp.multiply(a, x)
+    if isinstance(b, float) and b < 0.0:
+        return xp.add(ax, y if b == -1.0 else xp.multiply(-b, y), out=out)
+    return xp.subtract(ax, xp.multiply(b, y), out=out)

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..typing import Array, Axis, DTypeLike, Number
+from . import base
 from .base import Backend, EdgeList, make_namespace
 from .random import mask_bits
 
 _gemm_of: dict[Any, Callable[..., np.ndarray]] = {}  # dtype -> BLAS routine; empty until the first product
+_axpy_of: dict[Any, Callable[..., np.ndarray]] = {}
 
 
 def _load_blas() -> None:
@@ -25,6 +27,8 @@ def _load_blas() -> None:
 
     _gemm_of[np.dtype(np.float32)] = blas.sgemm  # pyright: ignore[reportAttributeAccessIssue]
     _gemm_of[np.dtype(np.float64)] = blas.dgemm  # pyright: ignore[reportAttributeAccessIssue]
+    _axpy_of[np.dtype(np.float32)] = blas.saxpy  # pyright: ignore[reportAttributeAccessIssue]
+    _axpy_of[np.dtype(np.float64)] = blas.daxpy  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def gemm(
@@ -65,6 +69,37 @@ def _gemm_without_blas(a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alp
     if beta:
         product = product + (beta * out).astype(a.dtype)
     np.copyto(out, product)
+    return out
+
+
+def scaled_difference(
+    x: np.ndarray, b: Number, y: np.ndarray, a: float = 1.0, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Return ``a x - b y``: by BLAS, in one pass where `out` is `x` and `a` is 1, and by all its threads."""
+    if not _axpy_of:
+        _load_blas()
+    written = x if out is None else out
+    routine = _axpy_of.get(x.dtype)
+    if (
+        routine is None
+        or not (x.dtype == y.dtype == written.dtype and x.shape == y.shape == written.shape)
+        or not (x.flags.c_contiguous and y.flags.c_contiguous and written.flags.c_contiguous)
+        or not (x.ndim and x.size)
+        or (y is out and not (x is out and a == 1.0))  # it would be scaled before it is read
+        or (b.__class__ is np.ndarray and b.ndim)
+        or not b  # BLAS does not multiply by 0, which infinity shows
+    ):
+        return base.scaled_difference(np, x, b, y, a, out)
+    if a != 1.0:
+        out = np.multiply(x, a, out=out)
+    elif out is None:
+        out = x.copy()
+    elif out is not x:
+        np.copyto(out, x)
+    if x.ndim == 1:
+        routine(y, out, a=-b)
+    else:
+        routine(y.reshape(-1), out.reshape(-1), a=-b)
     return out
 
 
@@ -190,7 +225,7 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
 
     def __init__(self) -> None:
-        routines = (matmul, erf, index_add, spmm, sddmm, bernoulli, uniform, on_host)
+        routines = (scaled_difference, matmul, erf, index_add, spmm, sddmm, bernoulli, uniform, on_host)
         self.xp = make_namespace(np, **{routine.__name__: routine for routine in routines})
         self.xp.sum, self.xp.max, self.xp.mean = sum, max, mean
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import BackendError
 from ..typing import Array, DType, DTypeLike, Number
 from . import numpy as host
-from .base import ARRAY_FUNCTIONS, DTYPES, OWN_ROUTINES, Backend, make_namespace
+from .base import ARRAY_FUNCTIONS, DTYPES, OPTIONAL_ROUTINES, OWN_ROUTINES, Backend, make_namespace
 
 ROOM = 1 << 28  # bytes that count as free
 
@@ -132,7 +132,8 @@ class StrictBackend(Backend):
         functions = type("functions", (), {n: staticmethod(_strict(getattr(np, n))) for n in ARRAY_FUNCTIONS})
         for name in DTYPES:
             setattr(functions, name, getattr(np, name))
-        self.xp = make_namespace(functions, **{n: _strict(getattr(host, n)) for n in OWN_ROUTINES})
+        routines = (*OPTIONAL_ROUTINES, *OWN_ROUTINES)
+        self.xp = make_namespace(functions, **{n: _strict(getattr(host, n)) for n in routines})
         self.xp.asarray = self.asarray
         self.xp.sum, self.xp.mean = _strict(host.sum), _strict(host.mean)
 

@@ -61,14 +61,25 @@ def multiply(dy: Tensor, y: Tensor, a: Operand, b: Operand) -> Gradients:
     return lambda: dy * b, lambda: dy * a
 
 
-def _scaled_difference(xp: Namespace, p: Array, mu: Array, d: Array, out: Array | None = None) -> Array:
-    return xp.subtract(p, mu * d, out=out)
-
-
-@operation("dp = dy, dmu = -dy d, dd = -dy mu", forward=_scaled_difference)
+@operation("dp = dy, dmu = -dy d, dd = -dy mu", forward="scaled_difference")
 def subtract_scaled(dy: Tensor, y: Tensor, p: Operand, mu: Operand, d: Operand) -> Gradients:
     """Return ``p - mu d``: a step of length `mu` against the direction `d`, as every optimiser takes it."""
     return dy, lambda: -(dy * d), lambda: -(dy * mu)
+
+
+@dataclass(frozen=True)
+class ScaledSum(FloatingOp):
+    """Sum with fixed factors ``y = a u + b w``, such as an average that forgets."""
+
+    rule = "du = a dy, dw = b dy"
+    a: float
+    b: float
+
+    def forward(self, xp: Namespace, u: Array, w: Array, out: Array | None = None) -> Array:
+        return xp.scaled_difference(u, -self.b, w, self.a, out=out)
+
+    def backward(self, dy: Tensor, y: Tensor, u: Tensor, w: Tensor) -> Gradients:
+        return lambda: self.a * dy, lambda: self.b * dy
 
 
 @operation("da = dy / b, db = -dy y / b", FloatingOp)

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from ..mode import mode, no_grad
+from ..op import Op
 from ..tensors import Tensor, next_index
 from ..watchers import Watcher, watching
-from .declare import Function
 from .elementwise import Cast
 
 
-def update_(t: Tensor, function: Function[...], *operands: Tensor) -> Tensor:
-    """Do ``t.assign_(function(*operands))`` for an elementwise operation, and return the leaf `t`.
+def update_(t: Tensor, op: Op, *operands: Tensor | float) -> Tensor:
+    """Do ``t.assign_(op(*operands))`` for an elementwise operation, and return the leaf `t`.
 
     Where nothing is recorded, nobody watches and the operands fit `t` as they are, the operation writes into the memory
     of `t`, with the same bits; everything else, errors included, is left to the operation and `assign_`.
@@ -21,6 +21,8 @@ def update_(t: Tensor, function: Function[...], *operands: Tensor) -> Tensor:
     data, backend = t.data, t.backend
     dtype, shapes = data.dtype, (data.shape, ())
     for x in operands:
+        if x.__class__ is float and dtype.kind == "f":
+            continue
         if x.__class__ is not Tensor or x.backend is not backend:
             break
         if x.data.dtype is not dtype or x.data.shape not in shapes:
@@ -28,11 +30,12 @@ def update_(t: Tensor, function: Function[...], *operands: Tensor) -> Tensor:
     else:
         if not (mode.recording or mode.watchers) and t.op is None and t.modified >= 0 and t._sharing is None:
             t.modified = next_index()  # before: what raises a floating-point error has written
-            result = function.op.forward(backend.xp, *[x.data for x in operands], out=data)
+            arrays = [x if x.__class__ is float else x.data for x in operands]  # type: ignore[union-attr]
+            result = op.forward(backend.xp, *arrays, out=data)
             if result is not data:
                 backend.xp.copyto(data, result)
             return t
-    return t.assign_(function(*operands))
+    return t.assign_(op(*operands))
 
 
 class _Keeper(Watcher):

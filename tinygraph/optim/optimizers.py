@@ -17,7 +17,8 @@ from ..backend import Backend
 from ..errors import ArgumentError
 from ..mode import no_grad
 from ..notebook import HTML, Displayed, html_table
-from ..ops.elementwise import add, sqrt, square, subtract_scaled
+from ..ops.declare import instance
+from ..ops.elementwise import ScaledSum, multiply, sqrt, square, subtract_scaled
 from ..ops.state import update_
 from ..tensors import Tensor, read_grads, write_grads
 from .groups import Check, grouped
@@ -190,7 +191,11 @@ class Optimizer(Displayed):
 
     def decayed(self, i: int, p: Tensor, g: Tensor, decay: float) -> Tensor:
         """Return the gradient with which weight number `i`, `p`, decays, where its own is `g`."""
-        return g + decay * p
+        return instance(ScaledSum, 1.0, decay)(g, p)
+
+    def shrink(self, i: int, p: Tensor, decay: float) -> None:
+        """Do ``p <- (1 - mu d) p`` with weight number `i`, `p`."""
+        update_(p, subtract_scaled.op, p, self.rate(p, i) * decay, p)
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`, `p`, whose gradient is `g`."""
@@ -287,14 +292,21 @@ class SGD(Optimizer):
                 raise ArgumentError("SGD: nesterov needs a momentum above 0")
         self._velocities = self.slot("velocity", "v") if self.uses("momentum") else []
 
+    def decayed(self, i: int, p: Tensor, g: Tensor, decay: float) -> Tensor:
+        """Without momentum shrink weight number `i`, since ``p - mu (g + d p) = (1 - mu d) p - mu g``."""
+        if self._settings[i].get("momentum", self.momentum):
+            return super().decayed(i, p, g, decay)
+        self.shrink(i, p, decay)
+        return g
+
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         momentum = self._settings[i].get("momentum", self.momentum)  # as `setting` does, with a call less
         if momentum:
             v = self._velocities[i]
-            update_(v, add, momentum * v, g)
-            g = g + momentum * v if self.setting("nesterov", i, self.nesterov) else v
-        update_(p, subtract_scaled, p, self.rate(p, i), g)
+            update_(v, instance(ScaledSum, momentum, 1.0), v, g)
+            g = instance(ScaledSum, 1.0, momentum)(g, v) if self.setting("nesterov", i, self.nesterov) else v
+        update_(p, subtract_scaled.op, p, self.rate(p, i), g)
 
 
 class Adam(Optimizer):
@@ -357,11 +369,15 @@ class Adam(Optimizer):
         else:
             b1, b2 = self.setting("betas", i, self.betas)
         m, s = self._first[i], self._second[i]
-        update_(m, add, b1 * m, (1 - b1) * g)
-        update_(s, add, b2 * s, (1 - b2) * square(g))
-        power1, power2 = (power.assign_(power * b) for power, b in zip(self._powers[i], (b1, b2), strict=True))
+        update_(m, instance(ScaledSum, b1, 1 - b1), m, g)
+        update_(s, instance(ScaledSum, b2, 1 - b2), s, square(g))
+        power1, power2 = (
+            update_(power, multiply.op, power, b) for power, b in zip(self._powers[i], (b1, b2), strict=True)
+        )
         correction = sqrt(1.0 - power2) / (1.0 - power1)
-        update_(p, subtract_scaled, p, self.rate(p, i) * correction, m / (sqrt(s) + self.setting("eps", i, self.eps)))
+        update_(
+            p, subtract_scaled.op, p, self.rate(p, i) * correction, m / (sqrt(s) + self.setting("eps", i, self.eps))
+        )
 
 
 class AdamW(Adam):
@@ -401,7 +417,7 @@ class AdamW(Adam):
 
     def decayed(self, i: int, p: Tensor, g: Tensor, decay: float) -> Tensor:
         """Shrink weight number `i`, and return its gradient as it is."""
-        update_(p, subtract_scaled, p, self.rate(p, i) * decay, p)
+        self.shrink(i, p, decay)
         return g
 
 
@@ -437,5 +453,5 @@ class RMSProp(Optimizer):
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Change parameter number `i`."""
         s, a = self._second[i], self.setting("smoothing", i, self.smoothing)
-        update_(s, add, a * s, (1 - a) * square(g))
-        update_(p, subtract_scaled, p, self.rate(p, i), g / (sqrt(s) + self.setting("eps", i, self.eps)))
+        update_(s, instance(ScaledSum, a, 1 - a), s, square(g))
+        update_(p, subtract_scaled.op, p, self.rate(p, i), g / (sqrt(s) + self.setting("eps", i, self.eps)))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend
-from ..backend.base import DTYPES, EdgeList
+from ..backend.base import DTYPES, EdgeList, scaled_difference
 from ..errors import CompileError
 from ..op import Op
 from ..ops.elementwise import Cast
@@ -278,6 +278,9 @@ class Functions:
         if isinstance(condition, AbstractArray):
             condition = condition.astype(bool)  # what is not 0 is true
         return self._primitive("where", condition, a, b)
+
+    def scaled_difference(self, x: AbstractArray, b: AbstractArray | float, y: AbstractArray, a: float = 1.0) -> Any:
+        return scaled_difference(Namespace(self.build), x, b, y, a)
 
     def clip(self, x: AbstractArray, low: object = None, high: object = None) -> AbstractArray:
         y = x if low is None else self.maximum(x, low)

@@ -90,6 +90,7 @@ FORMULAS = {
     "square": "y = x**2",
     "squared_error": "y = sum((target - output)**2) / B",
     "subtract": "y = a - b",
+    "scaled_sum": "y = a u + b w",
     "subtract_scaled": "y = p - mu d",
     "sum": "y = sum(x)",
     "take_along_axis": "y = x at the picked places",

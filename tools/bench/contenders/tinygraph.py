@@ -9,7 +9,7 @@ from typing import Any
 import tinygraph as tg
 from tinygraph import losses, optim
 from tinygraph.errors import BackendError
-from tinygraph.tools.bench.contenders.tinygraph_networks import network, weights
+from tinygraph.tools.bench.contenders.tinygraph_networks import network
 from tinygraph.tools.bench.contenders.training import Events, Training, Unsuitable
 from tinygraph.tools.bench.workloads import ADAM_EPS, BETAS, Workload, basis_vectors, batches
 
@@ -17,20 +17,19 @@ ON_GPU = "cupy"  # the backend there; on the CPU it is the default one
 
 
 def eager(workload: Workload, device: str = "cpu") -> Training:
-    """Return the step as `tinygraph.fit` does it, operation by operation."""
+    """Return the step, operation by operation; weight decay is the optimiser's, as in PyTorch."""
     if device == "cuda":
         try:
             tg.use(ON_GPU)
         except BackendError as error:
             raise Unsuitable(str(error)) from None
     net = network(workload)
-    decayed = weights(net) if workload.rho else []
     optimizer: optim.Optimizer
     if workload.optimizer == "adam":
-        optimizer = optim.Adam(net.parameters(), workload.lr, BETAS, eps=ADAM_EPS)
+        optimizer = optim.Adam(net.parameters(), workload.lr, BETAS, eps=ADAM_EPS, weight_decay=2 * workload.rho)
     else:
-        optimizer = optim.SGD(net.parameters(), workload.lr)
-    rho, penalty = workload.rho, workload.penalty
+        optimizer = optim.SGD(net.parameters(), workload.lr, weight_decay=2 * workload.rho)
+    penalty = workload.penalty
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         optimizer.zero_grad()
@@ -39,11 +38,6 @@ def eager(workload: Workload, device: str = "cpu") -> Training:
         if penalty:
             loss = loss + penalty * (z * z).mean()
         loss.backward()
-        if decayed:
-            with tg.no_grad():
-                for W in decayed:
-                    if W.grad is not None:
-                        W.grad = W.grad + (2 * rho) * W
         optimizer.step()
         return loss
 

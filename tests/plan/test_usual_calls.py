@@ -11,12 +11,27 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.errors import CompileError
+from tinygraph.plan import cache
 from tinygraph.plan.arguments import Arguments
 from tinygraph.plan.entry import REFUSED
 from tinygraph.plan.trees import Tree
 from tinygraph.tensors import Tensor, leaf_of
 
 pytestmark = pytest.mark.host
+
+
+@pytest.fixture(autouse=True)
+def at_the_second_call(monkeypatch):
+    """Let plans have code for the usual call when they are used again for the first time."""
+    monkeypatch.setattr(cache, "OFTEN", 1)
+
+
+def test_only_plans_that_are_used_often_have_code_for_the_usual_call(monkeypatch):
+    monkeypatch.undo()
+    fast, x = tg.compile(lambda x: x * 2.0), np.ones(2)
+    for n in range(3 * cache.OFTEN):
+        assert bool(fast._cache.often) == (n > cache.OFTEN)
+        fast(x)
 
 
 class Scaled(nn.Module):
@@ -155,7 +170,7 @@ def pair():
     function, fast = eager.make(), tg.compile(p.make())
     for _ in range(3):
         alike(function(eager.x, eager.y).numpy(), fast(p.x, p.y).numpy())
-    assert len(fast._cache.usual) == 1
+    assert len(fast._cache.often) == 1
     return eager, function, p, fast
 
 
@@ -167,10 +182,10 @@ def agree(eager, function, p, fast, arguments):
 @pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS)
 def test_other_arguments_are_refused(arguments):
     eager, function, p, fast = pair()
-    (entry, run), given = fast._cache.usual[0], arguments(p)
+    (entry,), given = fast._cache.often, arguments(p)
     before = p.net.W.numpy()
     assert not entry.matches(Arguments.of(given, {}))
-    assert run(given) is REFUSED
+    assert entry.usual(given) is REFUSED
     np.testing.assert_array_equal(p.net.W.numpy(), before)
     for way in (arguments, usual, arguments, arguments, usual):  # so that there is code for both, and they take turns
         agree(eager, function, p, fast, way)
@@ -181,9 +196,9 @@ def test_memory_of_a_leaf_that_is_assigned_is_refused(arguments):
     eager, function, p, fast = pair()
     agree(eager, function, p, fast, with_arguments(y=lambda p: p.y.numpy()))
     agree(eager, function, p, fast, with_arguments(y=lambda p: p.y.numpy()))  # a plan for arrays
-    assert len(fast._cache.usual) == 2
+    assert len(fast._cache.often) == 2
     given = arguments(p)
-    assert all(run(given) is REFUSED for _, run in fast._cache.usual)
+    assert all(entry.usual(given) is REFUSED for entry in fast._cache.often)
     for _ in range(3):
         with pytest.raises(CompileError, match="shares memory with 'W', which the function assigns"):
             fast(*given)
@@ -195,9 +210,9 @@ def test_another_state_is_refused(change):
     eager, function, p, fast = pair()
     change(p)
     change(eager)
-    entry, run = fast._cache.usual[0]
+    (entry,) = fast._cache.often
     if not entry.matches(Arguments.of(usual(p), {})):
-        assert run(usual(p)) is REFUSED
+        assert entry.usual(usual(p)) is REFUSED
     for _ in range(4):
         agree(eager, function, p, fast, usual)
 
@@ -216,13 +231,13 @@ def test_a_state_that_comes_back_is_as_good_as_before():
 
 def test_modes_of_the_thread_are_refused():
     eager, function, p, fast = pair()
-    run = fast._cache.usual[0][1]
+    (entry,) = fast._cache.often
     with tg.no_grad():
-        assert run(usual(p)) is REFUSED
+        assert entry.usual(usual(p)) is REFUSED
     with tg.backend.using("strict"):
-        assert run(usual(p)) is REFUSED
+        assert entry.usual(usual(p)) is REFUSED
     refused = []
-    thread = threading.Thread(target=lambda: refused.append(run(usual(p)) is REFUSED))
+    thread = threading.Thread(target=lambda: refused.append(entry.usual(usual(p)) is REFUSED))
     with tg.no_grad():
         thread.start()
         thread.join()
@@ -243,8 +258,8 @@ def test_python_arguments(value):
     for extra in (value, value, value, 1.0, 0, 0.0, -0.0, False, value):
         np.testing.assert_array_equal(fast(x, extra).numpy(), f(x, extra).numpy())
     for extra in (value, 1.0):
-        for entry, run in fast._cache.usual:
-            assert (run((x, extra)) is not REFUSED) <= entry.matches(Arguments.of((x, extra), {}))
+        for entry in fast._cache.often:
+            assert (entry.usual((x, extra)) is not REFUSED) <= entry.matches(Arguments.of((x, extra), {}))
 
 
 def test_methods_and_results_in_a_structure():
@@ -266,7 +281,7 @@ def test_methods_and_results_in_a_structure():
             assert results["x"] is x
             assert W is model.W
             assert first.numpy() == 1.0
-    assert len(Model.step._cache.usual) == 2
+    assert len(Model.step._cache.often) == 2
 
 
 def test_results_are_made_anew_around_what_is_given():
@@ -318,13 +333,13 @@ def test_a_plan_that_is_dropped_is_gone():
     small, large = np.ones(2), np.ones(3)
     for _ in range(2):
         fast(small)
-    (entry, _) = fast._cache.usual[0]
+    (entry,) = fast._cache.often
     gone = weakref.ref(entry)
     del entry
     gc.disable()
     try:
         fast(large)
-        assert fast._cache.usual == []
+        assert fast._cache.often == []
         assert gone() is None  # by counting references alone
     finally:
         gc.enable()
@@ -340,9 +355,10 @@ def test_checks_go_before_the_usual_call():
     for _ in range(4):
         fast(np.ones(2))
     fast.check = True
-    calls = fast._cache.usual[0][0].calls
+    (entry,) = fast._cache.often
+    calls = entry.calls
     fast(np.ones(2))
-    assert fast._cache.usual[0][0].calls == calls + 1
+    assert entry.calls == calls + 1
 
 
 def test_a_leaf_made_at_once_is_one_that_is_called_for():

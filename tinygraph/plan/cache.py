@@ -8,9 +8,10 @@ from collections.abc import Hashable, Iterator
 from ..backend import Backend
 from .arenas import Arenas
 from .arguments import Arguments
-from .entry import CacheEntry, Usual
+from .entry import CacheEntry
 
-FEW = 4  # plans with code for the usual call that are tried
+FEW = 4  # plans that a call tries before its arguments are looked through
+OFTEN = 8  # uses after which a plan is one of these; its code for the usual call takes milliseconds to make
 MOST_ALIKE = 64  # plans that differ in Python values only, and not in the shapes of arguments
 
 
@@ -24,8 +25,8 @@ class Cache:
 
     Attributes
     ----------
-    usual : list of (CacheEntry, callable)
-        The latest plans that were used again, with their code for the usual call.
+    often : list of CacheEntry
+        The latest that are used often, and have code for the usual call.
     """
 
     def __init__(self, max_bytes: int | None) -> None:
@@ -34,7 +35,7 @@ class Cache:
         self._entries: dict[CacheEntry, None] = {}
         self._by_specs: dict[Hashable, list[CacheEntry]] = {}
         self._latest: CacheEntry | None = None
-        self.usual: list[tuple[CacheEntry, Usual]] = []
+        self.often: list[CacheEntry] = []
 
     def __iter__(self) -> Iterator[CacheEntry]:
         return iter(sorted(self._entries, key=lambda entry: entry.number))
@@ -60,12 +61,10 @@ class Cache:
         return None
 
     def _found(self, entry: CacheEntry) -> CacheEntry:
-        """Note that a plan is used again; from then on it has code for the usual call."""
-        if not entry.reused:
-            entry.reused = True
-            usual = entry.usual()
-            if usual is not None:
-                self.usual = [(entry, usual), *self.usual[: FEW - 1]]
+        """Note that a plan is used again; one that is used often is tried first from then on."""
+        entry.uses += 1
+        if entry.uses >= OFTEN and entry not in self.often and entry.is_usual:
+            self.often = [entry, *self.often[: FEW - 1]]
         return entry
 
     def alike(self, arguments: Arguments) -> list[CacheEntry]:
@@ -95,7 +94,7 @@ class Cache:
 
     def _drop(self, entry: CacheEntry) -> None:
         del self._entries[entry]
-        self.usual = [(kept, usual) for kept, usual in self.usual if kept is not entry]
+        self.often = [kept for kept in self.often if kept is not entry]
         alike = self._by_specs[entry.specs]
         alike.remove(entry)
         if not alike:

@@ -116,12 +116,12 @@ class Compiled(Unguarded, Generic[R]):
                 reseed_streams()
                 self._generation = seeding.generation
             if not (kwargs or self.check):
-                for fast, usual in self._cache.usual:
-                    result = usual(args)
+                for often in self._cache.often:
+                    result = often.usual(args)
                     if result is not REFUSED:
-                        if fast.plan is not self._latest:
-                            self._latest = fast.plan
-                            self._cache.use(fast)
+                        if often.plan is not self._latest:
+                            self._latest = often.plan
+                            self._cache.use(often)
                         return result  # type: ignore[no-any-return]
             arguments = Arguments.of(args, kwargs)
             entry = self._cache.find(arguments)
@@ -143,7 +143,7 @@ class Compiled(Unguarded, Generic[R]):
         numbers = self._changing_numbers(arguments, alike)
         entry = self._recorded_with(numbers, arguments) if numbers else self._recorded(arguments)
         recent = alike[1 - RECORDED_OFTEN :]
-        if len(recent) == RECORDED_OFTEN - 1 and not any(e.reused for e in recent):
+        if len(recent) == RECORDED_OFTEN - 1 and not any(e.uses for e in recent):
             self._warn_once(
                 f"was recorded anew at each of its last {RECORDED_OFTEN} calls, which takes longer than running it: "
                 "a Python value that it uses, or a tensor that it assigns, is another one each time; make a number a "

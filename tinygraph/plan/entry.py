@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,8 @@ from .trace import GradientNotMaterialized, Trace
 from .trees import LEAF, Branch, is_told_by_identity
 
 BYTES = 3200  # of Python objects for each recorded instruction, as measured
+MOST_LEAVES = 16  # among the arguments of a usual call, which are compared with one another
 REFUSED: Any = object()
-Usual = Callable[[tuple[object, ...]], Any]
 _numbers = itertools.count()
 
 
@@ -54,8 +54,8 @@ class CacheEntry:
     ----------
     number : int
         Its place in the order in which entries are made.
-    reused : bool
-        Whether a later call used it.
+    uses : int
+        How many later calls have looked for it and found it.
     unseen : list of str
         What ran while it was recorded and reads what cannot be watched; its results are spot-checked.
     calls : int
@@ -75,7 +75,7 @@ class CacheEntry:
         arenas: Arenas,
     ) -> None:
         self.number = next(_numbers)
-        self.reused, self.calls = False, 0
+        self.uses = self.calls = 0
         self.unseen = trace.unseen
         tree, leaves = arguments.tree, arguments.tree.leaves
         self.specs, self.repeats, self.keywords = arguments.specs, arguments.repeats, arguments.keywords
@@ -108,7 +108,6 @@ class CacheEntry:
         )
         self.plan = Plan(program, passes, arenas)
         self._bind(trace, position)
-        self._holds, self._replayed = self._holding(), self._replaying()
         self.bytes = BYTES * len(program.instructions) + sum(
             v.nbytes for v in {v for i in self.plan.program.instructions for v in i.inputs} if v.kind == "constant"
         )
@@ -195,16 +194,20 @@ class CacheEntry:
 
     # -- as straight code ---------------------------------------------------------------------------------
 
-    def usual(self) -> Usual | None:
-        """Return what takes a call with positional arguments: it gives the results, or `REFUSED`, having done nothing.
+    @cached_property
+    def is_usual(self) -> bool:
+        """Whether calls for this plan have positional arguments alone that are told by a look, and are not checked."""
+        told = (t is LEAF or is_told_by_identity(t, x) for t, x in zip(self.tokens, self._fixed, strict=True))
+        is_short = len(self.specs) <= MOST_LEAVES
+        return is_short and all(told) and not (self.keywords or self.repeats or self.open_numbers or self.unseen)
 
-        It refuses whatever `matches` does, and more: objects that are equal to those that were recorded. None if calls
-        for this plan have other arguments, or have to be checked.
+    @cached_property
+    def usual(self) -> Callable[[tuple[object, ...]], Any]:
+        """What takes the arguments of a usual call: it gives the results, or `REFUSED`, having done nothing.
+
+        It refuses whatever `matches` does, and more: objects that are equal to those that were recorded.
         """
         tokens, fixed = self.tokens, self._fixed
-        is_told = all(t is LEAF or is_told_by_identity(t, x) for t, x in zip(tokens, fixed, strict=True))
-        if self.keywords or self.repeats is not None or self.open_numbers or self.unseen or not is_told:
-            return None
         code = Straight()
         no = f"return {code(REFUSED, 'refused')}"
         leaves = iter(self._names)
@@ -221,15 +224,17 @@ class CacheEntry:
         lines = ["try:", *(f" {line}" for line in lines), f"except {GONE}: {no}", *self._statements(code, "[]")]
         return code.function("usual", ["_all"], lines)
 
-    def _holding(self) -> Callable[[list[Any]], bool]:
-        """Return what tells whether the plan holds for leaves with its specs."""
+    @cached_property
+    def _holds(self) -> Callable[[list[Any]], bool]:
+        """What tells whether the plan holds for leaves with its specs."""
         code, no = Straight(), "return False"
         lines = [unpacked(self._names, "_leaves"), *_each(self._differences(code), no), *self.guards.lines(code, no)]
         lines = ["try:", *(f" {line}" for line in lines), " return True", f"except {GONE}: {no}"]
         return code.function("holds", ["_leaves"], lines)
 
-    def _replaying(self) -> Callable[[list[Any], list[Any], list[Any]], Any]:
-        """Return what computes the results, given leaves, the parts of the arguments, and computed numbers."""
+    @cached_property
+    def _replayed(self) -> Callable[[list[Any], list[Any], list[Any]], Any]:
+        """What computes the results, given leaves, the parts of the arguments, and computed numbers."""
         code = Straight()
         lines = [unpacked(self._names, "_leaves"), *self._statements(code)]
         return code.function("replay", ["_leaves", "_parts", "_computed"], lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import is_
+from types import MappingProxyType
 
 from .places import MISSING, Read, is_only_itself, members
 from .reads import count_without_cache, count_without_mode
@@ -69,7 +70,7 @@ class Guards:
         elif key == "__class__":
             condition = f"type({holder}) is not {name}"
         else:
-            length = len(read.holder) if kind == "members" else 0
+            length = len(value) // (1 + isinstance(read.holder, dict | MappingProxyType)) if kind == "members" else 0
             names = {"is_": code(is_, "is_"), "members": code(members, "members")} if kind == "members" else {}
             condition = CHECKS[kind].format(holder=holder, key=key, value=name, length=length, **names)
         if is_fixed:

@@ -15,7 +15,7 @@ from tinygraph import losses, nn, optim
 from tinygraph.errors import ArgumentError, CompileError, GraphError
 from tinygraph.models import autoencoder, fully_connected, graph_neighborhood, multitask, siamese
 from tinygraph.ops.random import bernoulli
-from tinygraph.plan import NAMES, native
+from tinygraph.plan import NAMES, cache, native
 from tinygraph.plan.plan import flops
 
 STEPS = 100
@@ -741,7 +741,7 @@ def test_a_replay_allocates_no_arrays():
     compiled, _, (x, y) = plan_of([784, 512, 512, 10], 32)
     if machine := native.machine():
         machine.wait()  # what is imported for it meanwhile is no array of a replay
-    for _ in range(5):
+    for _ in range(cache.OFTEN + 2):
         compiled(x, y)
     gc.collect()
     tracemalloc.start()

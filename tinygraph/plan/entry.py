@@ -207,15 +207,14 @@ class CacheEntry:
 
         It refuses whatever `matches` does, and more: objects that are equal to those that were recorded.
         """
-        tokens, fixed = self.tokens, self._fixed
-        code = Straight()
+        code, leaves = Straight(), iter(self._names)
         no = f"return {code(REFUSED, 'refused')}"
-        leaves = iter(self._names)
-        names = [next(leaves) if t is LEAF else f"_fixed{n}" for n, t in enumerate(tokens)]
-        others: list[str] = []
-        for x, token, part in zip(names, tokens, fixed, strict=True):
-            if token is not LEAF:
-                others += [f"{x} is not {code(part, 'fixed')} or type({x}) is not {code(token[0], 'kind')}"]
+        names = [next(leaves) if token is LEAF else f"_fixed{n}" for n, token in enumerate(self.tokens)]
+        others = [
+            f"{x} is not {code(part, 'fixed')} or type({x}) is not {code(token[0], 'kind')}"
+            for x, token, part in zip(names, self.tokens, self._fixed, strict=True)
+            if token is not LEAF
+        ]
         typed = list(zip(self._names, self.specs, strict=True))
         others += [differs(code, x, spec) for x, spec in typed]
         others += [f"{x} is {y}" for (x, a), (y, b) in itertools.combinations(typed, 2) if a == b]
@@ -243,33 +242,34 @@ class CacheEntry:
         """Yield conditions that are true where the plan does not compute what the function would for such leaves."""
         yield f"{code(mode, 'mode')}.recording is not {self.recording}"
         yield f"{code(current, 'current')}() is not {code(self.backend, 'backend')}"
-        yield from (f"{self._names[n]} is not {code(leaf, 'leaf')}" for n, leaf in self.bound)
-        bound, owners = dict(self.bound), code(self._owners, "owners")
+        bound = dict(self.bound)
         for n, x in enumerate(self._names):
             if n in bound:
+                yield f"{x} is not {code(bound[n], 'leaf')}"
                 continue
-            array = self._array(n)
-            if array != x and self._own:
+            if self.specs[n][0] is Tensor and self._own:
                 yield f"{x} in {code(self._own, 'own')}"
             if self._owners:
-                written = f"{x}.modified > {RESULT} and " * (array != x)
-                is_view = f"({array}.base is not None or id({array}) in {owners}) and "
-                is_view *= array_type(self.specs[n]) is np.ndarray
-                given = f"({array}, {owners}, {code(self.assigned, 'leaves')})"
-                yield f"{written}{is_view}{code(_lies_in, 'lies_in')}{given}"
+                yield " and ".join(self._shares_memory(code, n))
         for leaf, data, requires_grad in self.leaves:
             t = code(leaf, "leaf")
             yield f"{t}.data is not {code(data, 'data')} or {t}.requires_grad is not {requires_grad}"
         for target, before in self.grads:
             yield f"not {code(_same_grad, 'same_grad')}({self._named(code, target)}._grad, {code(before, 'before')})"
 
+    def _shares_memory(self, code: Straight, n: int) -> Iterator[str]:
+        """Yield conditions, the cheapest first, all true where an argument may lie in a leaf that is assigned."""
+        array, owners = self._array(n), code(self._owners, "owners")
+        if self.specs[n][0] is Tensor:
+            yield f"{self._names[n]}.modified > {RESULT}"
+        if array_type(self.specs[n]) is np.ndarray:
+            yield f"({array}.base is not None or id({array}) in {owners})"
+        yield f"{code(_lies_in, 'lies_in')}({array}, {owners}, {code(self.assigned, 'leaves')})"
+
     def _statements(self, code: Straight, parts: str = "_parts") -> Iterator[str]:
         """Yield the lines that compute the results for leaves, and return them."""
-        backend, memory, assigned = (
-            self.plan.program.backend,
-            self.plan.memory,
-            [code(t, "leaf") for t in self.assigned],
-        )
+        backend, memory = self.plan.program.backend, self.plan.memory
+        assigned = [code(t, "leaf") for t in self.assigned]
         held, leaf, copyto = code(backend, "backend"), code(leaf_of, "leaf_of"), code(backend.xp.copyto, "copyto")
         for n, check in self.checks:
             yield f"_host = {self._array(n)}"
@@ -279,8 +279,8 @@ class CacheEntry:
         for n, array in self.copy_in:
             yield copied(code, self._names[n], self.specs[n], array, backend)
         for n, (array, _) in enumerate(self.numbers_in):
-            x, number = code(array, "array"), code(partial(np.array, dtype=array.dtype), "number")
-            yield f"{copyto}({x}, {held}.asarray({number}(_computed[{n}])))"
+            number = code(partial(np.array, dtype=array.dtype), "number")
+            yield f"{copyto}({code(array, 'array')}, {held}.asarray({number}(_computed[{n}])))"
         for target, array in self.grads_in:
             yield f"{copyto}({code(array, 'array')}, {self._named(code, target)}._grad.data)"
         yield from (f"if {t}._sharing is not None: {t}.keep_views()" for t in assigned)

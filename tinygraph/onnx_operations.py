@@ -108,11 +108,6 @@ def _subtract_scaled(w: Writer, step: Step, p: str, mu: str, d: str) -> str:
     return w.node("Sub", p, w.node("Mul", mu, d))
 
 
-def _scaled_sum(w: Writer, step: Step, u: str, v: str) -> str:
-    factors = [w.constant(n, step.dtype) for n in (step.op.a, step.op.b)]
-    return w.node("Add", *[w.node("Mul", n, x) for n, x in zip(factors, (u, v), strict=True)])
-
-
 def _divide_or_zero(w: Writer, step: Step, a: str, b: str) -> str:
     zero = w.constant(0, step.dtype)
     none = w.node("Equal", b, zero)
@@ -449,7 +444,6 @@ RANDOM = random.Bernoulli, random.Uniform, random.Normal
 OPERATIONS: dict[type[Op], Write] = {
     **{type(function.op): write for function, write in _FUNCTIONS.items()},
     elementwise.Clip: _clip,
-    elementwise.ScaledSum: _scaled_sum,
     elementwise.Cast: _to_dtype,
     activation.ScaledTanh: _scaled_tanh,
     activation.TwoSidedRelu: _two_slopes,

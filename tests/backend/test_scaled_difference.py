@@ -6,7 +6,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.backend import base
 from tinygraph.backend.numpy import scaled_difference
-from tinygraph.ops.elementwise import ScaledSum, subtract_scaled
+from tinygraph.ops.elementwise import OverRoot, ScaledSum, corrected_rate, subtract_scaled
 
 pytestmark = pytest.mark.host
 SHAPES = [(), (0,), (1,), (7,), (3, 5), (64, 33), (2, 3, 4), (300, 100)]
@@ -76,9 +76,11 @@ def test_what_is_not_finite_shows(b):
 
 
 @pytest.mark.parametrize("backend", ["numpy", "strict"])
-def test_the_operations_have_right_gradients(backend):
+def test_what_optimisers_apply_has_right_gradients(backend):
     with tg.using(backend):
         x, y = arrays((3, 4), "float64")
         tg.gradcheck(ScaledSum(0.9, 0.1), x, y, second=True)
         tg.gradcheck(ScaledSum(1.0, -2.0), x, y[:1], second=True)
         tg.gradcheck(subtract_scaled, x, np.array(0.3), y, second=True)
+        tg.gradcheck(OverRoot(1e-3), x, y * y + 0.1, second=True)
+        tg.gradcheck(corrected_rate, np.array(0.1), np.array(0.9), np.array(0.99), second=True)

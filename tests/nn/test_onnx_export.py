@@ -160,7 +160,6 @@ OF_ONE = {
     "gate": lambda x: tg.gate(x, x - 0.2),
     "divide_or_zero": lambda x: tg.divide_or_zero(x, tg.relu(x)),
     "subtract_scaled": lambda x: ops.elementwise.subtract_scaled(x, 0.3, x * x),
-    "scaled_sum": lambda x: ops.elementwise.ScaledSum(0.9, -0.2)(x, x * x),
     "comparisons": lambda x: [x < C, x <= 0.0, x > C, x >= 0.0, tg.equal(x, x), tg.not_equal(x, 0.0)],
     "truth values": lambda x: [
         (x > 0) * (x < 1),

@@ -290,6 +290,42 @@ def astype(x: Operand, dtype: DTypeLike) -> Tensor:
     return x if x.dtype == target else instance(Cast, target.name)(x)
 
 
+# -- what optimisers apply, in one operation each -------------------------------------------------------
+
+
+def _corrected_rate(xp: Namespace, mu: Array, power1: Array, power2: Array, out: Array | None = None) -> Array:
+    return xp.multiply(mu, xp.sqrt(1.0 - power2) / (1.0 - power1), out=out)
+
+
+@operation(
+    "dmu = dy c, dpower1 = dy y / (1 - power1), dpower2 = -dy y / (2 (1 - power2)), c the factor of mu",
+    FloatingOp,
+    forward=_corrected_rate,
+)
+def corrected_rate(dy: Tensor, y: Tensor, mu: Operand, power1: Operand, power2: Operand) -> Gradients:
+    """Return ``mu sqrt(1 - power2) / (1 - power1)``: the rate of Adam, whose averages start from 0 (65.98)."""
+    return (
+        lambda: dy * (sqrt(subtract(1.0, power2)) / subtract(1.0, power1)),
+        lambda: dy * y / subtract(1.0, power1),
+        lambda: dy * y / (2.0 * subtract(power2, 1.0)),
+    )
+
+
+@dataclass(frozen=True)
+class OverRoot(FloatingOp):
+    """Quotient ``y = m / (sqrt(s) + eps)``: the step of Adam and of RMSProp, of averages of gradient and square."""
+
+    rule = "dm = dy / r, ds = -dy y / (2 sqrt(s) r) with r = sqrt(s) + eps, 0 where s = 0"
+    eps: float
+
+    def forward(self, xp: Namespace, m: Array, s: Array, out: Array | None = None) -> Array:
+        return xp.divide(m, xp.sqrt(s) + self.eps, out=out)
+
+    def backward(self, dy: Tensor, y: Tensor, m: Tensor, s: Tensor) -> Gradients:
+        root = sqrt(s)
+        return lambda: dy / (root + self.eps), lambda: divide_or_zero(dy * y, -2.0 * root * (root + self.eps))
+
+
 # -- comparisons and what is chosen by them -------------------------------------------------------------
 
 

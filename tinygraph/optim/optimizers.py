@@ -18,7 +18,7 @@ from ..errors import ArgumentError
 from ..mode import no_grad
 from ..notebook import HTML, Displayed, html_table
 from ..ops.declare import instance
-from ..ops.elementwise import ScaledSum, multiply, sqrt, square, subtract_scaled
+from ..ops.elementwise import OverRoot, ScaledSum, corrected_rate, multiply, square, subtract_scaled
 from ..ops.state import update_
 from ..tensors import Tensor, read_grads, write_grads
 from .groups import Check, grouped
@@ -374,10 +374,8 @@ class Adam(Optimizer):
         power1, power2 = (
             update_(power, multiply.op, power, b) for power, b in zip(self._powers[i], (b1, b2), strict=True)
         )
-        correction = sqrt(1.0 - power2) / (1.0 - power1)
-        update_(
-            p, subtract_scaled.op, p, self.rate(p, i) * correction, m / (sqrt(s) + self.setting("eps", i, self.eps))
-        )
+        rate = corrected_rate(self.rate(p, i), power1, power2)
+        update_(p, subtract_scaled.op, p, rate, instance(OverRoot, self.setting("eps", i, self.eps))(m, s))
 
 
 class AdamW(Adam):
@@ -454,4 +452,5 @@ class RMSProp(Optimizer):
         """Change parameter number `i`."""
         s, a = self._second[i], self.setting("smoothing", i, self.smoothing)
         update_(s, instance(ScaledSum, a, 1 - a), s, square(g))
-        update_(p, subtract_scaled.op, p, self.rate(p, i), g / (sqrt(s) + self.setting("eps", i, self.eps)))
+        step = instance(OverRoot, self.setting("eps", i, self.eps))(g, s)
+        update_(p, subtract_scaled.op, p, self.rate(p, i), step)

@@ -34,8 +34,8 @@ SAME_PLACE = {  # operations whose elements are made of those in the same place
     "abs", "add", "at_most_one", "bias", "cast", "clip", "copied", "cos", "divide", "divide_or_zero", "elu",
     "equal", "erf", "exp", "expm1", "gate", "gelu", "greater", "greater_equal", "identity", "leaky_relu", "less",
     "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or", "logical_xor", "mask", "maximum",
-    "minimum", "multiply", "negative", "not_equal", "power", "relu", "scaled_sum", "scaled_tanh", "selu", "sigmoid",
-    "sigmoid_cross_entropy", "sign", "silu", "sin", "softplus", "softsign", "sqrt", "square", "subtract",
+    "minimum", "multiply", "negative", "not_equal", "over_root", "power", "relu", "scaled_sum", "scaled_tanh", "selu",
+    "sigmoid", "sigmoid_cross_entropy", "sign", "silu", "sin", "softplus", "softsign", "sqrt", "square", "subtract",
     "subtract_scaled", "tanh", "tril", "triu", "two_sided_relu", "where",
 }
 # fmt: on

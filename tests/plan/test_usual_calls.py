@@ -328,6 +328,39 @@ def test_plans_that_take_turns_run_without_a_search(monkeypatch):
     assert [entry.plan for entry in fast._cache._entries][-1] is fast.plan  # the latest used
 
 
+def test_threads_take_turns():
+    W = tg.parameter(np.zeros(3))
+
+    def step(x):
+        W.assign_(W + x)
+        return x * 2.0
+
+    fast, wrong = tg.compile(step), []
+
+    def work(k):
+        x = np.full(3, float(k))
+        given = tg.tensor(x) if k % 2 else x
+        wrong.extend(k for _ in range(200) if fast(given).numpy().tolist() != (2.0 * x).tolist())
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert W.numpy().tolist() == [1200.0] * 3
+
+
+def test_a_seed_that_is_set_between_calls_holds():
+    fast, runs = tg.compile(lambda x: tg.uniform((4,), dtype="float64") * x), []
+    for _ in range(2):
+        tg.manual_seed(5)
+        runs.append([fast(np.ones(4)).numpy().tolist() for _ in range(6)])
+    assert len(fast._cache.often) == 1
+    assert runs[0] == runs[1]
+    assert runs[0][4] != runs[0][5]
+
+
 def test_a_plan_that_is_dropped_is_gone():
     fast = tg.compile(lambda x: x * 2.0, max_bytes=0)
     small, large = np.ones(2), np.ones(3)

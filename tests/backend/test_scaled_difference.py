@@ -45,19 +45,21 @@ def test_it_is_what_it_says_wherever_it_is_written(shape, dtype, a):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_arrays_in_any_order_of_memory(dtype):
-    x, y = arrays((6, 8), dtype)
+    x, y = arrays((16, 24), dtype)
     for u in (x, x.copy("F"), np.repeat(x, 2, 1)[:, ::2], x[::-1]):
         for w in (y, y.copy("F"), y[:1], y[:, 3:4], y[0]):
             right = 0.5 * u - 0.25 * w
             np.testing.assert_allclose(scaled_difference(u, 0.25, w, 0.5), right, rtol=1e-5, atol=1e-6)
-            for out in (u.copy(), u.copy("F"), np.zeros((12, 8), dtype)[::2]):
+            for out in (u.copy(), u.copy("F"), np.zeros((32, 24), dtype)[::2]):
                 assert scaled_difference(u, 0.25, w, 0.5, out=out) is out
                 np.testing.assert_allclose(out, right, rtol=1e-5, atol=1e-6)
 
 
 def test_an_array_meets_itself():
-    x = np.arange(5.0)
-    np.testing.assert_allclose(scaled_difference(x, 0.25, x, 0.5, out=x), 0.25 * np.arange(5.0))
+    for a in (1.0, 0.5):
+        for n in (5, 500):
+            x = np.arange(float(n))
+            np.testing.assert_allclose(scaled_difference(x, 0.25, x, a, out=x), (a - 0.25) * np.arange(n))
 
 
 def test_a_scale_for_each_row_and_whole_numbers():
@@ -70,7 +72,7 @@ def test_a_scale_for_each_row_and_whole_numbers():
 
 @pytest.mark.parametrize("b", [0.0, 0.5])
 def test_what_is_not_finite_shows(b):
-    x, y = np.ones(4), np.array([np.inf, -np.inf, np.nan, 1.0])
+    x, y = np.ones(400), np.tile([np.inf, -np.inf, np.nan, 1.0], 100)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(scaled_difference(x, b, y), x - b * y)
 

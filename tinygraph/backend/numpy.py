@@ -72,20 +72,25 @@ def _gemm_without_blas(a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alp
     return out
 
 
+FEW = 256  # elements: for fewer NumPy's own functions take no longer than BLAS does with what it is given
+
+
 def scaled_difference(
     x: np.ndarray, b: Number, y: np.ndarray, a: float = 1.0, out: np.ndarray | None = None
 ) -> np.ndarray:
     """Return ``a x - b y``: by BLAS, in one pass where `out` is `x` and `a` is 1, and by all its threads."""
     if not _axpy_of:
         _load_blas()
-    written = x if out is None else out
-    routine = _axpy_of.get(x.dtype)
+    dtype, shape = x.dtype, x.shape
+    routine = _axpy_of.get(dtype)
     if (
         routine is None
-        or not (x.dtype == y.dtype == written.dtype and x.shape == y.shape == written.shape)
-        or not (x.flags.c_contiguous and y.flags.c_contiguous and written.flags.c_contiguous)
-        or not (x.ndim and x.size)
-        or (y is out and not (x is out and a == 1.0))  # it would be scaled before it is read
+        or x.size < FEW
+        or y.shape != shape
+        or y.dtype != dtype
+        or not (x.flags.c_contiguous and y.flags.c_contiguous)
+        or (out is x is y and a != 1.0)  # it would be scaled before it is read
+        or not (out is x or out is None or (out is not y and _is_like(x, out)))
         or (b.__class__ is np.ndarray and b.ndim)
         or not b  # BLAS does not multiply by 0, which infinity shows
     ):
@@ -96,11 +101,16 @@ def scaled_difference(
         out = x.copy()
     elif out is not x:
         np.copyto(out, x)
-    if x.ndim == 1:
+    if len(shape) == 1:
         routine(y, out, a=-b)
     else:
         routine(y.reshape(-1), out.reshape(-1), a=-b)
     return out
+
+
+def _is_like(x: np.ndarray, out: np.ndarray) -> bool:
+    """Whether an array is contiguous, with the shape and the dtype of `x`."""
+    return out.shape == x.shape and out.dtype == x.dtype and out.flags.c_contiguous
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -6,12 +6,13 @@ import ctypes
 import platform
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 KINDS = {"divide": "divide by zero", "over": "overflow", "under": "underflow", "invalid": "invalid value"}
+NEVER_DIVIDE = "add", "subtract", "multiply", "square", "negative", "sqrt"
 _NUMPY = {"divide": 1, "over": 2, "under": 4, "invalid": 8}  # what a function that is called is told
 _X86, _ARM = ({"invalid": 1, "divide": 4, "over": 8, "under": 16}, {"invalid": 1, "divide": 2, "over": 4, "under": 8})
 _MICROSOFT = {"under": 2, "over": 4, "divide": 8, "invalid": 16}
@@ -43,8 +44,8 @@ class FloatErrors:
         how: dict[str, str] = dict(np.geterr())  # type: ignore[arg-type]
         return sum(bit for kind, bit in self._bits.items() if how[kind] != "ignore")
 
-    def tell(self, met: int, name: str) -> None:
-        """Warn of errors that a function met, raise them, or whatever NumPy is told to do with each of them.
+    def tell(self, met: int, names: Sequence[str]) -> None:
+        """Warn of errors that one of some functions met, raise them, or whatever NumPy is told to do with each of them.
 
         Raises
         ------
@@ -53,7 +54,8 @@ class FloatErrors:
         kinds = [kind for kind in KINDS if met & self._bits[kind]]
         hows: dict[str, str] = dict(np.geterr())  # type: ignore[arg-type]
         for kind in kinds:
-            how, text = hows[kind], f"{KINDS[kind]} encountered in {name}"
+            might = [name for name in names if kind != "divide" or name not in NEVER_DIVIDE] or names
+            how, text = hows[kind], f"{KINDS[kind]} encountered in {' or '.join(might)}"
             if how == "raise":
                 raise FloatingPointError(text)
             if how == "warn":

@@ -162,11 +162,10 @@ class CodeGenerator:
         """Return the lines of a fusion group: a loop over tiles, each a tuple of views of the arrays."""
         shape = members[0].output.shape
         inputs = [v for i in members for v in i.inputs]
-        by_rows = any(
+        by_rows = shape != () and any(
             v.shape not in (shape, ()) or v in self.layout.views or not in_order(self.arrays[v]) for v in inputs
         )
-        size = members[0].output.size
-        row = size // shape[0]
+        size, row = members[0].output.size, math.prod(shape[1:])
         length = min(shape[0], max(1, TILE // row)) if by_rows else min(size, TILE)
         total = shape[0] if by_rows else size
         whole: dict[Value, Array] = {}  # arrays of which each tile sees a part
@@ -192,6 +191,8 @@ class CodeGenerator:
             for i in members
             for line in self.call(i, [first.get(v, self.arrays[v]) for v in i.inputs], first[i.output], in_group=True)
         ]
+        if len(tiles) == 1:
+            return inner
         targets = ", ".join(self.names(a, "p") for a in tiles[0])
         return [f"for {targets}, in {self.names(tiles, 'tiles')}:", *(f"    {line}" for line in inner)]
 

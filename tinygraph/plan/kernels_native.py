@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.blas import BlasLibrary
+from ..backend.blas import FEWEST, BlasLibrary, address_of
 from ..backend.random import mask_bits
 from ..typing import Array, DType, DTypeLike
 from .float_errors import FloatErrors
 from .kernels_numpy import NumpyCodeGenerator, Product
 from .memory import TILE, Layout, in_order
 from .native import SCRATCH, Machine, loop_of
+from .passes.fusion import is_exact
 from .program import Instruction, Program, Value
 from .records import (
     ADD_ROWS,
@@ -35,6 +36,8 @@ from .records import (
     GEMM,
     GEMV,
     GER,
+    LOOP,
+    MOST_OPERANDS,
     MOVE,
     NUMBER,
     REDUCE,
@@ -51,9 +54,12 @@ SUMS = {("f", "f"): 0, ("f", "d"): 1, ("d", "d"): 2}
 HEAVY = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "power"}
 LARGE = 1 << 17  # elements from which a function of them is done in tasks
 LARGE_HEAVY = 1 << 14  # the same for functions that take long
-SMALL_BLOCK = 1 << 22  # multiplications of a product of matrices that are worth a task
+LEAST_BLOCK = 1 << 18  # multiplications of a product of matrices that are worth a second task
+SMALL_BLOCK = 1 << 22  # those that are worth a third, and so on
 FEW_BLOCKS = 8  # tasks of a product, as long as these have fewer multiplications than a large block
 LARGE_BLOCK = 1 << 26
+WIDTH = 128  # of the rows of a block, at least
+LENGTH = 256  # of its columns where the first matrix is transposed, at least
 VECTOR_TASK = 1 << 17  # elements of the matrix that a task of another product has at least
 MOST_TASKS = 16  # of such a product
 BRIEF = 1 << 13  # elements in a plan that takes some microseconds
@@ -74,7 +80,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         self._table: list[Record] = []
         self._stops: dict[int, tuple[list[str], int]] = {}  # lines for where the machine stops, and where it goes on
         self._records: list[Record] = []  # of the instruction at hand
-        self._functions = ["cast", "reduce"]  # by the numbers that records have for them
+        self._functions: list[tuple[str, ...]] = [("cast",), ("reduce",)]  # by the numbers that records have for them
         self._said = 0  # how many of its lines the records say
         self._kept: list[Any] = []  # memory whose addresses records hold
         self._tiles: dict[Value, np.ndarray] = {}  # room for a tile of each thread
@@ -91,11 +97,13 @@ class NativeCodeGenerator(NumpyCodeGenerator):
 
     def group(self, members: Sequence[Instruction]) -> list[str]:
         """Return the lines of a fusion group; add its records to the table."""
-        records = self._group_records(members)
-        self._records = []
+        records = self._loop_records(members) or self._group_records(members)
+        self._records, self._said = [], 0
         lines = super().group(members)
-        self._records = records or []
-        self._add(lines, bool(records))
+        if records:
+            self._records = records
+        is_said = bool(records) or self._said == len(lines)  # those of a group of one tile are lines of their own
+        self._add(lines, is_said)
         return lines
 
     def _add(self, lines: list[str], is_said: bool) -> None:
@@ -171,16 +179,16 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         converted = [self._converted(a, dtype) for a, dtype in zip(inputs, wanted, strict=True)]
         arrays = [a for a in converted if a is not None]
         if loop is not None and made == y.dtype and len(arrays) == len(inputs):
-            name = self._number_of(function)
+            name = self._number_of(function.__name__)
             record = _elementwise(UFUNC, [*arrays, y], y, FUNCTION=loop[0], DATA=loop[1], NAME=name)
             self._say(record, y, heavy=function.__name__ in HEAVY)
         return super().ufunc(function, inputs, y)
 
-    def _number_of(self, function: np.ufunc) -> int:
-        """Return the number of a function's name."""
-        if function.__name__ not in self._functions:
-            self._functions.append(function.__name__)
-        return self._functions.index(function.__name__)
+    def _number_of(self, *names: str) -> int:
+        """Return the number of the names of functions that a record calls."""
+        if names not in self._functions:
+            self._functions.append(names)
+        return self._functions.index(names)
 
     def _converted(self, a: np.ndarray, dtype: DType) -> np.ndarray | None:
         """Return an array of another dtype into which records write the elements of `a`; None if none can."""
@@ -270,7 +278,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
     def quotient(self, x: np.ndarray, number: int, y: np.ndarray) -> str:
         """Return the line that divides by a number, and writes to an array that may be of a narrower dtype."""
         divisor, loop = np.array(number, x.dtype), loop_of(np.divide, f"{x.dtype.char}{x.dtype.char}->{x.dtype.char}")
-        kind, name = CASTS.get((x.dtype.char, y.dtype.char)), self._number_of(np.divide)
+        kind, name = CASTS.get((x.dtype.char, y.dtype.char)), self._number_of("divide")
         if loop is not None and (kind is not None or x.dtype == y.dtype) and not np.may_share_memory(x, y):
             self._kept.append(divisor)
             z = y if x.dtype == y.dtype else x
@@ -321,6 +329,20 @@ class NativeCodeGenerator(NumpyCodeGenerator):
 
     # -- fusion groups -----------------------------------------------------------------------------------
 
+    def _loop_records(self, members: Sequence[Instruction]) -> list[Record] | None:
+        """Return a record for each part of a group that is a loop of its own; None if it cannot be made of loops."""
+        from . import loops  # which imports LLVM
+
+        letter = members[0].output.dtype.char
+        if letter not in loops.WIDTHS or not all(is_exact(i) for i in members):
+            return None
+        parts = [_LoopPart(self, part) for part in _parts(members)]
+        if any(a.disturbs(b) for a, b in itertools.permutations(parts, 2)):
+            parts = [_LoopPart(self, members)]
+        if not all(part.is_possible for part in parts):
+            return None
+        return [part.record(letter, self._number_of(*part.names)) for part in parts]
+
     def _group_records(self, members: Sequence[Instruction]) -> list[Record] | None:
         """Return the records of a fusion group, whose tasks are its tiles; None if they cannot say it."""
         shape = members[0].output.shape
@@ -345,7 +367,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
                 UFUNC,
                 FUNCTION=loop[0],
                 DATA=loop[1],
-                NAME=self._number_of(getattr(np, i.kind)),
+                NAME=self._number_of(i.kind),
                 TASKS=-(-total // length),
                 STEP=length,
                 TOTAL=total,
@@ -384,7 +406,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         return self._tiles[v]
 
 
-def _tell_errors(errors: FloatErrors, functions: Sequence[str], table: np.ndarray, k: int) -> int:
+def _tell_errors(errors: FloatErrors, functions: Sequence[tuple[str, ...]], table: np.ndarray, k: int) -> int:
     """Tell the floating-point errors of the records that are done together from the k-th on; return what is next.
 
     Raises
@@ -395,10 +417,101 @@ def _tell_errors(errors: FloatErrors, functions: Sequence[str], table: np.ndarra
     after = k + int(table[k, Field.SPAN])
     met = [(int(row[Field.STATUS]), functions[int(row[Field.NAME])]) for row in table[k:after]]
     table[k:after, Field.STATUS] = 0
-    for status, name in met:
+    for status, names in met:
         if status:
-            errors.tell(status, name)
+            errors.tell(status, names)
     return after
+
+
+class _LoopPart:
+    """A part of a fusion group that is one loop over elements.
+
+    Attributes
+    ----------
+    names : list of str
+        Of its functions.
+    is_possible : bool
+        Whether a record can say it.
+    """
+
+    def __init__(self, code: NativeCodeGenerator, members: Sequence[Instruction]) -> None:
+        self.members = members
+        self.names = list(dict.fromkeys(i.kind for i in members))
+        made = {i.output for i in members}
+        self.read = [v for v in dict.fromkeys(v for i in members for v in i.inputs) if v not in made]
+        self.written = [i.output for i in members if i.output not in code.layout.tiles]
+        self._code, self._arrays = code, [code.arrays[v] for v in (*self.read, *self.written)]
+        self.shape = members[0].output.shape
+        self._rows = self._as_rows()
+        results = self._arrays[len(self.read) :]
+        self.is_possible = (
+            self._rows is not None
+            and len(self._arrays) <= MOST_OPERANDS
+            and all(a.flags.aligned and all(_is_apart(a, y) for y in results) for a in self._arrays)
+        )
+
+    def disturbs(self, other: _LoopPart) -> bool:
+        """Whether it writes what another part reads or writes."""
+        return any(
+            np.may_share_memory(self._code.arrays[y], self._code.arrays[x])
+            for y in self.written
+            for x in (*other.read, *other.written)
+        )
+
+    def _as_rows(self) -> tuple[int, int, list[int]] | None:
+        """Return how many rows of how many elements it goes through, and each operand's distance between rows.
+
+        Elements lie one after the other, or there is one for all; None if they do not.
+        """
+        size = self.members[0].output.size
+        whole = [a for a in self._arrays if a.ndim or not self.shape]
+        if all(a.shape == self.shape and a.flags.c_contiguous for a in whole):
+            return 1, size, [0] * len(self._arrays)
+        if len(self.shape) != 2 or not all(a.shape[-1:] == self.shape[-1:] for a in whole):
+            return None
+        if not all(a.strides[-1] == a.itemsize for a in whole):
+            return None
+        return self.shape[0], self.shape[1], [a.strides[0] if a.ndim == 2 else 0 for a in self._arrays]
+
+    def record(self, letter: str, name: int) -> Record:
+        """Return its record, cut into tasks if there is much to do."""
+        from . import loops
+
+        assert self._rows is not None
+        rows, length, distances = self._rows
+        record = _record(LOOP, NAME=name, INNER=length, OUTER=rows)
+        step, total, steps = length, 0, [0] * len(self._arrays)
+        if rows * length * len(self.members) >= LARGE and rows * length > TILE:
+            by_rows = rows > 1
+            step, total = (max(1, TILE // length), rows) if by_rows else (TILE, length)
+            record |= {Field.TASKS: -(-total // step), Field.STEP: step, Field.TOTAL: total, Field.VARIED: 1 + by_rows}
+            steps = [step * (d if by_rows else a.itemsize * bool(a.ndim)) for a, d in zip(self._arrays, distances, strict=True)]
+        slots = {v: n for n, v in enumerate((*self.read, *(i.output for i in self.members)))}
+        record[Field.FUNCTION] = loops.address_of(
+            loops.Loop(
+                letter,
+                tuple(not v.shape for v in self.read),
+                tuple((i.kind, tuple(slots[v] for v in i.inputs)) for i in self.members),
+                tuple(slots[v] for v in self.written),
+            )
+        )
+        operands = zip(self._arrays, distances, steps, strict=True)
+        memory = np.array([len(self._arrays), *(n for a, d, s in operands for n in (_address(a), d, s))], np.int64)
+        self._code._kept.append(memory)
+        record[Field.NUMBERS] = _address(memory)
+        return record
+
+
+def _parts(members: Sequence[Instruction]) -> list[list[Instruction]]:
+    """Return the parts of a group that share no value which one of them makes, in order."""
+    parts: list[tuple[set[Value], list[Instruction]]] = []
+    for i in members:
+        joined = [part for part in parts if not part[0].isdisjoint(i.inputs)]
+        parts = [part for part in parts if part not in joined]
+        outputs = {i.output}.union(*(part[0] for part in joined))
+        parts.append((outputs, [*(x for part in joined for x in part[1]), i]))
+    order = {i: n for n, i in enumerate(members)}
+    return [sorted(part, key=order.__getitem__) for _, part in parts]
 
 
 class _BoundProduct:
@@ -419,7 +532,7 @@ class _BoundProduct:
     def __init__(self, p: Product, exact: Callable[[], None], blas: BlasLibrary) -> None:
         self.p, self.exact, self.blas = p, exact, blas
         self.records: list[Record] = []
-        self._calls: list[tuple[Any, list[int]]] = []
+        self._calls: list[Callable[[], object]] = []
         self._numbers: list[np.ndarray] = []
         self._scales = np.zeros(4)
         self._scales[2:] = p.alpha, p.beta
@@ -452,8 +565,8 @@ class _BoundProduct:
             self.exact()
             return
         self._alpha[0], self._beta[0] = alpha, beta
-        for function, addresses in self._calls:
-            function(*addresses)
+        for call in self._calls:
+            call()
 
     def _dot_of(self, a: np.ndarray, b: np.ndarray) -> float:
         routine = self.blas.routine(f"{self.p.name[0]}dot")
@@ -483,7 +596,7 @@ class _BoundProduct:
         return record
 
     def _call(self, routine: str, *addresses: int) -> None:
-        self._calls.append((self.blas.routine(self.p.name[0] + routine), [ctypes.c_void_p(x) for x in addresses]))  # type: ignore[misc]
+        self._calls.append(self.blas.call(self.p.name[0] + routine, addresses))
 
     def _dot(self) -> None:
         p = self.p
@@ -496,13 +609,17 @@ class _BoundProduct:
         flip_a, flip_b = p.flips
         k = p.a.shape[0 if flip_a else 1]
         work = m * n * k
-        for rows, columns in _blocks(m, n, max(min(work // SMALL_BLOCK, FEW_BLOCKS), work // LARGE_BLOCK)):
+        count = max(min(work // LEAST_BLOCK, 2), min(work // SMALL_BLOCK, FEW_BLOCKS), work // LARGE_BLOCK)
+        if flip_a and work < 2 * FEWEST: count = 1
+        for rows, columns in _blocks(m, n, count, LENGTH if flip_a else ROUND):
             a = p.a[:, rows] if flip_a else p.a[rows]
             b = p.b[columns] if flip_b else p.b[:, columns]
             y = p.y[rows, columns]
             letters = (ord("T" if flip else "N") for flip in p.flips)
             numbers = [*letters, *y.shape, k, _leading(p.a), _leading(p.b), _leading(p.y)]
             self.records.append(self._record(GEMM, "gemm", numbers, a, b, y))
+            onednn = self.blas.onednn_for(p.name, *y.shape, k)
+            self.records[-1][Field.DATA] = 0 if onednn is None else address_of(onednn.product)
             at, c = _address(self._numbers[-1]), _address(self._scales)
             flips = (at, at + 8, at + 16, at + 24, at + 32)
             self._call("gemm", *flips, c, _address(a), at + 40, _address(b), at + 48, c + 8, _address(y), at + 56)
@@ -546,17 +663,19 @@ def _pieces(length: int, count: int) -> list[slice]:
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
-def _blocks(m: int, n: int, count: int) -> Iterator[tuple[slice, slice]]:
-    """Yield blocks of m rows and n columns, halved along the longer side until there are `count`.
+def _blocks(m: int, n: int, count: int, length: int) -> Iterator[tuple[slice, slice]]:
+    """Yield up to `count` blocks of m rows and n columns: rows are halved first, columns while they have that length.
 
-    The closer to a square a block is, the less of both factors BLAS has to rearrange for it.
+    The columns are samples: each block of them has to rearrange all weights, above all where these are transposed.
     """
     rows = columns = 1
     while 2 * rows * columns <= count:
-        if m * columns >= n * rows:
+        if m >= 2 * rows * WIDTH:
             rows *= 2
-        else:
+        elif n >= 2 * columns * length:
             columns *= 2
+        else:
+            break
     yield from itertools.product(_pieces(m, rows), _pieces(n, columns))
 
 

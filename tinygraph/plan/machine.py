@@ -34,6 +34,7 @@ from .records import (
     GEMV,
     GER,
     LAYOUT,
+    LOOP,
     MOVE,
     NUMBER,
     REDUCE,
@@ -104,6 +105,35 @@ def _caller(count: int, letter: str = "") -> Callable[..., Any]:
         return result(types.int64, types.UniTuple(types.int64, count)), code
 
     return call
+
+
+@intrinsic
+def multiply(
+    typing: Context,
+    function: types.Type,
+    numbers: types.Type,
+    scales: types.Type,
+    a: types.Type,
+    b: types.Type,
+    y: types.Type,
+) -> Typed:
+    """Call a product that takes numbers by value and matrices row by row, so transposed; return what it returns."""
+
+    def code(context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
+        function, numbers, scales, a, b, y = arguments
+        letter, factor, result = ir.IntType(8), ir.FloatType(), ir.IntType(32)
+
+        def value(base: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
+            return builder.load(_pointer(builder, builder.add(base, ir.Constant(_I64, offset)), kind))
+
+        flip_a, flip_b = (value(numbers, 8 * j, letter) for j in range(2))
+        m, n, k, step_a, step_b, step_y = (value(numbers, 8 * j, _I64) for j in range(2, 8))
+        alpha, beta = (value(scales, 8 * j, factor) for j in range(2))
+        given = [flip_b, flip_a, n, m, k, alpha, b, step_b, a, step_a, beta, y, step_y]
+        kind = ir.FunctionType(result, [x.type for x in given])
+        return builder.call(_pointer(builder, function, kind), given)
+
+    return types.int32(*[types.int64] * 6), code
 
 
 def _atomic(operation: str) -> Callable[..., Any]:
@@ -178,17 +208,17 @@ def multiply_high(typing: Context, a: types.Type, b: types.Type) -> Typed:
 
 get, get_f, get_d, get_b, get_i = (_reader(letter) for letter in "lfdbi")
 put, put_f, put_d, put_b, put_i = (_writer(letter) for letter in "lfdbi")
-call_1, call_3, call_4, call_9, call_11, call_13 = (_caller(n) for n in (1, 3, 4, 9, 11, 13))
+call_1, call_2, call_3, call_4, call_9, call_11, call_13 = (_caller(n) for n in (1, 2, 3, 4, 9, 11, 13))
 dot_s, dot_d = _caller(5, "f"), _caller(5, "d")
 ask, ask_3 = _caller(1, "i"), _caller(3, "i")
-memory_f, memory_d = _memory(types.float32), _memory(types.float64)
+memory_b, memory_f, memory_d = (_memory(kind) for kind in (types.uint8, types.float32, types.float64))
 add_atomically, set_atomically, exchange = (_atomic(name) for name in ("add", "or", "xchg"))
 
 (OP, FUNCTION, DATA, SPAN, TASKS, APART, STEP, TOTAL, VARIED, INNER, OUTER) = (8 * int(f) for f in list(Field)[:11])
 (P, S, R, I, H, NUMBERS, TYPE, FACTOR, SCALES, _, STATUS, RECORD) = (8 * int(f) for f in list(Field)[11:])
 (CLAIM, REGION, IS_APART, DONE, STOPPED, WAIT, POST, SEMAPHORE) = (8 * int(c) for c in list(Control)[:8])
 (HELPERS, BUSY, YIELD, UPDATE, MASK, TEST, CLEAR, GETCPU, GET_AFFINITY) = (8 * int(c) for c in list(Control)[8:17])
-(ASLEEP, SET_AFFINITY, CPU, SCRATCH) = (8 * int(c) for c in list(Control)[17:])
+(ASLEEP, SET_AFFINITY, CPU, OPENMP_THREADS, SET_OPENMP_THREADS, SCRATCH) = (8 * int(c) for c in list(Control)[17:])
 (CALL_TABLE, CALL_FIRST, CALL_LAST, CALL_CONTROL, CALL_MASK, CALL_SHARED) = (8 * int(c) for c in Call)
 COUNT_BITS, COUNT_MASK = 22, (1 << 22) - 1
 AFFINITY = 128  # bytes of the system's set of processors
@@ -302,6 +332,13 @@ def _draw_numbers(task: int, step: int, size: int, count: int, y: int, key: int)
 
 
 @njit(nogil=True)
+def _widen(y: Any, x: Any) -> None:
+    """Write truth values as numbers."""
+    for j in range(len(y)):
+        y[j] = np.float32(x[j])
+
+
+@njit(nogil=True)
 def _update(kind: int, alpha: Any, beta: Any, a: Any, b: Any, y: Any) -> None:
     """Scale a matrix `y` and add a row `a` times a column `b`, in one pass; how the sum is rounded is the kind."""
     for j in range(len(b)):
@@ -312,6 +349,17 @@ def _update(kind: int, alpha: Any, beta: Any, a: Any, b: Any, y: Any) -> None:
         else:
             for k in range(len(a)):
                 y[j, k] = beta * y[j, k] + factor * a[k]
+
+
+@njit(nogil=True)
+def _loop(function: int, operands: int, task: int, inner: int, outer: int, scratch: int) -> None:
+    """Run a compiled loop over the rows of a task."""
+    count = get(operands)
+    for row in range(outer):
+        for j in range(count):
+            operand = operands + 8 + 24 * j
+            put(scratch + 8 * j, get(operand) + row * get(operand + 8) + task * get(operand + 16))
+        call_2(function, (scratch, inner))
 
 
 @njit(nogil=True)
@@ -338,10 +386,13 @@ def _execute(r: int, task: int, control: int, scratch: int, thread: int) -> None
             put(scratch + 16, p2)
             call_4(get(r + FUNCTION), (scratch, scratch + 64, r + S, get(r + DATA)))
             p0, p1, p2 = p0 + r0, p1 + r1, p2 + r2
+    elif op == LOOP:
+        _loop(get(r + FUNCTION), get(r + NUMBERS), task, inner, outer, scratch)
     elif op == GEMM:
-        n, c = get(r + NUMBERS), get(r + SCALES)
-        where = (n, n + 8, n + 16, n + 24, n + 32, c, p0, n + 40, p1, n + 48, c + 8, p2, n + 56)
-        call_13(get(r + FUNCTION), where)
+        n, c, by_value = get(r + NUMBERS), get(r + SCALES), get(r + DATA)
+        if not by_value or multiply(by_value, n, c, p0, p1, p2) != 0:
+            where = (n, n + 8, n + 16, n + 24, n + 32, c, p0, n + 40, p1, n + 48, c + 8, p2, n + 56)
+            call_13(get(r + FUNCTION), where)
     elif op == GEMV:
         n, c = get(r + NUMBERS), get(r + SCALES)
         call_11(get(r + FUNCTION), (n, n + 16, n + 24, c, p0, n + 40, p1, n + 48, c + 8, p2, n + 56))
@@ -397,6 +448,11 @@ def _execute(r: int, task: int, control: int, scratch: int, thread: int) -> None
             p0, p1, p2 = p0 + r0, p1 + r1, p2 + r2
     elif op == CAST:
         kind = get(r + TYPE)
+        if kind == 0 and s0 == 4 and s1 == 1:
+            for _ in range(outer):
+                _widen(carray(memory_f(p0), inner), carray(memory_b(p1), inner))
+                p0, p1 = p0 + r0, p1 + r1
+            outer = 0
         for _ in range(outer):
             for j in range(inner):
                 if kind == 0:
@@ -470,7 +526,7 @@ def _do(r: int, task: int, control: int, scratch: int, thread: int, mask: int) -
         met = ask(get(control + TEST), (mask,))
         if met:
             op = get(r + OP)
-            if op in (UFUNC, REDUCE, ADD_ROWS, CAST):
+            if op in (UFUNC, LOOP, REDUCE, ADD_ROWS, CAST):
                 set_atomically(r + STATUS, met)
             ask(get(control + CLEAR), (mask,))
 
@@ -584,6 +640,10 @@ def _made_for(layout: int) -> tuple[Any, Any]:
         scratch = control + SCRATCH
         if not helpers:
             scratch = table - 256  # the table's own, where another plan runs with the helpers
+        threads = 0
+        if get(control + SET_OPENMP_THREADS):
+            threads = ask(get(control + OPENMP_THREADS), (0,))
+            ask(get(control + SET_OPENMP_THREADS), (1,))
         _clear(control, mask)
         while k < end:
             r = table + k * RECORD
@@ -606,12 +666,16 @@ def _made_for(layout: int) -> tuple[Any, Any]:
             k += span
         if helpers:
             exchange(control + BUSY, 0)
+        if threads:
+            ask(get(control + SET_OPENMP_THREADS), (threads,))
         return k
 
     @cfunc(types.int64(types.int64, types.int64), cache=KEPT, nogil=True)
     def help_out(control: int, thread: int) -> int:
         """Take part in the tasks of whoever asks for help, until told to stop; asleep after some time without."""
         looks, scratch = 0, control + SCRATCH + thread * 256
+        if get(control + SET_OPENMP_THREADS):
+            ask(get(control + SET_OPENMP_THREADS), (1,))
         while not look(control + STOPPED):
             claim = look(control + CLAIM)
             if claim & COUNT_MASK < (claim >> COUNT_BITS) & COUNT_MASK:

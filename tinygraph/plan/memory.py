@@ -6,6 +6,7 @@ takes at the end is written into the leaf itself as soon as nothing wants the ol
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
 
@@ -152,7 +153,7 @@ def _store(program: Program, layout: Layout, base: dict[Value, Value], last: dic
 
 def tile_size(v: Value) -> int:
     """Return how many elements a tile of `v` has at most: `TILE`, or a row if that is more."""
-    return min(v.size, max(TILE, v.size // v.shape[0]))
+    return min(v.size, max(TILE, math.prod(v.shape[1:])))
 
 
 def in_order(array: Array) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import blas_choice
-from ..backend.blas import BlasLibrary
+from ..backend.blas import BlasLibrary, address_of
 from ..backend.blas_choice import blas_library
 from ..errors import ArgumentError
 from .float_errors import FloatErrors
@@ -101,6 +101,9 @@ class Machine:
         self.threads = thread_count()
         self.control = np.zeros(int(Control.SCRATCH) + SCRATCH * self.threads, np.int64)
         self.control[Control.TEST], self.control[Control.CLEAR] = self.errors.test, self.errors.clear
+        if library.onednn is not None:
+            self.control[Control.OPENMP_THREADS] = address_of(library.onednn.threads)
+            self.control[Control.SET_OPENMP_THREADS] = address_of(library.onednn.set_threads)
         self._helpers: list[threading.Thread] = []
         self._compiling = threading.Lock()
         self._is_left = False

@@ -5,19 +5,24 @@ from __future__ import annotations
 import zlib
 from enum import IntEnum
 
-STOP, UFUNC, GEMM, GEMV, GER, DOT, MOVE, COPY, CHOOSE, CAST, REDUCE, ADD_ROWS, DRAW, NUMBER, CHECK, FINITE = range(16)
+STOP, UFUNC, GEMM, GEMV, GER, DOT, MOVE, COPY, CHOOSE, CAST, REDUCE, ADD_ROWS, DRAW, NUMBER, CHECK, FINITE, LOOP = range(
+    17
+)
+MOST_OPERANDS = 24  # of a loop
 
 
 class Field(IntEnum):
     """Where what stands in a record, in words of 64 bits.
 
-    OP, FUNCTION, DATA : what is done, the address of the function, and what it is given besides
+    OP, FUNCTION, DATA : what is done, the address of the function, and what it is given besides, or for products of
+        matrices and updates the address of another
     SPAN, TASKS, APART : how many records are done together, in how many tasks, and whether each task is a record
     STEP, TOTAL, VARIED : of a record whose tasks are parts: their length, the whole, and which length it is
     INNER, OUTER : how many elements, how many times
     P, S, R, I, H : addresses of up to three arrays, and their distances in bytes from element to element, from row to
         row, from task to task, from thread to thread; the first array is written, but for functions of NumPy's
-    NUMBERS, TYPE : the memory with a product's numbers, and what tells types apart
+    NUMBERS, TYPE : the memory with a product's numbers, and what tells types apart; for a loop the memory with how many
+        operands there are, and for each its address and its distances from row to row and from task to task
     FACTOR, SCALES : the addresses of s and t, and of alpha and beta of the product's dtype with those they begin with
     NAME, STATUS : what NumPy calls the function, as a number, and the floating-point errors that it met
     """
@@ -70,6 +75,8 @@ class Control(IntEnum):
     ASLEEP = 56  # how many helpers wait at the semaphore
     SET_AFFINITY = 57
     CPU = 58  # where the thread runs that asks for help
+    OPENMP_THREADS = 59  # what tells and sets how many OpenMP gives to a thread's products, if it makes any
+    SET_OPENMP_THREADS = 60
     SCRATCH = 64  # 32 words for each thread
 
 
@@ -89,4 +96,4 @@ class Call(IntEnum):
 
 
 # another number where anything stands elsewhere
-LAYOUT = zlib.crc32(repr((*Field, *Control, *Call, UFUNC, FINITE)).encode())
+LAYOUT = zlib.crc32(repr((*Field, *Control, *Call, UFUNC, LOOP)).encode())

@@ -16,6 +16,7 @@ from ..program import Instruction, Program, Value
 from .kernel_groups import group_into_kernels
 
 SMALLEST = 1 << 17  # elements from which arrays are too large to stay in the cache
+EXACT = {"add", "subtract", "multiply", "divide", "negative", "square", "sqrt"}  # of which small groups are made, too
 WINDOW = 64  # instructions that are looked through for the next member of a group
 
 
@@ -72,13 +73,22 @@ def _gather(window: list[Instruction], shape: tuple[int, ...]) -> tuple[list[Ins
     return members, others, late
 
 
+def is_exact(i: Instruction) -> bool:
+    """Whether an instruction is arithmetic of one floating dtype that is rounded as the standard says, and cheap.
+
+    A loop that does several of these in one pass has the same bits.
+    """
+    dtype = i.output.dtype
+    return i.kind in EXACT and dtype.char in "fd" and all(v.dtype == dtype for v in i.inputs)
+
+
 def _fits_tiles(i: Instruction, shape: tuple[int, ...]) -> bool:
     """Whether an instruction can go through arrays of a shape tile by tile."""
     return (
         i.kind in PRIMITIVES
         and PRIMITIVES[i.kind].ufunc
         and i.output.shape == shape
-        and i.output.size >= SMALLEST
+        and (i.output.size >= SMALLEST or (i.output.size and is_exact(i)))
         and all(v.shape in (shape, ()) or (v.shape == shape[-1:] and shape[-1] <= TILE) for v in i.inputs)
         and not (i.kind in ("maximum", "minimum") and any(not v.shape and v.kind != "constant" for v in i.inputs))
     )

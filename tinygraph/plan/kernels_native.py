@@ -60,7 +60,7 @@ FEW_BLOCKS = 8  # tasks of a product, as long as these have fewer multiplication
 LARGE_BLOCK = 1 << 26
 WIDTH = 128  # of the rows of a block, at least
 LENGTH = 256  # of its columns where the first matrix is transposed, at least
-VECTOR_TASK = 1 << 17  # elements of the matrix that a task of another product has at least
+VECTOR_TASK = 1 << 16  # elements of the matrix that a task of another product has at least
 MOST_TASKS = 16  # of such a product
 BRIEF = 1 << 13  # elements in a plan that takes some microseconds
 COLUMNS = 256  # of a task that adds up rows
@@ -534,10 +534,9 @@ class _BoundProduct:
         self.records: list[Record] = []
         self._calls: list[Callable[[], object]] = []
         self._numbers: list[np.ndarray] = []
-        self._scales = np.zeros(4)
-        self._scales[2:] = p.alpha, p.beta
+        self._kept: list[object] = []  # memory whose addresses calls and records hold
+        self._scales = self._scales_of(p.alpha, p.beta)
         self._alpha, self._beta = (self._scales[k : k + 1].view(p.y.dtype)[:1] for k in (0, 1))
-        self._alpha[0], self._beta[0] = p.alpha, p.beta
         if p.routine == "dot":
             self._dot()
             return
@@ -545,11 +544,19 @@ class _BoundProduct:
             self.records.append(self._record(CHECK))
         if p.routine == "ger":
             self.records.append(self._record(FINITE, "dot", [p.a.size, 1], p.a))
-        checks = len(self.records)
         {"gemm": self._gemm, "gemv": self._gemv, "ger": self._ger}[p.routine]()
-        tasks = self.records[checks:]
-        if len(tasks) > 1:
-            tasks[0] |= {Field.SPAN: len(tasks), Field.TASKS: len(tasks), Field.APART: 1}
+
+    def _scales_of(self, alpha: float, beta: float) -> np.ndarray:
+        """Return factors as a record has them: in the product's dtype, and those that they begin with."""
+        scales = np.array([0.0, 0.0, alpha, beta])
+        for k in (0, 1):
+            scales[k : k + 1].view(self.p.y.dtype)[0] = scales[2 + k]
+        return scales
+
+    def _side_by_side(self, count: int) -> None:
+        """Let the latest records be the tasks of one product."""
+        if count > 1:
+            self.records[-count] |= {Field.SPAN: count, Field.TASKS: count, Field.APART: 1}
 
     def __call__(self) -> None:
         """Compute it."""
@@ -611,7 +618,8 @@ class _BoundProduct:
         work = m * n * k
         count = max(min(work // LEAST_BLOCK, 2), min(work // SMALL_BLOCK, FEW_BLOCKS), work // LARGE_BLOCK)
         if flip_a and work < 2 * FEWEST: count = 1
-        for rows, columns in _blocks(m, n, count, LENGTH if flip_a else ROUND):
+        blocks = list(_blocks(m, n, count, LENGTH if flip_a else ROUND, bool(flip_b)))
+        for rows, columns in blocks:
             a = p.a[:, rows] if flip_a else p.a[rows]
             b = p.b[columns] if flip_b else p.b[:, columns]
             y = p.y[rows, columns]
@@ -623,24 +631,45 @@ class _BoundProduct:
             at, c = _address(self._numbers[-1]), _address(self._scales)
             flips = (at, at + 8, at + 16, at + 24, at + 32)
             self._call("gemm", *flips, c, _address(a), at + 40, _address(b), at + 48, c + 8, _address(y), at + 56)
+        self._side_by_side(len(blocks))
 
     def _gemv(self) -> None:
-        """Add the tasks of a matrix times a vector: each makes a piece of the result."""
+        """Add the tasks of a matrix times a vector: pieces of the result, or terms of all of it.
+
+        Each goes through the same columns, which are rows of weights, as the tasks of an update of these weights do:
+        what a thread has in its cache may stay there.
+        """
         p = self.p
         (flip,) = p.flips
-        for piece in _pieces(p.y.size, _count_of(p.a.size)):
-            a, y = p.a[:, piece] if flip else p.a[piece], p.y[piece]
-            numbers = [ord("T" if flip else "N"), 0, *a.shape, 0, _leading(p.a), 1, 1]
-            self.records.append(self._record(GEMV, "gemv", numbers, a, p.b, y))
-            at, c = _address(self._numbers[-1]), _address(self._scales)
-            matrix = (at, at + 16, at + 24, c, _address(a), at + 40)
-            self._call("gemv", *matrix, _address(p.b), at + 48, c + 8, _address(y), at + 56)
+        is_whole = not flip and (p.s is not None or p.t is not None)
+        pieces = _pieces(p.a.shape[1], 1 if is_whole else _count_of(p.a.size))
+        terms = np.zeros((0 if flip else len(pieces) - 1, p.y.size), p.y.dtype)
+        afresh = self._scales_of(p.alpha, 0.0)
+        for k, piece in enumerate(pieces):
+            a, b = p.a[:, piece], p.b if flip else p.b[piece]
+            if flip or not k:
+                self._multiply(a, b, p.y[piece] if flip else p.y, flip, self._scales)
+            else:
+                self._multiply(a, b, terms[k - 1], flip, afresh)
+        self._side_by_side(len(pieces))
+        if len(terms):
+            self._multiply(terms.T, np.ones(len(terms), p.y.dtype), p.y, 0, self._scales_of(1.0, 1.0))
+
+    def _multiply(self, a: np.ndarray, b: np.ndarray, y: np.ndarray, flip: int, scales: np.ndarray) -> None:
+        """Add a matrix times a vector."""
+        numbers = [ord("T" if flip else "N"), 0, *a.shape, 0, _leading(a), 1, 1]
+        self.records.append(self._record(GEMV, "gemv", numbers, a, b, y) | {Field.SCALES: _address(scales)})
+        self._kept.append((a, b, y, scales))
+        at, c = _address(self._numbers[-1]), _address(scales)
+        matrix = (at, at + 16, at + 24, c, _address(a), at + 40)
+        self._call("gemv", *matrix, _address(b), at + 48, c + 8, _address(y), at + 56)
 
     def _ger(self) -> None:
         """Add the tasks of a column times a row, added to a matrix: each does some columns."""
         p = self.p
         m, n = p.y.shape
-        for columns in _pieces(n, _count_of(p.y.size)):
+        pieces = _pieces(n, _count_of(p.y.size))
+        for columns in pieces:
             b, y = p.b[columns], p.y[:, columns]
             record = self._record(GER, "ger", [0, 0, *y.shape, y.size, 0, 1, m], p.a, b, y)
             record[Field.DATA] = self.blas.address(f"{p.name[0]}scal")
@@ -650,11 +679,12 @@ class _BoundProduct:
                 self._call("scal", at + 32, c + 8, _address(y), at + 48)
             vectors = (_address(p.a), at + 48, _address(b), at + 48)
             self._call("ger", at + 16, at + 24, c, *vectors, _address(y), at + 56)
+        self._side_by_side(len(pieces))
 
 
 def _count_of(size: int) -> int:
-    """Return into how many tasks a product of a vector and a matrix, or of two vectors, is cut."""
-    return max(1, min(size // VECTOR_TASK, MOST_TASKS))
+    """Return into how many tasks a product of a vector and a matrix, or of two vectors, is cut: a power of 2."""
+    return min(1 << max(0, (size // VECTOR_TASK).bit_length() - 1), MOST_TASKS)
 
 
 def _pieces(length: int, count: int) -> list[slice]:
@@ -663,14 +693,17 @@ def _pieces(length: int, count: int) -> list[slice]:
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
-def _blocks(m: int, n: int, count: int, length: int) -> Iterator[tuple[slice, slice]]:
+def _blocks(m: int, n: int, count: int, length: int, in_columns: bool) -> Iterator[tuple[slice, slice]]:
     """Yield up to `count` blocks of m rows and n columns: rows are halved first, columns while they have that length.
 
     The columns are samples: each block of them has to rearrange all weights, above all where these are transposed.
+    With `in_columns` they are those of weights, and halved first while they are long: each lies in one piece.
     """
     rows = columns = 1
     while 2 * rows * columns <= count:
-        if m >= 2 * rows * WIDTH:
+        if in_columns and n >= 2 * columns * LENGTH:
+            columns *= 2
+        elif m >= 2 * rows * WIDTH:
             rows *= 2
         elif n >= 2 * columns * length:
             columns *= 2

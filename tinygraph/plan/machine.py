@@ -219,8 +219,9 @@ add_atomically, set_atomically, exchange = (_atomic(name) for name in ("add", "o
 (CLAIM, REGION, IS_APART, DONE, STOPPED, WAIT, POST, SEMAPHORE) = (8 * int(c) for c in list(Control)[:8])
 (HELPERS, BUSY, YIELD, UPDATE, MASK, TEST, CLEAR, GETCPU, GET_AFFINITY) = (8 * int(c) for c in list(Control)[8:17])
 (ASLEEP, SET_AFFINITY, CPU, OPENMP_THREADS, SET_OPENMP_THREADS, SCRATCH) = (8 * int(c) for c in list(Control)[17:])
+(ASLEEP, SET_AFFINITY, CPU, OPENMP_THREADS, SET_OPENMP_THREADS, SCRATCH) = (8 * int(c) for c in list(Control)[17:])
 (CALL_TABLE, CALL_FIRST, CALL_LAST, CALL_CONTROL, CALL_MASK, CALL_SHARED) = (8 * int(c) for c in Call)
-COUNT_BITS, COUNT_MASK = 22, (1 << 22) - 1
+CLAIM_BITS, CLAIM_MASK = 21, (1 << 21) - 1  # of three numbers in one word: tasks taken from either end, and tasks
 AFFINITY = 128  # bytes of the system's set of processors
 LOOKS = 2000  # for the next region, before a helper goes to sleep: to wake one takes as long
 PATIENT = 20000  # looks at whether the last task is done, before the processor is left to others
@@ -542,13 +543,25 @@ def _do_task(region: int, apart: int, task: int, control: int, scratch: int, thr
 
 
 @njit(nogil=True)
+def _left(claim: int) -> int:
+    """Return how many tasks nobody has taken."""
+    return (claim >> (2 * CLAIM_BITS)) - ((claim >> CLAIM_BITS) & CLAIM_MASK) - (claim & CLAIM_MASK)
+
+
+@njit(nogil=True)
 def _take_tasks(control: int, scratch: int, thread: int) -> None:
-    """Do tasks of the region that is at hand as long as there are any."""
+    """Do tasks of the region that is at hand as long as there are any.
+
+    Who asked takes them from the first on, helpers from the last on: so each mostly works on the part of an array that
+    it worked on before, which is in the cache of its processor.
+    """
     while True:
-        claim = add_atomically(control + CLAIM, 1)
-        task, count = claim & COUNT_MASK, (claim >> COUNT_BITS) & COUNT_MASK
-        if task >= count:
+        claim = add_atomically(control + CLAIM, 1 << CLAIM_BITS if thread else 1)
+        if _left(claim) <= 0:
             return
+        task = claim & CLAIM_MASK
+        if thread:
+            task = (claim >> (2 * CLAIM_BITS)) - 1 - ((claim >> CLAIM_BITS) & CLAIM_MASK)
         # The region cannot end before this task is done, so what is read of it is of this region.
         mask = get(control + MASK)
         if thread:
@@ -583,7 +596,7 @@ def _share(region: int, apart: int, tasks: int, control: int, scratch: int, mask
     if get(control + GETCPU):
         put(control + CPU, ask(get(control + GETCPU), (0,)))
     exchange(control + DONE, 0)
-    exchange(control + CLAIM, tasks << COUNT_BITS)
+    exchange(control + CLAIM, tasks << (2 * CLAIM_BITS))
     woken = min(look(control + ASLEEP), tasks - 1)
     if woken:
         add_atomically(control + ASLEEP, -woken)
@@ -677,8 +690,7 @@ def _made_for(layout: int) -> tuple[Any, Any]:
         if get(control + SET_OPENMP_THREADS):
             ask(get(control + SET_OPENMP_THREADS), (1,))
         while not look(control + STOPPED):
-            claim = look(control + CLAIM)
-            if claim & COUNT_MASK < (claim >> COUNT_BITS) & COUNT_MASK:
+            if _left(look(control + CLAIM)) > 0:
                 _move_away(control, scratch)
                 _take_tasks(control, scratch, thread)
                 looks = 0

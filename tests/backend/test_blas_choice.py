@@ -98,7 +98,7 @@ def test_what_is_measured_is_a_product(k, libraries):
     call()
     changed = [(a, b) for a, b in zip(call.arrays, before, strict=True) if not np.array_equal(a, b)]
     (pair,) = changed
-    terms = blas_choice.PRODUCTS[k][2] if k < len(blas_choice.PRODUCTS) else (blas_choice.MATRIX[1] if k == len(blas_choice.PRODUCTS) else 1)
+    terms = [*(inner for _, _, inner in blas_choice.PRODUCTS), blas_choice.MATRIX[1], 1][k]
     np.testing.assert_array_equal(pair[0], pair[1] + terms)
 
 

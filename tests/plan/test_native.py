@@ -634,7 +634,7 @@ def test_values_of_variables_that_cannot_be_are_errors_in_words(monkeypatch):
                 f(np.ones(2, np.float32))
     monkeypatch.setenv("TINYGRAPH_BLAS", "atlas")
     blas_choice.blas_library.cache_clear()
-    with pytest.raises(tg.ArgumentError, match="TINYGRAPH_BLAS 'atlas' is not known; known: openblas, mkl"):
+    with pytest.raises(tg.ArgumentError, match="TINYGRAPH_BLAS 'atlas' is not known; known: openblas, mkl, onednn"):
         f(np.ones(2, np.float32))
     monkeypatch.setenv("TINYGRAPH_BLAS", "mkl")
     monkeypatch.setattr(blas_choice, "load", lambda name: None)

@@ -331,17 +331,15 @@ class NativeCodeGenerator(NumpyCodeGenerator):
 
     def _loop_records(self, members: Sequence[Instruction]) -> list[Record] | None:
         """Return a record for each part of a group that is a loop of its own; None if it cannot be made of loops."""
-        from . import loops  # which imports LLVM
-
-        letter = members[0].output.dtype.char
-        if letter not in loops.WIDTHS or not all(is_exact(i) for i in members):
+        loops, letter = _loops(), members[0].output.dtype.char
+        if loops is None or not all(is_exact(i) for i in members):
             return None
         parts = [_LoopPart(self, part) for part in _parts(members)]
         if any(a.disturbs(b) for a, b in itertools.permutations(parts, 2)):
             parts = [_LoopPart(self, members)]
         if not all(part.is_possible for part in parts):
             return None
-        return [part.record(letter, self._number_of(*part.names)) for part in parts]
+        return [part.record(loops, letter, self._number_of(*part.names)) for part in parts]
 
     def _group_records(self, members: Sequence[Instruction]) -> list[Record] | None:
         """Return the records of a fusion group, whose tasks are its tiles; None if they cannot say it."""
@@ -398,6 +396,10 @@ class NativeCodeGenerator(NumpyCodeGenerator):
             records.append(record)
         records[0][Field.SPAN] = len(records)
         return records
+
+    def keep(self, memory: np.ndarray) -> None:
+        """Keep memory whose address a record holds."""
+        self._kept.append(memory)
 
     def _tile(self, v: Value, size: int) -> np.ndarray:
         """Return room for a tile of a value, a row for each thread."""
@@ -467,39 +469,48 @@ class _LoopPart:
         whole = [a for a in self._arrays if a.ndim or not self.shape]
         if all(a.shape == self.shape and a.flags.c_contiguous for a in whole):
             return 1, size, [0] * len(self._arrays)
-        if len(self.shape) != 2 or not all(a.shape[-1:] == self.shape[-1:] for a in whole):
+        distances = [_between_rows(a, self.shape) for a in self._arrays]
+        if None in distances:
             return None
-        if not all(a.strides[-1] == a.itemsize for a in whole):
-            return None
-        return self.shape[0], self.shape[1], [a.strides[0] if a.ndim == 2 else 0 for a in self._arrays]
+        return size // self.shape[-1], self.shape[-1], [d for d in distances if d is not None]
 
-    def record(self, letter: str, name: int) -> Record:
+    def record(self, loops: Any, letter: str, name: int) -> Record:
         """Return its record, cut into tasks if there is much to do."""
-        from . import loops
-
         assert self._rows is not None
         rows, length, distances = self._rows
         record = _record(LOOP, NAME=name, INNER=length, OUTER=rows)
-        step, total, steps = length, 0, [0] * len(self._arrays)
+        steps = [0] * len(self._arrays)  # from task to task
         if rows * length * len(self.members) >= LARGE and rows * length > TILE:
             by_rows = rows > 1
             step, total = (max(1, TILE // length), rows) if by_rows else (TILE, length)
             record |= {Field.TASKS: -(-total // step), Field.STEP: step, Field.TOTAL: total, Field.VARIED: 1 + by_rows}
-            steps = [step * (d if by_rows else a.itemsize * bool(a.ndim)) for a, d in zip(self._arrays, distances, strict=True)]
+            steps = [step * d if by_rows else step * a.itemsize * min(a.ndim, 1) for a, d in self._placed(distances)]
         slots = {v: n for n, v in enumerate((*self.read, *(i.output for i in self.members)))}
-        record[Field.FUNCTION] = loops.address_of(
-            loops.Loop(
-                letter,
-                tuple(not v.shape for v in self.read),
-                tuple((i.kind, tuple(slots[v] for v in i.inputs)) for i in self.members),
-                tuple(slots[v] for v in self.written),
-            )
+        loop = loops.Loop(
+            letter,
+            tuple(not v.shape for v in self.read),
+            tuple((i.kind, tuple(slots[v] for v in i.inputs)) for i in self.members),
+            tuple(slots[v] for v in self.written),
         )
-        operands = zip(self._arrays, distances, steps, strict=True)
-        memory = np.array([len(self._arrays), *(n for a, d, s in operands for n in (_address(a), d, s))], np.int64)
-        self._code._kept.append(memory)
-        record[Field.NUMBERS] = _address(memory)
-        return record
+        facts = (n for (a, d), s in zip(self._placed(distances), steps, strict=True) for n in (_address(a), d, s))
+        memory = np.array([len(self._arrays), *facts], np.int64)
+        self._code.keep(memory)
+        return record | {Field.FUNCTION: loops.address_of(loop), Field.NUMBERS: _address(memory)}
+
+    def _placed(self, distances: Sequence[int]) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield each operand with its distance from row to row."""
+        return zip(self._arrays, distances, strict=True)
+
+
+def _between_rows(a: np.ndarray, shape: tuple[int, ...]) -> int | None:
+    """Return the bytes from one row of an operand to the next, 0 where it has one for all; None if that varies."""
+    if not a.ndim:
+        return 0
+    if a.shape[-1] != shape[-1] or a.strides[-1] != a.itemsize:
+        return None
+    if a.shape != shape:
+        return 0 if a.ndim == 1 else None
+    return a.strides[0] if a.ndim == 2 else a.shape[-1] * a.itemsize if a.flags.c_contiguous else None
 
 
 def _parts(members: Sequence[Instruction]) -> list[list[Instruction]]:
@@ -617,7 +628,8 @@ class _BoundProduct:
         k = p.a.shape[0 if flip_a else 1]
         work = m * n * k
         count = max(min(work // LEAST_BLOCK, 2), min(work // SMALL_BLOCK, FEW_BLOCKS), work // LARGE_BLOCK)
-        if flip_a and work < 2 * FEWEST: count = 1
+        if flip_a and work < 2 * FEWEST:
+            count = 1  # threads of OpenBLAS would wait for each other to rearrange the matrix
         blocks = list(_blocks(m, n, count, LENGTH if flip_a else ROUND, bool(flip_b)))
         for rows, columns in blocks:
             a = p.a[:, rows] if flip_a else p.a[rows]
@@ -626,7 +638,7 @@ class _BoundProduct:
             letters = (ord("T" if flip else "N") for flip in p.flips)
             numbers = [*letters, *y.shape, k, _leading(p.a), _leading(p.b), _leading(p.y)]
             self.records.append(self._record(GEMM, "gemm", numbers, a, b, y))
-            onednn = self.blas.onednn_for(p.name, *y.shape, k)
+            onednn = self.blas.onednn_for(p.name, len(y), y.shape[1], k)
             self.records[-1][Field.DATA] = 0 if onednn is None else address_of(onednn.product)
             at, c = _address(self._numbers[-1]), _address(self._scales)
             flips = (at, at + 8, at + 16, at + 24, at + 32)
@@ -796,6 +808,18 @@ def _long_rows_are_one_loop() -> bool:
     """Whether this NumPy adds up a long row in one go, by the bits of a sum."""
     x = np.random.default_rng(0).standard_normal(4 * AT_A_TIME)
     return bool(np.add.reduce(x) != sum(np.add.reduce(piece) for piece in x.reshape(4, AT_A_TIME)))
+
+
+@cache
+def _loops() -> Any:
+    """Return the module that compiles loops; None where LLVM does not work, which the machine says in words."""
+    try:
+        from . import loops
+
+        loops.address_of(loops.Loop("f", (False,), (("negative", (0,)),), (1,)))
+    except Exception:
+        return None
+    return loops
 
 
 @cache

@@ -219,7 +219,6 @@ add_atomically, set_atomically, exchange = (_atomic(name) for name in ("add", "o
 (CLAIM, REGION, IS_APART, DONE, STOPPED, WAIT, POST, SEMAPHORE) = (8 * int(c) for c in list(Control)[:8])
 (HELPERS, BUSY, YIELD, UPDATE, MASK, TEST, CLEAR, GETCPU, GET_AFFINITY) = (8 * int(c) for c in list(Control)[8:17])
 (ASLEEP, SET_AFFINITY, CPU, OPENMP_THREADS, SET_OPENMP_THREADS, SCRATCH) = (8 * int(c) for c in list(Control)[17:])
-(ASLEEP, SET_AFFINITY, CPU, OPENMP_THREADS, SET_OPENMP_THREADS, SCRATCH) = (8 * int(c) for c in list(Control)[17:])
 (CALL_TABLE, CALL_FIRST, CALL_LAST, CALL_CONTROL, CALL_MASK, CALL_SHARED) = (8 * int(c) for c in Call)
 CLAIM_BITS, CLAIM_MASK = 21, (1 << 21) - 1  # of three numbers in one word: tasks taken from either end, and tasks
 AFFINITY = 128  # bytes of the system's set of processors

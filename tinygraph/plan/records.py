@@ -5,9 +5,8 @@ from __future__ import annotations
 import zlib
 from enum import IntEnum
 
-STOP, UFUNC, GEMM, GEMV, GER, DOT, MOVE, COPY, CHOOSE, CAST, REDUCE, ADD_ROWS, DRAW, NUMBER, CHECK, FINITE, LOOP = range(
-    17
-)
+STOP, UFUNC, GEMM, GEMV, GER, DOT, MOVE, COPY, CHOOSE, CAST, REDUCE, ADD_ROWS, DRAW, NUMBER, CHECK, FINITE = range(16)
+LOOP = 16
 MOST_OPERANDS = 24  # of a loop
 
 

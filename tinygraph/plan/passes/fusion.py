@@ -88,7 +88,7 @@ def _fits_tiles(i: Instruction, shape: tuple[int, ...]) -> bool:
         i.kind in PRIMITIVES
         and PRIMITIVES[i.kind].ufunc
         and i.output.shape == shape
-        and (i.output.size >= SMALLEST or (i.output.size and is_exact(i)))
+        and (i.output.size >= SMALLEST or (i.output.size > 0 and is_exact(i)))
         and all(v.shape in (shape, ()) or (v.shape == shape[-1:] and shape[-1] <= TILE) for v in i.inputs)
         and not (i.kind in ("maximum", "minimum") and any(not v.shape and v.kind != "constant" for v in i.inputs))
     )

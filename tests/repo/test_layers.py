@@ -62,6 +62,7 @@ INSIDE_FUNCTIONS = {  # imports of our own inside functions: commands that shoul
     ("tinygraph.backend.base", "tinygraph.backend"),  # the registry, in which a backend that was pickled is found again
     ("tinygraph.plots.canvas", "tinygraph.plots.picture"),  # Matplotlib, when something is drawn
     ("tinygraph.plan.native", "tinygraph.plan.machine"),  # numba, where it is installed, in the background
+    ("tinygraph.plan.kernels_native", "tinygraph.plan.loops"),  # LLVM, which comes with it
     ("tinygraph.tools.cli", "tinygraph.tools.training"),
     ("tinygraph.tools.cli", "tinygraph.tools.figures"),
     ("tinygraph.tools.cli", "tinygraph.tools.reproduce"),

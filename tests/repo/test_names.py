@@ -17,7 +17,11 @@ from tinygraph.counterparts import COUNTERPARTS
 
 pytestmark = pytest.mark.host
 SUBPACKAGES = ("backend", "data", "drawing", "models", "nn", "ops", "optim", "plan", "tools", "train")
-EXTRAS = {"tinygraph.plan.machine": "numba", "tinygraph.sklearn": "sklearn"}  # modules that import what an extra brings
+EXTRAS = {  # modules that import what an extra brings
+    "tinygraph.plan.loops": "llvmlite",
+    "tinygraph.plan.machine": "numba",
+    "tinygraph.sklearn": "sklearn",
+}
 PACKAGES = ["tinygraph", *(f"tinygraph.{name}" for name in SUBPACKAGES)]
 
 

@@ -22,7 +22,7 @@ from .float_errors import FloatErrors
 from .kernels_numpy import NumpyCodeGenerator, Product
 from .memory import TILE, Layout, in_order
 from .native import SCRATCH, Machine, loop_of
-from .passes.fusion import is_exact
+from .passes.fusion import is_exact, parts_of
 from .program import Instruction, Program, Value
 from .records import (
     ADD_ROWS,
@@ -334,7 +334,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         loops, letter = _loops(), members[0].output.dtype.char
         if loops is None or not all(is_exact(i) for i in members):
             return None
-        parts = [_LoopPart(self, part) for part in _parts(members)]
+        parts = [_LoopPart(self, part) for part in parts_of(members)]
         if any(a.disturbs(b) for a, b in itertools.permutations(parts, 2)):
             parts = [_LoopPart(self, members)]
         if not all(part.is_possible for part in parts):
@@ -511,18 +511,6 @@ def _between_rows(a: np.ndarray, shape: tuple[int, ...]) -> int | None:
     if a.shape != shape:
         return 0 if a.ndim == 1 else None
     return a.strides[0] if a.ndim == 2 else a.shape[-1] * a.itemsize if a.flags.c_contiguous else None
-
-
-def _parts(members: Sequence[Instruction]) -> list[list[Instruction]]:
-    """Return the parts of a group that share no value which one of them makes, in order."""
-    parts: list[tuple[set[Value], list[Instruction]]] = []
-    for i in members:
-        joined = [part for part in parts if not part[0].isdisjoint(i.inputs)]
-        parts = [part for part in parts if part not in joined]
-        outputs = {i.output}.union(*(part[0] for part in joined))
-        parts.append((outputs, [*(x for part in joined for x in part[1]), i]))
-    order = {i: n for n, i in enumerate(members)}
-    return [sorted(part, key=order.__getitem__) for _, part in parts]
 
 
 class _BoundProduct:

@@ -1,13 +1,14 @@
 """Fusion groups: operations on matching elements of arrays go through them together.
 
 Tile by tile, if the arrays are large: what one writes the next then finds in the cache, and what only the group
-needs takes no more than a tile. Or as one kernel, on backends that fuse: what only the group needs is in registers.
+needs takes no more than a tile. Or as one kernel, on backends that fuse, or one compiled loop: what only the group needs
+is in registers.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..memory import TILE
@@ -43,34 +44,54 @@ def _groups(instructions: Iterable[Instruction]) -> Iterator[list[Instruction]]:
             yield [first]
             continue
         window = [first, *(remaining.popleft() for _ in range(min(WINDOW - 1, len(remaining))))]
-        members, others, late = _gather(window, shape)
-        yield from _groups(others)
+        before, members, late = _gather(window, shape)
+        yield from _groups(before)
         yield members
         remaining.extendleft(reversed(late))
 
 
 def _gather(window: list[Instruction], shape: tuple[int, ...]) -> tuple[list[Instruction], ...]:
-    """Return the group that begins with the first instruction, what can run before it, and what comes after.
+    """Return what has to run before the group that begins with the first instruction, the group, and what comes after.
 
-    Opaque instructions stay in order.
+    Everything else stays behind, so that its result need not be kept for longer. Opaque instructions stay in order.
     """
     members: list[Instruction] = []
-    others: list[Instruction] = []
-    late: list[Instruction] = []
-    outputs: set[Value] = set()  # by members
-    after: set[Value] = set()  # what has to wait for members
-    opaque_after = False
+    made: set[Value] = set()  # by members
+    waiting: set[Value] = set()  # what has to wait for members
+    opaque_waits = False
     for i in window:
-        if _fits_tiles(i, shape) and after.isdisjoint(i.inputs):
+        if _fits_tiles(i, shape) and waiting.isdisjoint(i.inputs):
             members.append(i)
-            outputs.add(i.output)
-        elif not after.isdisjoint(i.inputs) or not outputs.isdisjoint(i.inputs) or (opaque_after and i.is_opaque):
-            late.append(i)
-            after.add(i.output)
-            opaque_after |= i.is_opaque
-        else:
-            others.append(i)
-    return members, others, late
+            made.add(i.output)
+        elif not waiting.isdisjoint(i.inputs) or not made.isdisjoint(i.inputs) or (opaque_waits and i.is_opaque):
+            waiting.add(i.output)
+            opaque_waits |= i.is_opaque
+    if window[0].output.size < SMALLEST:
+        members = next(part for part in parts_of(members) if window[0] in part)
+    group = set(members)
+    before: list[Instruction] = []
+    wanted = {v for i in members for v in i.inputs}
+    opaque_before = False
+    for i in reversed(window):
+        if i not in group and i.output not in waiting and (i.output in wanted or (opaque_before and i.is_opaque)):
+            before.append(i)
+            wanted.update(i.inputs)
+            opaque_before |= i.is_opaque
+    before.reverse()
+    group.update(before)
+    return before, members, [i for i in window if i not in group]
+
+
+def parts_of(members: Sequence[Instruction]) -> list[list[Instruction]]:
+    """Return the parts of a group that share no value which one of them makes, each in order."""
+    parts: list[tuple[set[Value], list[Instruction]]] = []
+    for i in members:
+        joined = [part for part in parts if not part[0].isdisjoint(i.inputs)]
+        parts = [part for part in parts if part not in joined]
+        outputs = {i.output}.union(*(part[0] for part in joined))
+        parts.append((outputs, [*(x for part in joined for x in part[1]), i]))
+    order = {i: n for n, i in enumerate(members)}
+    return [sorted(part, key=order.__getitem__) for _, part in parts]
 
 
 def is_exact(i: Instruction) -> bool:

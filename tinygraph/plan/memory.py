@@ -262,7 +262,7 @@ def _place(program: Program, layout: Layout, last: dict[Value, int], in_place: b
                     if in_place
                     and x in taken
                     and last[x] == position
-                    and (x in layout.tiles) == (y in layout.tiles)
+                    and ((x in layout.tiles) == (y in layout.tiles) or tile_size(x) == x.size)
                     and may_overwrite(i, x)
                 ),
                 None,

@@ -339,7 +339,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
             parts = [_LoopPart(self, members)]
         if not all(part.is_possible for part in parts):
             return None
-        return [part.record(loops, letter, self._number_of(*part.names)) for part in parts]
+        return [r for part in parts for r in part.records(loops, letter, self._number_of(*part.names))]
 
     def _group_records(self, members: Sequence[Instruction]) -> list[Record] | None:
         """Return the records of a fusion group, whose tasks are its tiles; None if they cannot say it."""
@@ -442,15 +442,25 @@ class _LoopPart:
         made = {i.output for i in members}
         self.read = [v for v in dict.fromkeys(v for i in members for v in i.inputs) if v not in made]
         self.written = [i.output for i in members if i.output not in code.layout.tiles]
-        self._code, self._arrays = code, [code.arrays[v] for v in (*self.read, *self.written)]
-        self.shape = members[0].output.shape
-        self._rows = self._as_rows()
+        self.shape, self._code = members[0].output.shape, code
+        self._arrays = [code.arrays[v] for v in (*self.read, *self.written)]
         results = self._arrays[len(self.read) :]
+        are_apart = all(a.flags.aligned and all(_is_apart(a, y) for y in results) for a in self._arrays)
+        self._packing: list[Record | None] = []
+        self._arrays[: len(self.read)] = map(self._packed, self._arrays[: len(self.read)])
+        self._rows = self._as_rows()
         self.is_possible = (
-            self._rows is not None
-            and len(self._arrays) <= MOST_OPERANDS
-            and all(a.flags.aligned and all(_is_apart(a, y) for y in results) for a in self._arrays)
+            are_apart and self._rows is not None and len(self._arrays) <= MOST_OPERANDS and None not in self._packing
         )
+
+    def _packed(self, a: np.ndarray) -> np.ndarray:
+        """Return an operand, or an array in its place to which its elements are copied, if they do not lie in rows."""
+        if a.shape != self.shape or a.ndim < 2 or _between_rows(a, self.shape) is not None:
+            return a
+        packed = np.empty(a.shape, a.dtype)
+        self._code.keep(packed)
+        self._packing.append(_elementwise(COPY, [packed, a], packed, TYPE=a.itemsize))
+        return packed
 
     def disturbs(self, other: _LoopPart) -> bool:
         """Whether it writes what another part reads or writes."""
@@ -474,8 +484,8 @@ class _LoopPart:
             return None
         return size // self.shape[-1], self.shape[-1], [d for d in distances if d is not None]
 
-    def record(self, loops: Any, letter: str, name: int) -> Record:
-        """Return its record, cut into tasks if there is much to do."""
+    def records(self, loops: Any, letter: str, name: int) -> list[Record]:
+        """Return its record, cut into tasks if there is much to do, behind those that pack operands."""
         assert self._rows is not None
         rows, length, distances = self._rows
         record = _record(LOOP, NAME=name, INNER=length, OUTER=rows)
@@ -495,7 +505,8 @@ class _LoopPart:
         facts = (n for (a, d), s in zip(self._placed(distances), steps, strict=True) for n in (_address(a), d, s))
         memory = np.array([len(self._arrays), *facts], np.int64)
         self._code.keep(memory)
-        return record | {Field.FUNCTION: loops.address_of(loop), Field.NUMBERS: _address(memory)}
+        record |= {Field.FUNCTION: loops.address_of(loop), Field.NUMBERS: _address(memory)}
+        return [*(r for r in self._packing if r is not None), record]
 
     def _placed(self, distances: Sequence[int]) -> Iterator[tuple[np.ndarray, int]]:
         """Yield each operand with its distance from row to row."""

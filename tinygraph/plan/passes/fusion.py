@@ -1,8 +1,8 @@
 """Fusion groups: operations on matching elements of arrays go through them together.
 
 Tile by tile, if the arrays are large: what one writes the next then finds in the cache, and what only the group
-needs takes no more than a tile. Or as one kernel, on backends that fuse, or one compiled loop: what only the group needs
-is in registers.
+needs takes no more than a tile. Or as one kernel, on backends that fuse, or as one compiled loop: what only the group
+needs is in registers.
 """
 
 from __future__ import annotations

@@ -211,7 +211,8 @@ put, put_f, put_d, put_b, put_i = (_writer(letter) for letter in "lfdbi")
 call_1, call_2, call_3, call_4, call_9, call_11, call_13 = (_caller(n) for n in (1, 2, 3, 4, 9, 11, 13))
 dot_s, dot_d = _caller(5, "f"), _caller(5, "d")
 ask, ask_3 = _caller(1, "i"), _caller(3, "i")
-memory_b, memory_f, memory_d = (_memory(kind) for kind in (types.uint8, types.float32, types.float64))
+memory_b, memory_h, memory_i = (_memory(kind) for kind in (types.uint8, types.uint16, types.uint32))
+memory_f, memory_d = _memory(types.float32), _memory(types.float64)
 add_atomically, set_atomically, exchange = (_atomic(name) for name in ("add", "or", "xchg"))
 
 (OP, FUNCTION, DATA, SPAN, TASKS, APART, STEP, TOTAL, VARIED, INNER, OUTER) = (8 * int(f) for f in list(Field)[:11])
@@ -224,6 +225,7 @@ CLAIM_BITS, CLAIM_MASK = 21, (1 << 21) - 1  # of three numbers in one word: task
 AFFINITY = 128  # bytes of the system's set of processors
 LOOKS = 2000  # for the next region, before a helper goes to sleep: to wake one takes as long
 PATIENT = 20000  # looks at whether the last task is done, before the processor is left to others
+DRAWN = 128  # bytes that are drawn at a time
 PHILOX = tuple(  # two multipliers, and what is added to the key in each round
     n - (1 << 64) for n in (0xD2E7470EE14C6C93, 0xCA5A826395121157, 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 )
@@ -283,52 +285,70 @@ def _add_rows(kind: int, columns: int, rows: int, y: int, x: int, step: int) -> 
 
 
 @njit(nogil=True)
-def _philox(k0: int, k1: int, block: int) -> tuple[int, int, int, int]:
-    """Return the 256 bits of a block of Philox 4x64-10."""
-    c0, c1, c2, c3 = block, 0, 0, 0
-    for _ in range(10):
-        high, low = multiply_high(c0, PHILOX[0]), c0 * PHILOX[0]
-        high_2, low_2 = multiply_high(c2, PHILOX[1]), c2 * PHILOX[1]
-        c0, c1, c2, c3 = high_2 ^ c1 ^ k0, low_2, high ^ c3 ^ k1, low
-        k0, k1 = k0 + PHILOX[2], k1 + PHILOX[3]
-    return c0, c1, c2, c3
+def _philox_round(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
+    high, low = multiply_high(c0, PHILOX[0]), c0 * PHILOX[0]
+    high_2, low_2 = multiply_high(c2, PHILOX[1]), c2 * PHILOX[1]
+    return high_2 ^ c1 ^ k0, low_2, high ^ c3 ^ k1, low
 
 
 @njit(nogil=True)
-def _draw(r: int, task: int, count: int, y: int, key: int) -> None:
+def _philox(key: int, block: int, y: int) -> None:
+    """Write four blocks of Philox 4x64-10, from one on: side by side, since each round waits for the one before."""
+    k0, k1 = get(key), get(key + 8)
+    a, b, c, d = (block, 0, 0, 0), (block + 1, 0, 0, 0), (block + 2, 0, 0, 0), (block + 3, 0, 0, 0)
+    for _ in range(10):
+        a, b = _philox_round(*a, k0, k1), _philox_round(*b, k0, k1)
+        c, d = _philox_round(*c, k0, k1), _philox_round(*d, k0, k1)
+        k0, k1 = k0 + PHILOX[2], k1 + PHILOX[3]
+    for four in (a, b, c, d):
+        for word in four:
+            put(y, word)
+            y += 8
+
+
+@njit(nogil=True)
+def _compare(y: Any, x: Any, off: int) -> None:
+    """Write 1 where a number is not below a limit, 0 elsewhere."""
+    for j in range(len(y)):
+        y[j] = np.float32(np.int64(x[j]) >= off)
+
+
+@njit(nogil=True)
+def _draw(r: int, task: int, count: int, y: int, key: int, drawn: int) -> None:
     """Write zeros and ones, as `Backend.bernoulli` draws them; the first block of NumPy's generator has number 1."""
     width, off, size = get(r + FACTOR), get(r + FACTOR + 8), get(r + TYPE)
-    each, ones = 64 // width, (1 << width) - 1
-    block = 1 + task * get(r + STEP) // (4 * each)
-    j = 0
-    while j < count:
-        for word in _philox(get(key), get(key + 8), block):
-            for part in range(each):
-                if j < count:
-                    awake = ((word >> (part * width)) & ones) >= off
-                    if size == 4:
-                        put_f(y + 4 * j, np.float32(awake))
-                    else:
-                        put_d(y + 8 * j, np.float64(awake))
-                    j += 1
-        block += 1
+    each, block = 8 * DRAWN // width, 1 + task * get(r + STEP) * width // 256
+    for start in range(0, count, each):
+        _philox(key, block, drawn)
+        n, block = min(each, count - start), block + 4
+        if size == 4 and width == 8:
+            _compare(carray(memory_f(y), n), carray(memory_b(drawn), n), off)
+        elif size == 4 and width == 16:
+            _compare(carray(memory_f(y), n), carray(memory_h(drawn), n), off)
+        elif size == 4:
+            _compare(carray(memory_f(y), n), carray(memory_i(drawn), n), off)
+        elif width == 8:
+            _compare(carray(memory_d(y), n), carray(memory_b(drawn), n), off)
+        elif width == 16:
+            _compare(carray(memory_d(y), n), carray(memory_h(drawn), n), off)
+        else:
+            _compare(carray(memory_d(y), n), carray(memory_i(drawn), n), off)
+        y += size * each
 
 
 @njit(nogil=True)
-def _draw_numbers(task: int, step: int, size: int, count: int, y: int, key: int) -> None:
+def _draw_numbers(task: int, step: int, size: int, count: int, y: int, key: int, drawn: int) -> None:
     """Write numbers from 0 to 1, as `Backend.uniform` draws them."""
-    each, block = 8 // size, 1 + task * step * size // 32
-    j = 0
-    while j < count:
-        for word in _philox(get(key), get(key + 8), block):
-            for part in range(each):
-                if j < count:
-                    if size == 4:
-                        put_f(y + 4 * j, np.float32((word >> (32 * part + 8)) & 0xFFFFFF) * np.float32(2.0**-24))
-                    else:
-                        put_d(y + 8 * j, np.float64((word >> 11) & 0x1FFFFFFFFFFFFF) * 2.0**-53)
-                    j += 1
-        block += 1
+    each, block = DRAWN // size, 1 + task * step * size // 32
+    for start in range(0, count, each):
+        _philox(key, block, drawn)
+        block += 4
+        for j in range(min(each, count - start)):
+            if size == 4:
+                put_f(y, np.float32((get_i(drawn + 4 * j) >> 8) & 0xFFFFFF) * np.float32(2.0**-24))
+            else:
+                put_d(y, np.float64((get(drawn + 8 * j) >> 11) & 0x1FFFFFFFFFFFFF) * 2.0**-53)
+            y += size
 
 
 @njit(nogil=True)
@@ -492,9 +512,9 @@ def _execute(r: int, task: int, control: int, scratch: int, thread: int) -> None
     elif op == ADD_ROWS:
         _add_rows(get(r + TYPE), inner, outer, p0, p1, r1)
     elif op == DRAW:
-        _draw(r, task, inner, p0, p1)
+        _draw(r, task, inner, p0, p1, scratch + 128)
     elif op == NUMBER:
-        _draw_numbers(task, get(r + STEP), get(r + TYPE), inner, p0, p1)
+        _draw_numbers(task, get(r + STEP), get(r + TYPE), inner, p0, p1, scratch + 128)
     elif op == DOT:
         s, t, c, is_double = get(r + FACTOR), get(r + FACTOR + 8), get(r + SCALES), get(r + TYPE)
         alpha, beta = get_d(c + 16), get_d(c + 24)

@@ -200,6 +200,28 @@ def test_products_have_the_bits_of_lines_and_the_values_of_numpy(data):
     np.testing.assert_allclose(updated, c - dtype(0.25) * expected, **tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_large_products_with_a_vector_are_added_up_from_terms(dtype, flip, scaled, with_threads):
+    """Each task goes through some rows of the weights, in the forward pass as in the backward pass and the update."""
+    rng = np.random.default_rng(0)
+    W, x, c = (rng.standard_normal(shape).astype(dtype) for shape in ((700, 401), (1, 401 if flip else 700), (1, 1)))
+    s = np.array([0.5], dtype)
+
+    def f(W, x, c, s):
+        y = x @ (tg.transpose(W) if flip else W)
+        return c + (tg.reshape(s, ()) * y if scaled else y)
+
+    for threads in (1, 2):
+        with_threads(threads)
+        compiled, (y,) = both(f, W, x, c, s)
+        expected = c + (s if scaled else 1) * (x.astype(np.float64) @ (W.T if flip else W))
+        np.testing.assert_allclose(y, expected, rtol=0, atol=2e-4 if dtype is np.float32 else 1e-12)
+        tasks = [r for r in compiled.plan.replay._table if r[Field.TASKS] > 1]
+        assert bool(tasks) == (flip or not scaled)
+
+
 @pytest.mark.parametrize("value", [0.0, np.inf, np.nan])
 def test_one_sample_updates_as_lines_do(value):
     """A column times a row that is added to large weights, where elements are 0, infinite or no number."""

@@ -86,3 +86,19 @@ def test_what_optimisers_apply_has_right_gradients(backend):
         tg.gradcheck(subtract_scaled, x, np.array(0.3), y, second=True)
         tg.gradcheck(OverRoot(1e-3), x, y * y + 0.1, second=True)
         tg.gradcheck(corrected_rate, np.array(0.1), np.array(0.9), np.array(0.99), second=True)
+
+
+@pytest.mark.parametrize("a", [1.0, 0.9])
+def test_operands_that_overlap_are_read_before_they_are_written(a):
+    """Neighbouring parts of one buffer, and one array in two objects."""
+    for target, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None)), (slice(1), slice(1))):
+        buffer = np.random.default_rng(0).standard_normal((1 if target == slice(1) else 601, 40)).repeat(9, axis=1)
+        x, y = buffer[target], buffer[other]
+        expected = a * x - 0.5 * y
+        scaled_difference(x, 0.5, y, a, out=x)
+        np.testing.assert_allclose(x, expected, rtol=1e-15, atol=1e-15)
+        buffer = np.random.default_rng(0).standard_normal(buffer.shape)
+        x, y = buffer[target].copy(), buffer[target]
+        expected = a * x - 0.5 * y
+        scaled_difference(x, 0.5, y, a, out=buffer[other])
+        np.testing.assert_allclose(buffer[other], expected, rtol=1e-15, atol=1e-15)

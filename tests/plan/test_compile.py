@@ -884,3 +884,19 @@ def test_gradients_add_up_over_calls(starts):
         fast(x)
         for p, q in zip(*(net.parameters() for net in nets), strict=True):
             np.testing.assert_allclose(q.grad.numpy(), p.grad.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", ["F", "every second column", "reversed"])
+def test_another_shape_of_a_leaf_that_does_not_lie_in_order_is_read_at_each_call(order):
+    """NumPy copies for it: the copy is made anew when the leaf is assigned."""
+    values = np.arange(12.0).reshape(3, 4)
+    array = {"F": np.asfortranarray(values), "every second column": values.repeat(2, axis=1)[:, ::2]}.get(order)
+    leaf = tg.Tensor(values[::-1].copy()[::-1] if array is None else array, tg.tensor(values).backend)
+    if leaf.backend.name != "numpy":
+        pytest.skip("arrays of NumPy in another order")
+    compiled = tg.compile(lambda x: (leaf.reshape(-1) * x, tg.sum(tg.reshape(leaf * 1.0, (2, 6)), axis=0)))
+    for _ in range(3):
+        first, second = compiled(np.ones(12))
+        np.testing.assert_array_equal(first.numpy(), leaf.numpy().reshape(-1))
+        np.testing.assert_array_equal(second.numpy(), leaf.numpy().reshape(2, 6).sum(axis=0))
+        leaf.assign_(leaf * 10.0)

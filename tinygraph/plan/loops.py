@@ -6,6 +6,8 @@ keeps what only the loop needs in registers, and writes the rest once.
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -44,30 +46,33 @@ class Loop:
 @cache
 def address_of(loop: Loop) -> int:
     """Return the address of a compiled loop, called with the address of its operands' addresses and with a length."""
-    _prepare()
-    module = binding.parse_assembly(str(_module(loop)))
-    machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3
-    )
-    engine = binding.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    _engines.append(engine)
-    return int(engine.get_function_address("loop"))
+    with _lock:
+        name = f"loop_{next(_numbers)}"
+        engine = _engine()
+        engine.add_module(binding.parse_assembly(str(_module(loop, name))))
+        engine.finalize_object()
+        return int(engine.get_function_address(name))
 
 
-_engines: list[Any] = []  # whose code is called as long as the process runs
+_lock = threading.Lock()
+_numbers = itertools.count()
 
 
 @cache
-def _prepare() -> None:
+def _engine() -> Any:
+    """Return what compiles all loops of the process, and keeps them: some 30 kB each."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
+    machine = binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3
+    )
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
 
 
-def _module(loop: Loop) -> ir.Module:
+def _module(loop: Loop, name: str) -> ir.Module:
     """Return the code of a loop: first over vectors, then over the elements that are left."""
-    module = ir.Module("loop")
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.PointerType(_WORD), _WORD]), "loop")
+    module = ir.Module(name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.PointerType(_WORD), _WORD]), name)
     table, length = function.args
     names = ("start", "vectors", "between", "elements", "end")
     start, vectors, between, elements, end = (function.append_basic_block(name) for name in names)

@@ -112,9 +112,9 @@ def views_of(program: Program) -> set[Value]:
 
 
 def _bases(program: Program, layout: Layout) -> tuple[dict[Value, Value], set[Value]]:
-    """Tell which values are views; return for each the value whose memory it is, and which are scattered in it."""
+    """Tell which values are views; return for each the value whose memory it is, and which values are scattered."""
     base: dict[Value, Value] = {}
-    scattered: set[Value] = set()  # views whose elements do not lie one after the other
+    scattered = {v for v in program.states() if not in_order(v.array)}  # whose elements do not lie one after the other
     for i in program.instructions:
         if not i.op.view:
             continue

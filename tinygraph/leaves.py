@@ -127,7 +127,7 @@ def is_number(value: object) -> bool:
 
 def _of_number(source: object, beside: DType, backend: Backend, op: Op | None = None) -> Tensor:
     """Return a number, or an array with no axes, as a leaf that adapts to operands of the dtype `beside`."""
-    if source.__class__ is float and beside.kind == "f" and op is not None and not (mode.recording or mode.watchers):
+    if type(source) is float and beside.kind == "f" and op is not None and not (mode.recording or mode.watchers):
         return _unrecorded(source, math.copysign(1.0, source), beside, backend)
     number: Any = source[()] if isinstance(source, np.ndarray) else source
     for watcher in mode.watchers:

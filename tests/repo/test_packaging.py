@@ -173,7 +173,12 @@ def test_an_environment_that_is_up_to_date_is_used_as_it_is(tmp_path):
 
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # on which a release is tried
-NEED_EXTRAS = ("tinygraph.plan.machine", "tinygraph.sklearn", "tinygraph.tools.bench.contenders.")
+NEED_EXTRAS = (
+    "tinygraph.plan.loops",
+    "tinygraph.plan.machine",
+    "tinygraph.sklearn",
+    "tinygraph.tools.bench.contenders.",
+)
 IMPORT_ALL = f"""
 import importlib, pkgutil, tinygraph
 for module in pkgutil.walk_packages(tinygraph.__path__, "tinygraph."):

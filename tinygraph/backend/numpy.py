@@ -91,7 +91,7 @@ def scaled_difference(
         or not (x.flags.c_contiguous and y.flags.c_contiguous)
         or (out is not None and np.may_share_memory(y, out))  # it would be written before it is read
         or not (out is x or out is None or (_is_like(x, out) and not np.may_share_memory(x, out)))
-        or (b.__class__ is np.ndarray and b.ndim)
+        or (isinstance(b, np.ndarray) and b.ndim)
         or not b  # BLAS does not multiply by 0, which infinity shows
     ):
         return base.scaled_difference(np, x, b, y, a, out)

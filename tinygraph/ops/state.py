@@ -21,16 +21,16 @@ def update_(t: Tensor, op: Op, *operands: Tensor | float) -> Tensor:
     data, backend = t.data, t.backend
     dtype, shapes = data.dtype, (data.shape, ())
     for x in operands:
-        if x.__class__ is float and dtype.kind == "f":
+        if type(x) is float and dtype.kind == "f":
             continue
-        if x.__class__ is not Tensor or x.backend is not backend:
+        if type(x) is not Tensor or x.backend is not backend:
             break
         if x.data.dtype is not dtype or x.data.shape not in shapes:
             break
     else:
         if not (mode.recording or mode.watchers) and t.op is None and t.modified >= 0 and t._sharing is None:
             t.modified = next_index()  # before: what raises a floating-point error has written
-            arrays = [x if x.__class__ is float else x.data for x in operands]  # type: ignore[union-attr]
+            arrays = [x.data if type(x) is Tensor else x for x in operands]
             result = op.forward(backend.xp, *arrays, out=data)
             if result is not data:
                 backend.xp.copyto(data, result)

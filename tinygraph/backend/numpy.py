@@ -89,7 +89,8 @@ def scaled_difference(
         or y.shape != shape
         or y.dtype != dtype
         or not (x.flags.c_contiguous and y.flags.c_contiguous)
-        or (out is not None and np.may_share_memory(y, out))  # it would be written before it is read
+        # It would be written before it is read.
+        or (out is not None and np.may_share_memory(y, out) and not (out is x is y and a == 1.0))
         or not (out is x or out is None or (_is_like(x, out) and not np.may_share_memory(x, out)))
         or (isinstance(b, np.ndarray) and b.ndim)
         or not b  # BLAS does not multiply by 0, which infinity shows

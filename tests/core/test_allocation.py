@@ -21,7 +21,7 @@ if "reuse" in sys.argv:
 for step in range(25):
     if step == 5:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    results = [np.ones(1 << 22, np.float32) for _ in range(3)]  # more at a time than glibc keeps by itself
+    results = [np.ones(1 << 19, np.float32) for _ in range(12)]  # more at a time than glibc keeps by itself
     del results
 print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
 """
@@ -38,7 +38,7 @@ def faults_per_step(*arguments):
 
 @pytest.mark.skipif(not has_glibc(), reason="glibc's setting")
 def test_results_that_come_and_go_fetch_no_memory_from_the_system():
-    pages = (1 << 22) * 4 // 4096  # of one of the results
+    pages = (1 << 19) * 4 // 4096  # of one of the results
     assert faults_per_step() > pages
     assert faults_per_step("reuse") < pages / 10
 

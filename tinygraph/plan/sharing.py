@@ -15,6 +15,7 @@ WARM_UP = 1  # replays before the first trial
 WINDOW = 8  # replays that are looked at together afterwards, without the slowest
 SLOWER = 1.5  # times what was usual, from which it is tried anew
 SOONEST, LATEST = 256, 16384  # replays after which it is tried anew in any case
+SOONEST_ALONE = 32  # the same after a choice to work alone, which other work that ends makes a bad one
 
 
 class Sharing:
@@ -78,7 +79,8 @@ class Sharing:
             return
         alone, shared = (median(self._trials[way][1:]) for way in (False, True))
         better = shared < alone
-        self._until_trial = min(2 * self._until_trial, LATEST) if better is self._chosen else SOONEST
+        soonest = SOONEST if better else SOONEST_ALONE
+        self._until_trial = min(2 * self._until_trial, LATEST) if better is self._chosen else soonest
         self._chosen = self.is_shared = better
         self._usual = min(alone, shared)
         self._left, self._trials = self._until_trial, None

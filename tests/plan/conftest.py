@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinygraph.plan import kernels, memory
+from tinygraph.plan import kernels, memory, native
 from tinygraph.plan.passes import fusion
 
 
@@ -12,3 +12,12 @@ def small_tiles(monkeypatch):
     for module in (memory, kernels, fusion):
         monkeypatch.setattr(module, "TILE", 7)
     monkeypatch.setattr(fusion, "SMALLEST", 2)
+
+
+@pytest.fixture(scope="session")
+def native_machine():
+    """Native plans, the machine for them made; without it a test is skipped."""
+    machine = native.machine()
+    if machine is None:
+        pytest.skip("native plans are turned off")
+    assert machine.wait()

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygraph as tg
-from tinygraph.plan import native
 from tinygraph.plan.records import LOOP, MOST_OPERANDS, STOP, Field
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("native_machine")]
 
 pytest.importorskip("numba", reason="native plans need the extra jit")
 pytest.importorskip("scipy_openblas32", reason="native plans need the extra jit")
 
-ctypes = pytest.importorskip("ctypes")
 UNARY, BINARY = ("square", "negative", "sqrt"), ("add", "subtract", "multiply", "divide")
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-310]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine():
-    """The machine of this process, made."""
-    machine = native.machine()
-    if machine is None:
-        pytest.skip("native plans are turned off")
-    assert machine.wait()
 
 
 def call(loop, arrays, length):

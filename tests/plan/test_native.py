@@ -23,20 +23,10 @@ from tinygraph.models import fully_connected
 from tinygraph.plan import kernels_native, native, updates
 from tinygraph.plan.records import CHECK, FINITE, LAYOUT, STOP, Control, Field
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("native_machine")]
 
 pytest.importorskip("numba", reason="native plans need the extra jit")
 pytest.importorskip("scipy_openblas32", reason="native plans need the extra jit")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine():
-    """The machine of this process, made."""
-    machine = native.machine()
-    if machine is None:
-        pytest.skip("native plans are turned off")
-    assert machine.wait()
-    return machine
 
 
 class Without:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.blas import address_of
+
 KINDS = {"divide": "divide by zero", "over": "overflow", "under": "underflow", "invalid": "invalid value"}
 NEVER_DIVIDE = "add", "subtract", "multiply", "square", "negative", "sqrt"
 _NUMPY = {"divide": 1, "over": 2, "under": 4, "invalid": 8}  # what a function that is called is told
@@ -34,10 +36,7 @@ class FloatErrors:
         self._bits = _MICROSOFT if sys.platform == "win32" else _ARM if is_arm else _X86
         library = _library()
         self.state = _context_variable()
-        self.test, self.clear = (
-            ctypes.cast(function, ctypes.c_void_p).value or 0
-            for function in (library.fetestexcept, library.feclearexcept)
-        )
+        self.test, self.clear = address_of(library.fetestexcept), address_of(library.feclearexcept)
 
     def mask(self) -> int:
         """Return those that NumPy would not ignore now (`numpy.errstate`), as the processor numbers them."""

@@ -207,7 +207,7 @@ class NativeCodeGenerator(NumpyCodeGenerator):
         if target.dtype == source.dtype and target.itemsize in (1, 4, 8):
             record = _elementwise(COPY, [target, source], target, TYPE=target.itemsize)
             if record is not None and record[Field.S] == record[_at(Field.S, 1)] == target.itemsize:
-                record[Field.OP], record[Field.FUNCTION] = MOVE, _memmove()
+                record[Field.OP], record[Field.FUNCTION] = MOVE, address_of(ctypes.memmove)
                 record[Field.INNER] *= target.itemsize
             self._say(record)
         return super().copy(target, source)
@@ -819,8 +819,3 @@ def _loops() -> Any:
     except Exception:
         return None
     return loops
-
-
-@cache
-def _memmove() -> int:
-    return ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0

@@ -314,6 +314,17 @@ def _compare(y: Any, x: Any, off: int) -> None:
 
 
 @njit(nogil=True)
+def _decide(y: Any, drawn: int, width: int, off: int) -> None:
+    """Write a mask, an element by `width` drawn bits each."""
+    if width == 8:
+        _compare(y, carray(memory_b(drawn), len(y)), off)
+    elif width == 16:
+        _compare(y, carray(memory_h(drawn), len(y)), off)
+    else:
+        _compare(y, carray(memory_i(drawn), len(y)), off)
+
+
+@njit(nogil=True)
 def _draw(r: int, task: int, count: int, y: int, key: int, drawn: int) -> None:
     """Write zeros and ones, as `Backend.bernoulli` draws them; the first block of NumPy's generator has number 1."""
     width, off, size = get(r + FACTOR), get(r + FACTOR + 8), get(r + TYPE)
@@ -321,18 +332,10 @@ def _draw(r: int, task: int, count: int, y: int, key: int, drawn: int) -> None:
     for start in range(0, count, each):
         _philox(key, block, drawn)
         n, block = min(each, count - start), block + 4
-        if size == 4 and width == 8:
-            _compare(carray(memory_f(y), n), carray(memory_b(drawn), n), off)
-        elif size == 4 and width == 16:
-            _compare(carray(memory_f(y), n), carray(memory_h(drawn), n), off)
-        elif size == 4:
-            _compare(carray(memory_f(y), n), carray(memory_i(drawn), n), off)
-        elif width == 8:
-            _compare(carray(memory_d(y), n), carray(memory_b(drawn), n), off)
-        elif width == 16:
-            _compare(carray(memory_d(y), n), carray(memory_h(drawn), n), off)
+        if size == 4:
+            _decide(carray(memory_f(y), n), drawn, width, off)
         else:
-            _compare(carray(memory_d(y), n), carray(memory_i(drawn), n), off)
+            _decide(carray(memory_d(y), n), drawn, width, off)
         y += size * each
 
 

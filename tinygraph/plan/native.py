@@ -142,7 +142,7 @@ class Machine:
             return  # macOS has none without a name
         for field, name in FUNCTIONS.items():
             if hasattr(libc, name):
-                self.control[field] = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value or 0
+                self.control[field] = address_of(getattr(libc, name))
         word = ctypes.c_int64
         task = ctypes.CFUNCTYPE(word, word, word)(help_out.address)
         for n in range(1, self.threads):
